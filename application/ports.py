@@ -1,0 +1,120 @@
+"""Every port of Retrace: what the engine and the use cases ask of the outside, as Protocols.
+
+The application knows time, chance, storage and the outside only through these. Each port has one contract suite in
+``tests/contract`` that runs against every implementation, the in-memory ones of ``tests/simulation`` included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from domain.errors import Fault
+from domain.expressions import Evaluand, Evaluation
+
+
+class Expressions(Protocol):
+    """Runs jq programs in a jail. Never raises for a program's own fault; pure, so any call may be repeated."""
+
+    async def evaluate(self, batch: Sequence[Evaluation]) -> list[Evaluand]:
+        """Results in the order of the batch; a program that overruns its budget gives EvaluationFailed, its neighbours
+        are answered as usual."""
+        ...
+
+    async def check(self, program: str, names: Sequence[str]) -> str | None:
+        """The compiler's complaint about a program, or None. Asked at deployment."""
+        ...
+
+
+class Schemas(Protocol):
+    """Validates JSON values against JSON Schema (draft 2020-12). Pure, in process."""
+
+    def violations(self, schema: Any, value: Any) -> list[tuple[str, str]]:
+        """(JSON Pointer into the value, what is wrong) for each violation; empty when valid."""
+        ...
+
+    def check(self, schema: Any) -> str | None:
+        """What is wrong with the schema itself, or None."""
+        ...
+
+
+class Callout(msgspec.Struct, frozen=True):
+    """One attempt to be sent. `arguments` is the task's ``with``, fully evaluated, secrets included."""
+
+    kind: Literal["http", "openapi", "function"]
+    function: str
+    """The function's name; for http and openapi the kind again."""
+    arguments: Any
+    idempotency_key: str
+    attempt: int
+    timeout_s: float
+    orchestration: str
+    """Public id."""
+    task: str
+    """Reference (JSON Pointer) of the task."""
+    compensates: str | None = None
+    """For an undo: the idempotency key of the run that is undone, sent as ``Retrace-Compensates``."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """It took effect; `output` is the raw output of the task (JSON)."""
+
+    output: Any
+
+
+class Declined(msgspec.Struct, frozen=True):
+    """A definite failure: it took no effect (rollback.md, "What has an effect")."""
+
+    fault: Fault
+    retry_after_s: float | None = None
+
+
+class Doubtful(msgspec.Struct, frozen=True):
+    """Nobody knows whether it took effect."""
+
+    fault: Fault
+    retry_after_s: float | None = None
+
+
+class Unusable(msgspec.Struct, frozen=True):
+    """It took effect, but the answer cannot be used (not JSON, too large, wrong form): the flow faults, the effect stays.
+
+    `output` is the raw answer as far as it can be kept.
+    """
+
+    fault: Fault
+    output: Any = None
+
+
+CalloutResult = Answered | Declined | Doubtful | Unusable
+
+
+class Callouts(Protocol):
+    """Sends one attempt and tells what is known of its outcome. Never raises but CancelledError; always returns within
+    `timeout_s` and a grace of a second; sending the same attempt again is allowed (same idempotency key)."""
+
+    async def send(self, callout: Callout) -> CalloutResult: ...
+
+    def knows(self, function: str) -> bool:
+        """Whether a function of this name can be called from here."""
+        ...
+
+
+class EventSink(Protocol):
+    """Where emitted CloudEvents go. May be repeated: receivers drop repeats by source and id."""
+
+    async def publish(self, event: dict[str, Any]) -> None:
+        """Deliver one event (CloudEvents 1.0 JSON object). Raises DeliveryError when it must be tried again."""
+        ...
+
+
+class Secrets(Protocol):
+    """Secrets by name, from outside the service's own data."""
+
+    def get(self, name: str) -> Any | None: ...
+
+    def redact(self, value: Any) -> Any:
+        """The JSON value with every occurrence of a known secret's text replaced by ``***``."""
+        ...

@@ -1,0 +1,210 @@
+"""The errors of Retrace, drawn.
+
+Two things are called "error" in this field and are kept apart here:
+
+*Faults* are data. A fault is what a task of an orchestration met: a refused request, a timeout, an expression
+that failed. It has the shape of RFC 9457, is recorded in events, caught by ``catch`` and shown to clients.
+
+*Exceptions* are for programs. They tell the caller of a use case why nothing was done::
+
+    RetraceError                    code
+    ├── NotFoundError               not-found
+    ├── InvalidInputError           invalid-input           problems: one entry per violation
+    ├── InvalidDefinitionError      invalid-definition      problems: one entry per problem, with line and column
+    ├── DefinitionExistsError       definition-exists
+    ├── BusinessKeyInUseError       business-key-in-use     orchestration: the public id that holds it
+    ├── IdempotencyKeyReusedError   idempotency-key-reused
+    ├── IdempotencyKeyInUseError    idempotency-key-in-use
+    ├── EventIdReusedError          event-id-reused
+    ├── OrchestrationEndedError     orchestration-ended     current_status
+    ├── PastPivotError              past-pivot
+    ├── IncidentResolvedError       incident-resolved
+    ├── VersionMismatchError        version-mismatch
+    ├── StaleTokenError             stale-token
+    ├── OverloadedError             overloaded              retry_after_s
+    ├── OwnershipLostError          overloaded              another node took the partition over
+    └── StorageError                internal                the database failed; nothing is known to be committed
+
+``code`` is stable: clients and adapters may rely on it, messages may change.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+
+SPEC = "https://serverlessworkflow.io/spec/1.0.0/errors/"
+"""Prefix of the standard's error types."""
+KIT = "https://serverlessworkflow.io/dsl/errors/types/"
+"""Prefix that the standard's test kit uses for the same types; equal in ``catch``."""
+OURS = "https://retrace.invalid/errors/"
+"""Prefix of error types that a bare word names."""
+
+
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a task met, as RFC 9457 problem details; ``response`` is our extension for an answer of a participant."""
+
+    type: str
+    status: int
+    title: str | None = None
+    detail: str | None = None
+    instance: str | None = None
+    response: dict[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The fault as clients and expressions see it: absent members are left out."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+
+    def at(self, pointer: str) -> Fault:
+        """The same fault, telling where it happened unless it already does."""
+        return self if self.instance is not None else msgspec.structs.replace(self, instance=pointer)
+
+
+def fault(name: str, detail: str, *, status: int | None = None, title: str | None = None) -> Fault:
+    """A fault of one of the standard's kinds, e.g. ``fault("timeout", "no answer within 30 s")``."""
+    default_status, default_title = STANDARD[name]
+    return Fault(SPEC + name, status or default_status, title or default_title, detail)
+
+
+STANDARD: dict[str, tuple[int, str]] = {
+    "configuration": (400, "Configuration Error"),
+    "validation": (400, "Validation Error"),
+    "expression": (400, "Expression Error"),
+    "authentication": (401, "Authentication Error"),
+    "authorization": (403, "Authorization Error"),
+    "timeout": (408, "Timeout Error"),
+    "communication": (500, "Communication Error"),
+    "runtime": (500, "Runtime Error"),
+    "cancelled": (499, "Cancelled"),
+}
+
+
+class RetraceError(Exception):
+    """The request could not be carried out."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or (self.__class__.__doc__ or "").strip().splitlines()[0]
+        super().__init__(self.detail)
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing wrong with a document or a body: where (JSON Pointer, line and column from 1) and what."""
+
+    pointer: str
+    detail: str
+    code: str = "invalid"
+    line: int | None = None
+    column: int | None = None
+
+
+class _ProblemsError(RetraceError):
+    def __init__(self, problems: list[Problem], detail: str | None = None) -> None:
+        self.problems = problems
+        super().__init__(detail)
+
+
+class NotFoundError(RetraceError):
+    """There is no such thing here."""
+
+    code = "not-found"
+
+
+class InvalidInputError(_ProblemsError):
+    """The input does not have the form that the definition asks for."""
+
+    code = "invalid-input"
+
+
+class InvalidDefinitionError(_ProblemsError):
+    """The definition has problems; each is listed with its place."""
+
+    code = "invalid-definition"
+
+
+class DefinitionExistsError(RetraceError):
+    """This version is already deployed with other content; raise the version."""
+
+    code = "definition-exists"
+
+
+class BusinessKeyInUseError(RetraceError):
+    """An unfinished orchestration of this definition already has this business key."""
+
+    code = "business-key-in-use"
+
+    def __init__(self, orchestration: str | None) -> None:
+        self.orchestration = orchestration
+        super().__init__()
+
+
+class IdempotencyKeyReusedError(RetraceError):
+    """This Idempotency-Key was used before with another request."""
+
+    code = "idempotency-key-reused"
+
+
+class IdempotencyKeyInUseError(RetraceError):
+    """The first request with this Idempotency-Key is still in progress; repeat it later."""
+
+    code = "idempotency-key-in-use"
+
+
+class EventIdReusedError(RetraceError):
+    """An event with this source and id but other content was received before."""
+
+    code = "event-id-reused"
+
+
+class OrchestrationEndedError(RetraceError):
+    """The orchestration has ended."""
+
+    code = "orchestration-ended"
+
+    def __init__(self, current_status: str, detail: str | None = None) -> None:
+        self.current_status = current_status
+        super().__init__(detail or f"The orchestration has ended as {current_status}.")
+
+
+class PastPivotError(RetraceError):
+    """The pivot was passed; a cancel needs override_pivot: true, which undoes all that can be undone."""
+
+    code = "past-pivot"
+
+
+class IncidentResolvedError(RetraceError):
+    """The incident is resolved already, or does not allow this action."""
+
+    code = "orchestration-ended"
+
+
+class VersionMismatchError(RetraceError):
+    """The orchestration has another version than If-Match asks for."""
+
+    code = "version-mismatch"
+
+
+class StaleTokenError(RetraceError):
+    """The token is no longer valid; someone else has the task."""
+
+    code = "stale-token"
+
+
+class OverloadedError(RetraceError):
+    """Too much is going on here at the moment; repeat the request later."""
+
+    code = "overloaded"
+
+    def __init__(self, detail: str | None = None, retry_after_s: int = 1) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(detail)
+
+
+class OwnershipLostError(OverloadedError):
+    """Another node has taken over the partition; repeat the request."""
+
+
+class StorageError(RetraceError):
+    """The database could not be used; nothing is known to be committed."""

@@ -1,0 +1,105 @@
+"""Expressions as data: what a runtime expression is, which variables it reads, and the plain paths among them.
+
+The domain never runs jq. A *plain path* (``.a.b``, ``$context.x[0]``, ``.``) is resolved here in process, with jq's own
+meaning (a missing member and null give null, a path into anything else is an error); everything else is handed out as an
+`Evaluation` and comes back as a fact. Which variables a program mentions is found once, at deployment, so that only those
+travel to the jail.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+_WRAPPED = re.compile(r"^\s*\$\{(.*)\}\s*$", re.DOTALL)
+_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+_PLAIN = re.compile(r"^(?:\$(?P<root>[A-Za-z_]\w*))?(?P<path>(?:\.[A-Za-z_]\w*|\[\d+\])*|\.)$")
+_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
+
+
+class Expression(msgspec.Struct, frozen=True):
+    """A jq program, the variables (without ``$``) it mentions, and its plain path if it is one."""
+
+    program: str
+    variables: tuple[str, ...] = ()
+    root: str | None = None
+    path: tuple[str | int, ...] | None = None
+
+    @property
+    def reads_secrets(self) -> bool:
+        return "secrets" in self.variables
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """One program to run: ``values[0]`` is ``.``, ``values[1:]`` belong to ``names`` (variables without ``$``)."""
+
+    program: str
+    names: tuple[str, ...]
+    values: tuple[Any, ...]
+
+
+class Evaluated(msgspec.Struct, frozen=True):
+    """The one result of a program (null when it gave none)."""
+
+    value: Any
+
+
+class EvaluationFailed(msgspec.Struct, frozen=True):
+    """Why a program gave no value."""
+
+    detail: str
+
+
+Evaluand = Evaluated | EvaluationFailed
+
+
+def parse(source: str) -> Expression:
+    """Read an expression, with or without ``${ }`` around it."""
+    wrapped = _WRAPPED.match(source)
+    program = (wrapped.group(1) if wrapped else source).strip()
+    plain = _PLAIN.match(program) if program else None
+    if plain and (plain["root"] or program.startswith(".")):
+        steps = tuple(name or int(index) for name, index in _STEP.findall(plain["path"]))
+        root = plain["root"]
+        return Expression(program, (root,) if root else (), root, steps)
+    return Expression(program, tuple(sorted(set(_VARIABLE.findall(program)))))
+
+
+def is_wrapped(source: str) -> bool:
+    """Whether the whole string is ``${ ... }``, which makes it an expression everywhere."""
+    return _WRAPPED.match(source) is not None
+
+
+def resolve(expression: Expression, dot: Any, variables: dict[str, Any]) -> Evaluand | None:
+    """The value of a plain path, or None when the expression needs jq."""
+    if expression.path is None:
+        return None
+    value = dot if expression.root is None else variables.get(expression.root)
+    if expression.root is not None and expression.root not in variables:
+        return EvaluationFailed(f"${expression.root} is not defined here")
+    for step in expression.path:
+        if value is None:
+            continue
+        if isinstance(step, str) and isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(step, int) and isinstance(value, list):
+            value = value[step] if step < len(value) else None
+        else:
+            return EvaluationFailed(f"Cannot index {_kind(value)} with {step!r}")
+    return Evaluated(value)
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"

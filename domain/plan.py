@@ -1,0 +1,293 @@
+"""The plan: a definition compiled for the interpreter.
+
+A tree of scopes, each a graph of nodes with edges. A document's ``do`` list is a chain, ``then`` an edge, ``fork`` a scope
+per branch, ``for`` a scope that is entered again, ``try`` a scope with an error boundary, ``compensate`` a scope that is
+entered when its task is undone. A later notation compiles to the same plan: `Split` and `Join` are part of it, and several
+tokens may live in one scope.
+
+Plans are immutable, never stored, and never read when events are folded. Whatever can be prepared (expressions, edges,
+defaults) is prepared when a plan is made. Nodes are addressed by the JSON Pointer of their task in the document.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from domain.expressions import Expression
+
+EXIT = "exit"
+"""Edge out of the scope."""
+END = "end"
+"""Edge out of the whole orchestration."""
+
+
+class Hole(msgspec.Struct, frozen=True):
+    """A place in a template that an expression fills; the empty path is the whole value."""
+
+    path: tuple[str | int, ...]
+    expression: Expression
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A JSON value with holes. `value` holds the literal parts (null where a hole is)."""
+
+    value: Any = None
+    holes: tuple[Hole, ...] = ()
+
+
+class Duration(msgspec.Struct, frozen=True):
+    """A length of time in seconds, or an expression that gives one (ISO 8601 string, or an object of units)."""
+
+    seconds: float = 0.0
+    expression: Expression | None = None
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """A JSON Schema: inline, or `resource` (``{"endpoint": ...}``) that is fetched at first use."""
+
+    document: Any = None
+    resource: Any = None
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """A retry policy.
+
+    `on` tells what is retried: ``caught`` whatever the surrounding ``try`` caught, ``transient`` the failures that
+    language.md lists for the short form, ``doubt`` every uncertain outcome and 425 and 429 (the default of undos).
+    `max_retries` counts retries after the first attempt; None is no limit.
+    """
+
+    on: Literal["caught", "transient", "doubt"] = "caught"
+    when: Expression | None = None
+    except_when: Expression | None = None
+    delay: Duration = Duration()
+    backoff: Literal["constant", "linear", "exponential"] = "constant"
+    factor: float = 2.0
+    max_delay_s: float | None = None
+    jitter_from: Duration | None = None
+    jitter_to: Duration | None = None
+    max_retries: int | None = None
+    max_duration: Duration | None = None
+    attempt_timeout: Duration | None = None
+
+
+class EventFilter(msgspec.Struct, frozen=True):
+    """Which events match: every attribute equals its literal, or its expression (``.`` is the attribute) is true."""
+
+    attributes: tuple[tuple[str, Any | Expression], ...] = ()
+    correlate: tuple[tuple[str, Expression, Template | None], ...] = ()
+    """(name, from, expect); without `expect` the first event sets the value."""
+
+    @property
+    def event_type(self) -> str | None:
+        """The literal type that an event must have, if the filter says one."""
+        return next((value for name, value in self.attributes if name == "type" and isinstance(value, str)), None)
+
+
+class Strategy(msgspec.Struct, frozen=True):
+    """Which events a listen consumes: `one`, `any` (no filters: every event), or `all` (each filter once)."""
+
+    mode: Literal["one", "any", "all"]
+    filters: tuple[EventFilter, ...] = ()
+    until: Expression | None = None
+    """Over the array of the events consumed so far."""
+    until_events: Strategy | None = None
+
+
+# What a node does ------------------------------------------------------------------------------------------------
+
+
+class Set(msgspec.Struct, frozen=True, tag="set"):
+    value: Template
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One case of a switch; without `when` it is the default. `then` is a pointer, EXIT or END."""
+
+    name: str
+    when: Expression | None
+    then: str
+
+
+class Switch(msgspec.Struct, frozen=True, tag="switch"):
+    cases: tuple[Case, ...]
+
+
+class Raise(msgspec.Struct, frozen=True, tag="raise"):
+    """`error` gives an object with type, status, and optionally title, detail, instance."""
+
+    error: Template
+
+
+class Wait(msgspec.Struct, frozen=True, tag="wait"):
+    duration: Duration
+
+
+class Emit(msgspec.Struct, frozen=True, tag="emit"):
+    """`event`: the CloudEvent's attributes and data."""
+
+    event: Template
+
+
+class Listen(msgspec.Struct, frozen=True, tag="listen"):
+    to: Strategy
+    read: Literal["data", "envelope", "raw"] = "data"
+    scope: Scope | None = None
+    """``foreach.do``: entered once per event, one after the other."""
+    item: str = "item"
+    at: str = "index"
+    foreach_output: Template | None = None
+    foreach_export: Template | None = None
+
+
+class Call(msgspec.Struct, frozen=True, tag="call"):
+    """A callout. `with_` is the task's ``with``, named authentications already inlined."""
+
+    kind: Literal["http", "openapi", "function"]
+    function: str
+    with_: Template
+    retry: Retry | None = None
+    idempotent: bool = True
+    safe: bool = False
+    """It changes nothing outside (HTTP GET, HEAD, OPTIONS), so there is nothing to leave behind."""
+    deletes: bool = False
+    """An HTTP DELETE: in an undo, 404 and 410 mean that nothing is left to undo."""
+
+
+class Run(msgspec.Struct, frozen=True, tag="run"):
+    """A child orchestration. `version` may be ``latest``."""
+
+    namespace: str
+    name: str
+    version: str
+    input: Template | None = None
+    await_: bool = True
+    retry: Retry | None = None
+
+
+class Do(msgspec.Struct, frozen=True, tag="do"):
+    """A nested scope. With `arguments` they become its input (a call of a function from ``use.functions``)."""
+
+    scope: Scope
+    arguments: Template | None = None
+
+
+class Fork(msgspec.Struct, frozen=True, tag="fork"):
+    branches: tuple[Scope, ...]
+    compete: bool = False
+
+
+class For(msgspec.Struct, frozen=True, tag="for"):
+    scope: Scope
+    in_: Expression
+    each: str = "item"
+    at: str = "index"
+    while_: Expression | None = None
+
+
+class Catch(msgspec.Struct, frozen=True, kw_only=True):
+    """The error boundary of a try. `errors` maps members of the error to a literal or an expression."""
+
+    errors: tuple[tuple[str, Template], ...] = ()
+    as_: str = "error"
+    when: Expression | None = None
+    except_when: Expression | None = None
+    retry: Retry | None = None
+    scope: Scope | None = None
+    compensate: bool = False
+    then: str | None = None
+
+
+class Try(msgspec.Struct, frozen=True, tag="try"):
+    scope: Scope
+    catch: Catch
+
+
+class Split(msgspec.Struct, frozen=True, tag="split"):
+    """One token in, one token out along each edge of `targets`."""
+
+    targets: tuple[str, ...]
+
+
+class Join(msgspec.Struct, frozen=True, tag="join"):
+    """Waits for `tokens` tokens, then lets one go on."""
+
+    tokens: int
+
+
+Work = Set | Switch | Raise | Wait | Emit | Listen | Call | Run | Do | Fork | For | Try | Split | Join
+KINDS: dict[type, str] = {cls: cls.__struct_config__.tag for cls in Work.__args__}  # type: ignore[attr-defined, misc]
+
+
+class Compensation(msgspec.Struct, frozen=True):
+    """How a task is undone. `after`: from which outcome on there is something to undo."""
+
+    scope: Scope
+    after: Literal["completed", "uncertain", "attempted"] = "uncertain"
+    if_: Expression | None = None
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """One task of a definition, with what surrounds every kind of task."""
+
+    pointer: str
+    name: str
+    work: Work
+    then: str
+    """Where the token goes: a pointer in the same scope, EXIT or END."""
+    if_: Expression | None = None
+    input_schema: Schema | None = None
+    input_from: Template | None = None
+    output_as: Template | None = None
+    output_schema: Schema | None = None
+    export_as: Template | None = None
+    export_schema: Schema | None = None
+    timeout: Duration | None = None
+    compensate: Compensation | None = None
+    pivot: bool = False
+
+    @property
+    def kind(self) -> str:
+        return KINDS[type(self.work)]
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """A graph of nodes. `start` is None when it is empty."""
+
+    pointer: str
+    nodes: dict[str, Node]
+    start: str | None
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A REST resource of its own: its path segment, and labels by status."""
+
+    path: str
+    labels: dict[str, str] = {}
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A compiled definition. `nodes` finds every node of every scope by pointer."""
+
+    namespace: str
+    name: str
+    version: str
+    digest: str
+    """``sha256:`` of the canonical (RFC 8785) document."""
+    document: dict[str, Any]
+    root: Scope
+    nodes: dict[str, Node]
+    input_schema: Schema | None = None
+    input_from: Template | None = None
+    output_as: Template | None = None
+    output_schema: Schema | None = None
+    timeout: Duration | None = None
+    resource: Resource | None = None
+    parallel_undo: bool = False
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        return f"{self.namespace}/{self.name}@{self.version}"
