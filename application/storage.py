@@ -1,0 +1,337 @@
+"""The storage ports: the log, the work that changes with it, and the views and registers beside it.
+
+One schema for SQLite and PostgreSQL (storage.md). The partition is part of every key. `LogStore.write` is the hot path:
+one transaction that fences each partition by its row, inserts the events with their positions and hashes, and changes
+the work tables. Everything else either reads or is idempotent by its own key.
+
+Rows carry the aggregate's own id (a UUID derived from the public id); it never leaves the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+
+class StoredRecord(msgspec.Struct, frozen=True, gc=False):
+    """One event as it lies in the log: `state` is the stored bytes, hashes are 32 bytes each (storage.md, Hashes)."""
+
+    position: int
+    orchestration: UUID
+    version: int
+    topic: str
+    state: bytes
+    event_hash: bytes
+    log_hash: bytes
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The fence of a partition: who may write (epoch) and after which position."""
+
+    partition: int
+    epoch: int
+    position: int
+    log_hash: bytes
+
+
+# Work: changes in the transaction of the events that cause them ----------------------------------------------------
+
+
+class PutAgenda(msgspec.Struct, frozen=True, tag=True):
+    """What the owner must look after for an orchestration: attempts in flight, and when it is next due. Replaces."""
+
+    orchestration: UUID
+    in_flight: bool
+    due_at: datetime | None
+
+
+class DropAgenda(msgspec.Struct, frozen=True, tag=True):
+    orchestration: UUID
+
+
+class PutEmitted(msgspec.Struct, frozen=True, tag=True):
+    """A CloudEvent (JSON bytes) to publish, in the order of (orchestration, number)."""
+
+    orchestration: UUID
+    number: int
+    event: bytes
+
+
+class PutSubscription(msgspec.Struct, frozen=True, tag=True):
+    """A run waits for events. `event_type` None: of any type. Replaces the row of the same (orchestration, run, slot)."""
+
+    orchestration: UUID
+    run: str
+    slot: int
+    event_type: str | None
+
+
+class DropSubscriptions(msgspec.Struct, frozen=True, tag=True):
+    """The run waits no longer."""
+
+    orchestration: UUID
+    run: str
+
+
+WorkChange = PutAgenda | DropAgenda | PutEmitted | PutSubscription | DropSubscriptions
+
+
+class PartitionWrite(msgspec.Struct, frozen=True):
+    """Everything one transaction does to one partition. `head` is what must be there; `after` what will be."""
+
+    head: Head
+    after: Head
+    records: list[StoredRecord]
+    work: list[WorkChange]
+
+
+class LogStore(Protocol):
+    """The partitions and their log. `eventsourcing` reads the same tables through its recorder interface."""
+
+    async def open(self, owner: str, partitions: int, lease_s: float) -> list[Head]:
+        """Migrate, create the partitions once (their number never changes: the stored one wins), and take all of them
+        over by raising their epoch; gives their heads. Idempotent for the same owner."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def salt(self) -> bytes:
+        """32 random bytes made when the database was created; the key of partition() and of derived ids."""
+        ...
+
+    async def write(self, writes: Sequence[PartitionWrite]) -> list[bool]:
+        """One transaction over all writes, partitions in ascending order. For each: True, or False where the fence did
+        not hold (then nothing of the whole transaction is committed and every entry whose fence held is False too).
+        Any other trouble raises StorageError, and it is unknown whether the transaction was committed."""
+        ...
+
+    async def heads(self, partitions: Sequence[int]) -> list[Head]:
+        """The committed heads: what tells after an unknown commit whether it happened."""
+        ...
+
+    async def stream(self, partition: int, orchestration: UUID, after: int = 0, limit: int = 1000) -> list[StoredRecord]:
+        """Events of one orchestration in order of version, those with version > after."""
+        ...
+
+    async def log(self, partition: int, after: int = 0, limit: int = 1000) -> list[StoredRecord]:
+        """Events of a partition in order of position, those with position > after."""
+        ...
+
+    # Work --------------------------------------------------------------------------------------------------------
+
+    async def in_flight(self, partition: int, after: UUID | None = None, limit: int = 500) -> list[UUID]:
+        """Orchestrations with attempts in flight, in order of their id, those after `after`."""
+        ...
+
+    async def due(self, until: datetime, limit: int = 500) -> list[tuple[int, UUID, datetime]]:
+        """(partition, orchestration, due_at) with due_at <= until, earliest first, over all partitions."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """The earliest due_at of all partitions."""
+        ...
+
+    async def emitted(self, partition: int, limit: int = 100) -> list[tuple[UUID, int, bytes]]:
+        """Events to publish, by orchestration and number."""
+        ...
+
+    async def published(self, partition: int, items: Sequence[tuple[UUID, int]]) -> None:
+        """They were published; repeating is harmless."""
+        ...
+
+    async def subscribers(self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500) -> list[tuple[int, UUID]]:
+        """(partition, orchestration), distinct and in that order, that wait for events of this type or of any type."""
+        ...
+
+
+class DefinitionRecord(msgspec.Struct, frozen=True):
+    """A deployed document: `document` as sent, `value` the parsed JSON (bytes) from which the plan is compiled."""
+
+    namespace: str
+    name: str
+    version: str
+    digest: str
+    media_type: str
+    document: bytes
+    value: bytes
+    resource: str | None
+    warnings: bytes
+    created_at: datetime
+
+
+class DefinitionStore(Protocol):
+    """Immutable documents. Revisions of one version (development only) differ in digest; the newest is current."""
+
+    async def put(self, record: DefinitionRecord, *, revise: bool = False) -> DefinitionRecord | None:
+        """Stores and gives None; or gives the record already stored under this version (same digest: nothing changed;
+        another digest: not stored unless `revise`). Raises ResourceTakenError-like ValueError when another definition
+        (namespace, name) owns the resource path."""
+        ...
+
+    async def get(self, namespace: str, name: str, version: str) -> DefinitionRecord | None:
+        """The current revision of this very version."""
+        ...
+
+    async def by_digest(self, digest: str) -> DefinitionRecord | None: ...
+
+    async def versions(self, namespace: str | None = None, name: str | None = None) -> list[DefinitionRecord]:
+        """Current revisions, by namespace, name and time of creation; `document` and `value` included."""
+        ...
+
+
+class StatusRow(msgspec.Struct, frozen=True):
+    """One line of the status view. `summary` is the JSON that lists answer with."""
+
+    partition: int
+    orchestration: UUID
+    public_id: str
+    namespace: str
+    name: str
+    definition_version: str
+    status: str
+    version: int
+    business_key: str | None
+    tags: dict[str, str]
+    incidents: int
+    started_at: datetime
+    updated_at: datetime
+    summary: bytes
+
+
+class StatusQuery(msgspec.Struct, frozen=True):
+    """What to list. `after` is (started_at, public_id) of the last row seen: newest first, ties by id ascending."""
+
+    statuses: tuple[str, ...] = ()
+    namespace: str | None = None
+    name: str | None = None
+    definition_version: str | None = None
+    business_key: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+    has_incident: bool | None = None
+    after: tuple[datetime, str] | None = None
+    limit: int = 100
+
+
+class StatusView(Protocol):
+    """A projection: rows and tracking change in one transaction, so that each event counts exactly once."""
+
+    async def tracked(self, projection: str) -> dict[int, int]:
+        """partition -> position up to which this projection has seen the log (0 when absent)."""
+        ...
+
+    async def apply(self, projection: str, partition: int, after: int, until: int, rows: Sequence[StatusRow]) -> bool:
+        """Upsert rows and move the tracking row from `after` to `until`; False (nothing done) if it was not at `after`."""
+        ...
+
+    async def list(self, query: StatusQuery) -> list[StatusRow]: ...
+
+    async def reset(self, projection: str) -> None:
+        """Forget everything, to be built again from the log."""
+        ...
+
+
+class RequestRecord(msgspec.Struct, frozen=True):
+    """The answer to a request with an Idempotency-Key; `status` None while it is in progress."""
+
+    fingerprint: bytes
+    status: int | None
+    headers: dict[str, str]
+    body: bytes
+    started_at: datetime
+
+
+class RequestStore(Protocol):
+    """Idempotency keys, scoped to the caller; rows live in partition hash(caller, key)."""
+
+    async def begin(self, caller: str, key: str, fingerprint: bytes, at: datetime) -> RequestRecord | None:
+        """None: the key is new and now in progress. Otherwise what is there."""
+        ...
+
+    async def finish(self, caller: str, key: str, status: int, headers: dict[str, str], body: bytes) -> None: ...
+
+    async def abandon(self, caller: str, key: str) -> None:
+        """The request left nothing behind; the key is free again."""
+        ...
+
+    async def take_over(self, caller: str, key: str, started_at: datetime, at: datetime) -> bool:
+        """Compare-and-set of an in-progress row of a request that died."""
+        ...
+
+    async def expire(self, before: datetime) -> int:
+        """Remove rows started before; gives how many."""
+        ...
+
+
+class KeyStore(Protocol):
+    """Business keys: who holds a key of a definition."""
+
+    async def reserve(self, definition: str, key: str, public_id: str) -> str:
+        """Insert or nothing; gives the holder after it."""
+        ...
+
+    async def take_over(self, definition: str, key: str, holder: str, public_id: str) -> bool:
+        """Compare-and-set from a holder that is final or never appeared."""
+        ...
+
+
+class HeldEvent(msgspec.Struct, frozen=True):
+    """An event from outside for whoever waits. `taken` once an orchestration got it; `looked` once its publisher has
+    looked at the subscriptions (an unfinished look is repeated)."""
+
+    source: str
+    id: str
+    event_type: str
+    digest: bytes
+    event: bytes
+    received_at: datetime
+    taken: bool = False
+    looked: bool = False
+
+
+class HeldEventStore(Protocol):
+    """Events from outside, in partition hash(source, id); that key is the dedupe."""
+
+    async def put(self, event: HeldEvent) -> HeldEvent | None:
+        """None: stored. Otherwise the one already there."""
+        ...
+
+    async def mark(self, source: str, id: str, *, taken: bool | None = None, looked: bool | None = None) -> None: ...
+
+    async def take(self, source: str, id: str) -> bool:
+        """Compare-and-set taken from false to true; whether it was this call that took it."""
+        ...
+
+    async def waiting(self, event_type: str | None, limit: int = 100, after: tuple[datetime, str, str] | None = None) -> list[HeldEvent]:
+        """Untaken events of this type (None: all), oldest first by (received_at, source, id)."""
+        ...
+
+    async def unlooked(self, limit: int = 100) -> list[HeldEvent]: ...
+
+    async def expire(self, before: datetime) -> int: ...
+
+
+class Storage(Protocol):
+    """One database: all of the above over the same connections. `kind` is for people."""
+
+    kind: Literal["sqlite", "postgresql", "memory"]
+    log: LogStore
+    definitions: DefinitionStore
+    view: StatusView
+    requests: RequestStore
+    keys: KeyStore
+    held: HeldEventStore
+
+    async def ready(self) -> bool:
+        """Whether the database answers."""
+        ...
+
+
+def canonical(value: Any) -> bytes:
+    """JSON bytes with sorted members: equal values give equal bytes. For digests and fingerprints."""
+    return msgspec.json.encode(value, order="deterministic")
