@@ -1,0 +1,163 @@
+"""One request over the wire, and how far it came.
+
+The question behind every error is "did it leave?". Before a connection stands (name resolution, connect, TLS) nothing
+was sent: `UnsentError`, a definite failure. After that, without a status line, nobody knows: `LostError`. With a
+status line there is a `Reply`, even if the body is lost; `damage` then says why it is incomplete. The deadline covers
+all of it, so a peer that sends a byte a minute gains nothing. The byte cap counts decompressed bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from adapters.callouts.network import Progress
+from domain.errors import Fault, fault
+
+FAULT_BODY_BYTES = 64_000
+"""What is read and kept of an answer that is an error."""
+
+
+class UnsentError(Exception):
+    """Nothing took effect; the fault says why."""
+
+    def __init__(self, problem: Fault, retry_after_s: float | None = None) -> None:
+        self.fault = problem
+        self.retry_after_s = retry_after_s
+        super().__init__(problem.detail)
+
+
+class LostError(Exception):
+    """It was sent, or may have been, and there is no answer; the fault says what happened."""
+
+    def __init__(self, problem: Fault) -> None:
+        self.fault = problem
+        super().__init__(problem.detail)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request ready to be sent; the method in upper case."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+    @property
+    def title(self) -> str:
+        """The request for messages: without query and user info, which may hold secrets."""
+        return f"{self.method} {self.url.with_user(None).with_query(None).with_fragment(None)}"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer: names of headers in lower case, repeated ones joined by a comma."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    body: bytes
+    damage: str | None = None
+    """Why `body` is not the whole of it."""
+
+
+class Exchange:
+    """Sends requests over the shared, guarded session. Follows no redirect and repeats nothing."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, max_answer_bytes: int = 10_000_000) -> None:
+        self._session = session
+        self._max_answer_bytes = max_answer_bytes
+
+    async def send(
+        self, request: Request, deadline: float, middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
+    ) -> Reply:
+        """Send and read until `deadline` (loop time). Raises UnsentError or LostError; see the module."""
+        progress = Progress()
+        try:
+            async with asyncio.timeout_at(deadline):
+                response = await self._session.request(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    data=request.body,
+                    allow_redirects=False,
+                    middlewares=middlewares,
+                    trace_request_ctx=progress,
+                )
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as problem:
+            raise _no_answer(request, problem, progress) from problem
+        try:
+            body, damage = await self._body(response, deadline)
+        finally:
+            # Gives the connection back if the body was read to its end, closes it otherwise.
+            response.release()
+        return Reply(response.status, _text(response.reason or ""), _headers(response), body, damage)
+
+    async def _body(self, response: aiohttp.ClientResponse, deadline: float) -> tuple[bytes, str | None]:
+        cap = self._max_answer_bytes if response.status < 400 else min(self._max_answer_bytes, FAULT_BODY_BYTES)
+        body = bytearray()
+        try:
+            async with asyncio.timeout_at(deadline):
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > cap:
+                        response.close()
+                        return bytes(body[:cap]), f"the answer is larger than {cap} bytes"
+        except TimeoutError:
+            response.close()
+            return bytes(body), "the answer did not end in time"
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            response.close()
+            return bytes(body), f"the answer broke off: {_text(str(problem)) or type(problem).__name__}"
+        return bytes(body), None
+
+
+def _no_answer(request: Request, problem: Exception, progress: Progress) -> UnsentError | LostError:
+    reason = _reason(problem)
+    if isinstance(problem, TimeoutError):
+        if progress.connected:
+            return LostError(fault("timeout", f"{request.title}: no answer in time"))
+        return UnsentError(fault("timeout", f"{request.title}: no connection in time"))
+    if isinstance(problem, (aiohttp.InvalidURL, ValueError)) and not progress.connected:
+        return UnsentError(fault("configuration", f"{request.title}: the request is not valid: {reason}"))
+    if isinstance(problem, aiohttp.ClientConnectorError) and problem.os_error.errno == errno.EPERM:
+        return UnsentError(fault("configuration", f"{request.title}: {reason}"))
+    if type(problem) is aiohttp.ClientError:
+        # Only the digest middleware raises the bare class: a challenge (401) that it cannot answer.
+        return UnsentError(fault("authentication", f"{request.title}: {reason}"))
+    detail = fault("communication", f"{request.title}: {reason}")
+    return LostError(detail) if progress.connected else UnsentError(detail)
+
+
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, aiohttp.ClientConnectorDNSError):
+        return f"the name {problem.host} cannot be resolved"
+    if isinstance(problem, aiohttp.ClientConnectorCertificateError):
+        return f"the certificate is not trusted: {_text(str(problem.certificate_error))}"
+    if isinstance(problem, aiohttp.ClientConnectorError):
+        inner = problem.os_error
+        what = "TLS failed" if isinstance(inner, ssl.SSLError) else "cannot connect"
+        return f"{what}: {_text(inner.strerror or str(inner) or type(inner).__name__)}"
+    if isinstance(problem, aiohttp.ClientResponseError):
+        return "the answer is not HTTP"
+    if isinstance(problem, aiohttp.ServerDisconnectedError):
+        return "the connection was closed before an answer came"
+    return _text(str(problem)) or type(problem).__name__
+
+
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    merged: dict[str, str] = {}
+    for name, value in response.headers.items():
+        key = _text(name).lower()
+        merged[key] = f"{merged[key]}, {_text(value)}" if key in merged else _text(value)
+    return merged
+
+
+def _text(value: str) -> str:
+    """Clean text: aiohttp keeps undecodable bytes as lone surrogates, which no JSON storage takes."""
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

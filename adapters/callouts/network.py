@@ -1,0 +1,143 @@
+"""Which addresses may be reached, enforced where a socket is made.
+
+A check of the URL would not hold: a name may resolve to one address when it is checked and to another when it is
+connected (DNS rebinding). aiohttp hands every *resolved* address to the connector's ``socket_factory`` just before it
+connects, so the guard sits there and holds for every name, literal and odd spelling of an address.
+
+Refused always: link-local (where clouds serve machine credentials), the other known metadata addresses, multicast,
+broadcast, reserved and unspecified ones, and IPv6 forms that embed any of these. Loopback only where the operator says
+so.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+import aiohttp
+import msgspec
+
+METADATA = frozenset(
+    ip_address(address)
+    for address in (
+        "100.100.100.200",  # Alibaba Cloud
+        "168.63.129.16",  # Azure
+        "192.0.0.192",  # Oracle Cloud
+        "fd00:ec2::254",  # AWS
+        "fd00:ec2::23",  # AWS, container credentials
+        "fd20:ce::254",  # Google Cloud
+    )
+)
+"""Metadata services outside the link-local ranges."""
+_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+
+
+class AddressRefusedError(OSError):
+    """The network policy does not allow this address; nothing was sent."""
+
+
+class NetworkPolicy(msgspec.Struct, frozen=True):
+    """What the operator allows. Private ranges are allowed: participants usually live there."""
+
+    allow_loopback: bool = False
+    allow_files: bool = False
+    """Whether OpenAPI documents may be read from ``file://`` addresses."""
+
+    def complaint(self, address: str) -> str | None:
+        """Why this resolved address may not be reached, and what to do about it; None when it may."""
+        for each in _forms(ip_address(address)):
+            kind = self._refused_kind(each)
+            if kind == "loopback":
+                return f"{address} is a loopback address; set RETRACE_ALLOW_LOOPBACK=true if this is meant"
+            if kind:
+                return f"{address} is a {kind} address, which callouts never reach; use the participant's own address"
+        return None
+
+    def _refused_kind(self, address: IPv4Address | IPv6Address) -> str | None:
+        if address.is_loopback:
+            return None if self.allow_loopback else "loopback"
+        if address in METADATA or address.is_link_local:
+            return "metadata or link-local"
+        if address.is_multicast:
+            return "multicast"
+        if address.is_unspecified or (address.version == 4 and int(address) >> 24 == 0):
+            return "unspecified"
+        if address.version == 4 and address.is_reserved:
+            return "reserved"
+        return None
+
+
+def _forms(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
+    """The address, and the IPv4 address that an IPv6 one leads to."""
+    if isinstance(address, IPv4Address):
+        yield address
+        return
+    embedded = address.ipv4_mapped or address.sixtofour
+    if embedded is None and int(address) > 1 and any(address in network for network in _NAT64):
+        embedded = IPv4Address(int(address) & 0xFFFFFFFF)
+    if embedded is not None:
+        yield embedded
+    # An IPv4-mapped address has no meaning of its own; the others are also judged as what they are.
+    if address.ipv4_mapped is None:
+        yield address
+
+
+def guarded_sockets(policy: NetworkPolicy) -> Callable[[tuple[Any, ...]], socket.socket]:
+    """A socket factory for aiohttp that refuses, before it connects, whatever the policy does not allow."""
+
+    def open_socket(info: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, sockaddr = info
+        complaint = policy.complaint(str(sockaddr[0]))
+        if complaint is not None:
+            raise AddressRefusedError(errno.EPERM, complaint)
+        return socket.socket(family, kind, protocol)
+
+    return open_socket
+
+
+def open_session(policy: NetworkPolicy, *, max_connections: int = 500) -> aiohttp.ClientSession:
+    """The one session that everything outbound shares. Call it on the running loop; whoever opens it closes it.
+
+    No proxy or netrc from the environment, no cookies kept between requests, nothing sent twice by itself.
+    """
+    connector = aiohttp.TCPConnector(
+        limit=max_connections,
+        socket_factory=guarded_sockets(policy),
+        # Most servers drop an idle connection after 5 s; reusing one that is about to go makes an outcome uncertain.
+        keepalive_timeout=4.0,
+    )
+    session = aiohttp.ClientSession(
+        connector=connector,
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10.0),
+        trace_configs=[_tell_when_connected()],
+    )
+    # aiohttp sends PUT, DELETE and GET a second time when a kept connection breaks; how often something is sent is the
+    # engine's decision alone. There is no public switch; its own test client uses this one.
+    session._retry_connection = False  # noqa: SLF001
+    return session
+
+
+class Progress:
+    """How far one request came; handed to aiohttp as ``trace_request_ctx``."""
+
+    __slots__ = ("connected",)
+
+    def __init__(self) -> None:
+        self.connected = False
+
+
+def _tell_when_connected() -> aiohttp.TraceConfig:
+    async def connected(_session: aiohttp.ClientSession, context: Any, _params: Any) -> None:
+        progress = context.trace_request_ctx
+        if isinstance(progress, Progress):
+            progress.connected = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(connected)
+    trace.on_connection_reuseconn.append(connected)
+    return trace
