@@ -238,6 +238,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     then: str
     """Where the token goes: a pointer in the same scope, EXIT or END."""
     if_: Expression | None = None
+    skip_to: str | None = None
+    """Where the token goes instead of `then` when `if` is false: `then` belongs to the completion of a task, so a task
+    that is skipped is followed by the next one in line. None: the same as `then`."""
     input_schema: Schema | None = None
     input_from: Template | None = None
     output_as: Template | None = None

@@ -1,0 +1,186 @@
+"""`call` and `run`: what reaches outside the service.
+
+A name that is defined in ``use.functions`` is not a callout but a scope with the function's task. Any other name that is no
+call of the standard is a function in Python or of a remote worker; whether one exists is not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from adapters.documents.compilation import Compilation, Surroundings
+from adapters.documents.data import graft, template
+from adapters.documents.positions import escape
+from adapters.documents.reader import Cursor
+from domain.expressions import is_wrapped
+from domain.plan import Call, Do, Retry, Run, Template
+
+_UNSUPPORTED = frozenset({"grpc", "asyncapi", "a2a", "mcp"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHOD = re.compile(r"[A-Za-z][A-Za-z-]*\Z")
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\Z")
+_VERSION = re.compile(r"latest\Z|(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)([-+][0-9A-Za-z.+-]+)?\Z")
+
+
+def call(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Call | Do:
+    """``call``: HTTP, an operation of OpenAPI, or a function."""
+    called = members["call"]
+    name = called.text("the name of a function")
+    if name in making.use.functions:
+        return _defined_function(name, members, task, around, making)
+    arguments = Template({})
+    method = None
+    if name in _UNSUPPORTED:
+        called.refuse(f"`call: {name}` is not supported", "unsupported")
+    elif "://" in name or "@" in name:
+        called.refuse("`call` of a function of a catalog is not supported", "unsupported")
+    elif is_wrapped(name):
+        called.refuse("the name of a function cannot be an expression", "unsupported")
+    elif name in ("http", "openapi") and "with" not in members:
+        task.refuse("the member 'with' is missing", "missing")
+    elif name == "http":
+        arguments, method = _http(members["with"], making)
+    elif name == "openapi":
+        arguments = _openapi(members["with"], making)
+    elif "with" in members and members["with"].is_object():
+        arguments = template(members["with"], making.secrecy)
+    return Call(
+        kind="http" if name == "http" else "openapi" if name == "openapi" else "function",
+        function=name,
+        with_=arguments,
+        retry=_retry(members, around, making),
+        idempotent=members["idempotent"].flag() if "idempotent" in members else True,
+        safe=method in _SAFE,
+        deletes=method == "DELETE",
+    )
+
+
+def run(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Run:
+    """``run: workflow``: a child orchestration."""
+    process = members["run"]
+    unsupported = [
+        name for name in ("container", "script", "shell") if isinstance(process.value, dict) and name in process.value
+    ]
+    for name in unsupported:
+        process.step(name).refuse(
+            f"`run: {name}` is not supported: a service does not run it on its own machine", "unsupported"
+        )
+    if unsupported:
+        return Run("", "", "")
+    if isinstance(process.value, dict) and "return" in process.value:
+        process.step("return").refuse("`return` is not supported: a workflow gives its output", "unsupported")
+    found = process.members(("workflow", "await", "return"), ("workflow",))
+    child = (
+        found["workflow"].members(("namespace", "name", "version", "input"), ("namespace", "name"))
+        if "workflow" in found
+        else {}
+    )
+    given = child.get("input")
+    if given is not None and not (isinstance(given.value, str) and is_wrapped(given.value)):
+        given.is_object()
+    return Run(
+        namespace=child["namespace"].text("a namespace", _NAME) if "namespace" in child else "",
+        name=child["name"].text("a name of a definition", _NAME) if "name" in child else "",
+        version=child["version"].text("a version (1.2.3) or latest", _VERSION) if "version" in child else "latest",
+        input=template(given) if given is not None else None,
+        await_=found["await"].flag() if "await" in found else True,
+        retry=_retry(members, around, making),
+    )
+
+
+def _retry(members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Retry | None:
+    if "retry" in members:
+        return making.use.retry(members["retry"], "doubt" if around.undo else "transient")
+    return making.undo_retry if around.undo else None
+
+
+def _defined_function(
+    name: str, members: dict[str, Cursor], task: Cursor, around: Surroundings, making: Compilation
+) -> Call | Do:
+    function = making.use.functions[name]
+    for keyword in ("retry", "idempotent"):
+        if keyword in members:
+            detail = f"`{keyword}` belongs to the tasks of the function {name!r}; for all of them use a `try` around the call"
+            members[keyword].refuse(detail, "unsupported")
+    if name in around.functions:
+        chain = " -> ".join((*around.functions, name))
+        members["call"].refuse(f"the function {name!r} calls itself: {chain}", "recursive-function")
+        return Call("function", name, Template({}))
+    making.use.called.add(name)
+    inner = around.calling(name, function.pointer, f"{around.at(task.pointer)}/call/{escape(name)}")
+    given = members.get("with")
+    if given is not None:
+        given.is_object()
+    return Do(making.single(function, name, inner), template(given) if given is not None else None)
+
+
+def _http(cursor: Cursor, making: Compilation) -> tuple[Template, str | None]:
+    found = cursor.members(
+        ("method", "endpoint", "headers", "query", "body", "output", "redirect"), ("method", "endpoint")
+    )
+    arguments = template(cursor, making.secrecy)
+    method = None
+    if "method" in found and not (isinstance(found["method"].value, str) and is_wrapped(found["method"].value)):
+        method = found["method"].text("an HTTP method", _METHOD).upper()
+    for name in ("headers", "query"):
+        if name in found:
+            _scalars(found[name])
+    _answer(found)
+    if "endpoint" in found:
+        arguments = _endpoint(found["endpoint"], arguments, ("endpoint",), making)
+    return arguments, method
+
+
+def _openapi(cursor: Cursor, making: Compilation) -> Template:
+    found = cursor.members(
+        ("document", "operationId", "parameters", "authentication", "output", "redirect"), ("document", "operationId")
+    )
+    arguments = template(cursor, making.secrecy)
+    if "operationId" in found:
+        found["operationId"].text("the id of an operation")
+    if "parameters" in found and not _is_expression(found["parameters"].value):
+        found["parameters"].is_object()
+    _answer(found)
+    if "authentication" in found:
+        arguments = graft(arguments, ("authentication",), making.use.authentication(found["authentication"]))
+    if "document" in found:
+        document = found["document"].members(("name", "endpoint"), ("endpoint",))
+        if "endpoint" in document:
+            arguments = _endpoint(document["endpoint"], arguments, ("document", "endpoint"), making)
+    return arguments
+
+
+def _endpoint(cursor: Cursor, arguments: Template, path: tuple[str, ...], making: Compilation) -> Template:
+    uri: Cursor | None = cursor
+    if isinstance(cursor.value, dict):
+        found = cursor.members(("uri", "authentication"), ("uri",))
+        uri = found.get("uri")
+        if "authentication" in found:
+            policy = making.use.authentication(found["authentication"])
+            arguments = graft(arguments, (*path, "authentication"), policy)
+    if uri is not None:
+        text = uri.text("a URI, or an object with a uri")
+        if text and not is_wrapped(text) and not _HTTP.match(text):
+            uri.refuse("expected a URI that begins with http:// or https://, or an expression ${ ... }")
+    return arguments
+
+
+def _answer(found: dict[str, Cursor]) -> None:
+    if "output" in found:
+        found["output"].choice("content", "raw", "response")
+    if "redirect" in found:
+        found["redirect"].flag()
+
+
+def _scalars(cursor: Cursor) -> None:
+    if _is_expression(cursor.value):
+        return
+    for _, member in cursor.entries():
+        if isinstance(member.value, dict | list):
+            member.refuse("expected a string, a number or a boolean", "wrong-type")
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, str) and is_wrapped(value)
