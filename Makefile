@@ -1,0 +1,60 @@
+# Everything works on a fresh machine with make and Python 3.11+: the first target that needs the environment makes it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+PARTICIPANTS_PORT ?= 8090
+PYTEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run check test conformance bench lint fmt type layers wheel clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(READY) ## the service with the examples and the systems they call, on loopback
+	@$(BIN)/python -m examples.participants --port $(PARTICIPANTS_PORT) & participants=$$!; \
+	$(BIN)/retrace dev examples & service=$$!; \
+	trap 'kill $$service $$participants 2>/dev/null; wait $$service $$participants 2>/dev/null || true' EXIT; \
+	trap 'exit 130' INT; trap 'exit 143' TERM; \
+	wait $$service
+
+check: lint type layers test conformance wheel ## exactly what CI runs
+
+test: $(READY) ## all tests but benchmarks and conformance
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --ignore tests/benchmarks --ignore tests/conformance
+
+conformance: $(READY) ## the test kit of the Serverless Workflow standard
+	$(BIN)/python -m pytest tests/conformance
+
+bench: $(READY) ## measurements, written up in docs/performance.md
+	$(BIN)/python -m tests.benchmarks
+
+lint: $(READY) ## style and likely mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+fmt: $(READY) ## format, and mend what can be mended
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+type: $(READY) ## types, strictly
+	$(BIN)/mypy
+
+layers: $(READY) ## domain <- application <- adapters
+	$(BIN)/lint-imports
+
+wheel: $(READY) ## build, install into a clean environment, look
+	$(BIN)/python tests/wheel_check.py
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+
+# A newer pyproject.toml installs again; otherwise this costs nothing.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Retrace needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable . --group dev
+	@touch $@

@@ -1,0 +1,140 @@
+"""The JSON of the REST API as types, for those who read answers of `retrace.client`.
+
+Members are those of the API reference, by the same names; instants are RFC 3339 strings. A server newer than this
+package may add members, so these are typed dictionaries over the answer as it came, not parsed copies of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+LifecycleStatus = Literal[
+    "running", "suspended", "compensating", "completed", "faulted", "compensated", "cancelled", "terminated"
+]
+FINAL: frozenset[str] = frozenset({"completed", "faulted", "compensated", "cancelled", "terminated"})
+"""The statuses in which an orchestration has ended."""
+
+
+class Error(TypedDict, total=False):
+    """Why a task or an orchestration failed (RFC 9457)."""
+
+    type: str
+    status: int
+    title: str
+    detail: str
+    instance: str
+
+
+class Compensation(TypedDict):
+    """How the undo of a run stands."""
+
+    status: Literal["none", "armed", "scheduled", "running", "retrying", "completed", "skipped", "failed"]
+    attempts: int
+    error: Error | None
+
+
+class Task(TypedDict):
+    """One run of a task."""
+
+    name: str
+    reference: str
+    run: int
+    status: str
+    attempts: int
+    started_at: str
+    ended_at: str | None
+    output: Any
+    error: Error | None
+    compensation: Compensation
+
+
+class Rollback(TypedDict):
+    """What is or was undone; `plan` is None until everything has settled."""
+
+    reason: dict[str, Any]
+    plan: list[str] | None
+    done: list[str]
+    skipped: list[str]
+    left_behind: list[dict[str, Any]]
+    outcome: Literal["none", "complete", "partial"] | None
+    steps: list[dict[str, Any]]
+
+
+class Incident(TypedDict):
+    """Something only an operator can resolve."""
+
+    number: int
+    kind: Literal["compensation_failed", "after_pivot", "uncertain_pivot", "poison"]
+    task: str
+    reference: str
+    error: Error | None
+    raised_at: str
+    actions: list[str]
+
+
+class Orchestration(TypedDict):
+    """The status representation of one orchestration."""
+
+    id: str
+    definition: str
+    digest: str
+    status: LifecycleStatus
+    version: int
+    business_key: str | None
+    tags: dict[str, str]
+    input: Any
+    output: Any
+    error: Error | None
+    started_at: str
+    updated_at: str
+    ended_at: str | None
+    tasks: list[Task]
+    tasks_total: int
+    waiting_for: list[dict[str, Any]]
+    rollback: Rollback | None
+    incidents: list[Incident]
+    links: dict[str, str]
+
+
+class CommandResult(TypedDict):
+    """What a command left behind; an unchanged version means that there was nothing to do."""
+
+    id: str
+    status: LifecycleStatus
+    version: int
+
+
+class _EventKeys(TypedDict):
+    version: int
+    type: str
+    at: str
+    actor: str | None
+    data: dict[str, Any]
+    hash: str
+
+
+class HistoryEvent(_EventKeys, total=False):
+    """One event of a history."""
+
+    task: str
+    attempt: int
+    cause: Any
+
+
+class EventOutcome(TypedDict):
+    """What became of an event that was sent to an orchestration."""
+
+    outcome: Literal["matched", "held", "duplicate"]
+    version: int
+
+
+class Deployed(TypedDict):
+    """A deployed version of a definition."""
+
+    namespace: str
+    name: str
+    version: str
+    digest: str
+    resource: str | None
+    created_at: str
+    warnings: list[dict[str, Any]]

