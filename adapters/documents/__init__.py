@@ -1,8 +1,9 @@
-"""Serverless Workflow documents: from a text with positions to a plan, or to every problem at once; and diagrams of plans.
+"""Serverless Workflow documents: from a text with positions to a plan, or to every problem at once; and diagrams of
+plans.
 
-`source` reads YAML and JSON into plain data whose places are known; `compiler` makes a plan of the data; `checks` warns
-about the plan; `inspection` lists what else the application has to check; `mermaid` and `svg` draw. `definition` puts
-reading and compiling together.
+`source` reads YAML and JSON into plain data whose places are known; `compiler` makes a plan of the data; `checks`
+warns about the plan; `inspection` lists what else the application has to check; `mermaid` and `svg` draw.
+`definition` puts reading and compiling together.
 """
 
 from adapters.documents.canonical import digest

@@ -1,8 +1,9 @@
 """Builds a JSON value, and its tree of marks, from a flat stream of begin, scalar, alias and end.
 
-The YAML and the JSON reader both drive this builder, so that limits and refusals are the same for both and nothing here
-recurses: a document that nests a hundred thousand levels deep, or one whose aliases unfold to a billion values, is a
-problem with a line and a column. What can be passed over (a duplicate key) is collected; what cannot ends the reading.
+The YAML and the JSON reader both drive this builder, so that limits and refusals are the same for both and nothing
+here recurses: a document that nests a hundred thousand levels deep, or one whose aliases unfold to a billion values,
+is a problem with a line and a column. What can be passed over (a duplicate key) is collected; what cannot ends the
+reading.
 """
 
 from __future__ import annotations

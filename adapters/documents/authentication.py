@@ -11,9 +11,18 @@ from domain.expressions import is_wrapped
 from domain.plan import Template
 
 _OAUTH2 = {
-    "authority": "text", "grant": "grant", "client": "client", "request": "request", "issuers": "texts", "scopes": "texts",
-    "audiences": "texts", "username": "text", "password": "text", "subject": "token", "actor": "token",
-}  # fmt: skip
+    "authority": "text",
+    "grant": "grant",
+    "client": "client",
+    "request": "request",
+    "issuers": "texts",
+    "scopes": "texts",
+    "audiences": "texts",
+    "username": "text",
+    "password": "text",
+    "subject": "token",
+    "actor": "token",
+}
 _SCHEMES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "basic": ({"username": "text", "password": "text"}, ("username", "password")),
     "bearer": ({"token": "text"}, ("token",)),
@@ -29,14 +38,21 @@ _NESTED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
 }
 _CHOICES = {
     "grant": (
-        "client_credentials", "password", "authorization_code", "refresh_token",
+        "client_credentials",
+        "password",
+        "authorization_code",
+        "refresh_token",
         "urn:ietf:params:oauth:grant-type:token-exchange",
     ),
     "client-authentication": (
-        "client_secret_post", "client_secret_basic", "client_secret_jwt", "private_key_jwt", "none",
+        "client_secret_post",
+        "client_secret_basic",
+        "client_secret_jwt",
+        "private_key_jwt",
+        "none",
     ),
     "encoding": ("application/x-www-form-urlencoded", "application/json"),
-}  # fmt: skip
+}
 
 
 def policy(cursor: Cursor, secrecy: Secrecy) -> Template:

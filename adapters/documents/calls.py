@@ -1,7 +1,7 @@
 """`call` and `run`: what reaches outside the service.
 
-A name that is defined in ``use.functions`` is not a callout but a scope with the function's task. Any other name that is no
-call of the standard is a function in Python or of a remote worker; whether one exists is not known here.
+A name that is defined in ``use.functions`` is not a callout but a scope with the function's task. Any other name that
+is no call of the standard is a function in Python or of a remote worker; whether one exists is not known here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adapters.documents.compilation import Compilation, Surroundings
+from adapters.documents.compilation import Compilation, Task
 from adapters.documents.data import graft, template
 from adapters.documents.positions import escape
 from adapters.documents.reader import Cursor
@@ -24,12 +24,12 @@ _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\Z")
 _VERSION = re.compile(r"latest\Z|(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)([-+][0-9A-Za-z.+-]+)?\Z")
 
 
-def call(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Call | Do:
+def call(task: Task) -> Call | Do:
     """``call``: HTTP, an operation of OpenAPI, or a function."""
-    called = members["call"]
+    called = task.members["call"]
     name = called.text("the name of a function")
-    if name in making.use.functions:
-        return _defined_function(name, members, task, around, making)
+    if name in task.making.use.functions:
+        return _defined_function(name, task)
     arguments = Template({})
     method = None
     if name in _UNSUPPORTED:
@@ -38,28 +38,28 @@ def call(task: Cursor, members: dict[str, Cursor], around: Surroundings, making:
         called.refuse("`call` of a function of a catalog is not supported", "unsupported")
     elif is_wrapped(name):
         called.refuse("the name of a function cannot be an expression", "unsupported")
-    elif name in ("http", "openapi") and "with" not in members:
-        task.refuse("the member 'with' is missing", "missing")
+    elif name in ("http", "openapi") and "with" not in task.members:
+        task.cursor.refuse("the member 'with' is missing", "missing")
     elif name == "http":
-        arguments, method = _http(members["with"], making)
+        arguments, method = _http(task.members["with"], task.making)
     elif name == "openapi":
-        arguments = _openapi(members["with"], making)
-    elif "with" in members and members["with"].is_object():
-        arguments = template(members["with"], making.secrecy)
+        arguments = _openapi(task.members["with"], task.making)
+    elif "with" in task.members and task.members["with"].is_object():
+        arguments = template(task.members["with"], task.making.secrecy)
     return Call(
         kind="http" if name == "http" else "openapi" if name == "openapi" else "function",
         function=name,
         with_=arguments,
-        retry=_retry(members, around, making),
-        idempotent=members["idempotent"].flag() if "idempotent" in members else True,
+        retry=_retry(task),
+        idempotent=task.members["idempotent"].flag() if "idempotent" in task.members else True,
         safe=method in _SAFE,
         deletes=method == "DELETE",
     )
 
 
-def run(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Run:
+def run(task: Task) -> Run:
     """``run: workflow``: a child orchestration."""
-    process = members["run"]
+    process = task.members["run"]
     unsupported = [
         name for name in ("container", "script", "shell") if isinstance(process.value, dict) and name in process.value
     ]
@@ -86,31 +86,31 @@ def run(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: 
         version=child["version"].text("a version (1.2.3) or latest", _VERSION) if "version" in child else "latest",
         input=template(given) if given is not None else None,
         await_=found["await"].flag() if "await" in found else True,
-        retry=_retry(members, around, making),
+        retry=_retry(task),
     )
 
 
-def _retry(members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Retry | None:
-    if "retry" in members:
-        return making.use.retry(members["retry"], "doubt" if around.undo else "transient")
-    return making.undo_retry if around.undo else None
+def _retry(task: Task) -> Retry | None:
+    undo = task.around.undo
+    if "retry" in task.members:
+        return task.making.use.retry(task.members["retry"], "doubt" if undo else "transient")
+    return task.making.undo_retry if undo else None
 
 
-def _defined_function(
-    name: str, members: dict[str, Cursor], task: Cursor, around: Surroundings, making: Compilation
-) -> Call | Do:
+def _defined_function(name: str, task: Task) -> Call | Do:
+    making, around = task.making, task.around
     function = making.use.functions[name]
     for keyword in ("retry", "idempotent"):
-        if keyword in members:
-            detail = f"`{keyword}` belongs to the tasks of the function {name!r}; for all of them use a `try` around the call"
-            members[keyword].refuse(detail, "unsupported")
+        if keyword in task.members:
+            detail = f"`{keyword}` belongs to the tasks of the function {name!r}; for all of them use a `try` around it"
+            task.members[keyword].refuse(detail, "unsupported")
     if name in around.functions:
         chain = " -> ".join((*around.functions, name))
-        members["call"].refuse(f"the function {name!r} calls itself: {chain}", "recursive-function")
+        task.members["call"].refuse(f"the function {name!r} calls itself: {chain}", "recursive-function")
         return Call("function", name, Template({}))
     making.use.called.add(name)
-    inner = around.calling(name, function.pointer, f"{around.at(task.pointer)}/call/{escape(name)}")
-    given = members.get("with")
+    inner = around.calling(name, function.pointer, f"{around.at(task.cursor.pointer)}/call/{escape(name)}")
+    given = task.members.get("with")
     if given is not None:
         given.is_object()
     return Do(making.single(function, name, inner), template(given) if given is not None else None)

@@ -24,12 +24,12 @@ def check(plan: Plan, log: Log) -> None:
         reached = _reached(scope)
         for pointer, node in scope.nodes.items():
             if pointer not in reached:
-                log.warn(pointer, f"nothing leads to the task {node.name!r}", "unreachable")
+                log.remark(pointer, f"nothing leads to the task {node.name!r}", "unreachable")
         _warn_of_loops(scope, reached, pausing, log)
     _warn_before_pivots(plan.root, False, log)
     for pointer, run in children_of(plan):
         if (run.namespace, run.name) == (plan.namespace, plan.name):
-            log.warn(join(pointer, "run", "workflow"), "this definition starts itself as its own child", "own-child")
+            log.remark(join(pointer, "run", "workflow"), "this definition starts itself as its own child", "own-child")
 
 
 def targets(node: Node) -> list[str]:
@@ -90,7 +90,7 @@ def _warn_of_loops(scope: Scope, reached: set[str], pausing: dict[str, bool], lo
     caught = [node for pointer, node in scope.nodes.items() if pointer in reached and pointer not in free]
     if caught:
         names = ", ".join(node.name for node in caught[:5])
-        log.warn(caught[0].pointer, f"an endless loop without a wait or a callout: {names}", "endless-loop")
+        log.remark(caught[0].pointer, f"an endless loop without a wait or a callout: {names}", "endless-loop")
 
 
 def _warn_before_pivots(scope: Scope, before_outer: bool, log: Log) -> None:
@@ -104,7 +104,7 @@ def _warn_before_pivots(scope: Scope, before_outer: bool, log: Log) -> None:
             detail = (
                 f"the task {node.name!r} runs before a pivot and has no `compensate`: a rollback would leave it behind"
             )
-            log.warn(pointer, detail, "left-behind")
+            log.remark(pointer, detail, "left-behind")
         for part, inner in inner_scopes(node):
             if part != "catch" or pointer in before:
                 _warn_before_pivots(inner, pointer in before, log)

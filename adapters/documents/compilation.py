@@ -1,8 +1,8 @@
 """What one compilation carries along: what the document gives names to, how many tasks it has, and where we are.
 
-A task is addressed by its JSON Pointer. Only inside a function of ``use.functions``, which is compiled anew for each of its
-callers, address and pointer differ: problems are told at the function, nodes live under the caller. `Surroundings` keeps
-that difference, and what the tasks around allow.
+A task is addressed by its JSON Pointer. Only inside a function of ``use.functions``, which is compiled anew for each
+of its callers, address and pointer differ: problems are told at the function, nodes live under the caller.
+`Surroundings` keeps that difference, and what the tasks around allow.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class Compilation:
         secrecy: Secrecy,
         use: Reusables,
         undo_retry: Retry,
+        *,
         task_list: Callable[[Cursor, Surroundings, Compilation], Scope],
         single: Callable[[Cursor, str, Surroundings, Compilation], Scope],
     ) -> None:
@@ -118,3 +119,14 @@ class Compilation:
         self._tasks += 1
         if self._tasks > MAX_TASKS:
             raise TooManyTasksError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task being compiled: where it stands, its members, and what is around it."""
+
+    cursor: Cursor
+    members: dict[str, Cursor]
+    around: Surroundings
+    making: Compilation
+    siblings: Siblings

@@ -1,7 +1,7 @@
 """A document becomes a plan, or a list of everything that is wrong with it.
 
-Works on parsed data without positions, so that a stored document is compiled again by the same code after a restart or an
-upgrade. Deployment fetches nothing: what a document points to outside is looked at when it is first used.
+Works on parsed data without positions, so that a stored document is compiled again by the same code after a restart
+or an upgrade. Deployment fetches nothing: what a document points to outside is looked at when it is first used.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _plan(top: Cursor, digest: str) -> Plan | None:
     undo_retry, parallel_undo = (
         _compensation(found["compensation"], reusables) if "compensation" in found else (UNDO_RETRY, False)
     )
-    making = Compilation(top.log, secrecy, reusables, undo_retry, tasks.task_list, tasks.single)
+    making = Compilation(top.log, secrecy, reusables, undo_retry, task_list=tasks.task_list, single=tasks.single)
     root = _tasks(found["do"], making) if "do" in found else None
     made = identity | tasks.data_flow(found, "input", "output")
     if "timeout" in found:
@@ -142,7 +142,7 @@ def _evaluate(cursor: Cursor) -> None:
         detail = (
             "outside fields that are expressions by definition, strings without ${ } stay as they are in loose mode too"
         )
-        cursor.log.warn(found["mode"].pointer, detail, "loose-mode")
+        cursor.log.remark(found["mode"].pointer, detail, "loose-mode")
 
 
 def _compensation(cursor: Cursor, use: Reusables) -> tuple[Retry, bool]:

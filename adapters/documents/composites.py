@@ -4,55 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.documents.compilation import Compilation, Siblings, Surroundings
+from adapters.documents.compilation import Task
 from adapters.documents.data import expression, template
 from adapters.documents.policies import duration, error_filter
-from adapters.documents.reader import Cursor
 from domain.expressions import Expression, is_wrapped
 from domain.plan import Case, Catch, Do, For, Fork, Raise, Scope, Set, Switch, Template, Try, Wait
 
 _NOTHING = Scope("", {}, None)
 
 
-def do(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Do:
+def do(task: Task) -> Do:
     """``do``: a nested list."""
-    return Do(making.scope(members["do"], around.inside()))
+    return Do(task.making.scope(task.members["do"], task.around.inside()))
 
 
-def loop(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> For:
+def loop(task: Task) -> For:
     """``for``: a list that is run once per item."""
-    found = members["for"].members(("each", "in", "at"), ("in",))
-    if "do" not in members:
-        task.refuse("the member 'do' is missing", "missing")
+    found = task.members["for"].members(("each", "in", "at"), ("in",))
+    if "do" not in task.members:
+        task.cursor.refuse("the member 'do' is missing", "missing")
     return For(
-        scope=making.scope(members["do"], around.inside("a for")) if "do" in members else _NOTHING,
+        scope=task.making.scope(task.members["do"], task.around.inside("a for")) if "do" in task.members else _NOTHING,
         in_=expression(found["in"]) if "in" in found else Expression("null"),
         each=found["each"].variable() if "each" in found else "item",
         at=found["at"].variable() if "at" in found else "index",
-        while_=expression(members["while"]) if "while" in members else None,
+        while_=expression(task.members["while"]) if "while" in task.members else None,
     )
 
 
-def fork(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Fork:
+def fork(task: Task) -> Fork:
     """``fork``: one scope per branch."""
-    found = members["fork"].members(("branches", "compete"), ("branches",))
+    found = task.members["fork"].members(("branches", "compete"), ("branches",))
     compete = found["compete"].flag() if "compete" in found else False
-    inner = around.inside("a fork")
+    inner = task.around.inside("a fork")
     if "branches" not in found:
         return Fork((), compete)
     branches = found["branches"].named_items(1)
-    return Fork(tuple(making.single(branch, name, inner) for name, branch in branches), compete)
+    return Fork(tuple(task.making.single(branch, name, inner) for name, branch in branches), compete)
 
 
-def guarded(
-    task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation, siblings: Siblings
-) -> Try:
+def guarded(task: Task) -> Try:
     """``try`` and ``catch``."""
-    scope = making.scope(members["try"], around.inside())
-    if "catch" not in members:
-        task.refuse("the member 'catch' is missing", "missing")
+    scope = task.making.scope(task.members["try"], task.around.inside())
+    if "catch" not in task.members:
+        task.cursor.refuse("the member 'catch' is missing", "missing")
         return Try(scope, Catch())
-    found = members["catch"].members(("errors", "as", "when", "exceptWhen", "retry", "do", "compensate", "then"))
+    found = task.members["catch"].members(("errors", "as", "when", "exceptWhen", "retry", "do", "compensate", "then"))
     made: dict[str, Any] = {}
     if "errors" in found:
         errors = found["errors"].members(("with",))
@@ -63,21 +60,21 @@ def guarded(
         if name in found:
             made[slot] = expression(found[name])
     if "retry" in found:
-        made["retry"] = making.use.retry(found["retry"], "caught")
+        made["retry"] = task.making.use.retry(found["retry"], "caught")
     if "do" in found:
-        made["scope"] = making.scope(found["do"], around.inside("a catch"))
+        made["scope"] = task.making.scope(found["do"], task.around.inside("a catch"))
     if "compensate" in found:
         made["compensate"] = found["compensate"].flag()
-        if around.undo and made["compensate"]:
+        if task.around.undo and made["compensate"]:
             found["compensate"].refuse("a compensation has no compensate of its own", "nested-compensate")
     if "then" in found:
-        made["then"] = siblings.directive(found["then"], around)
+        made["then"] = task.siblings.directive(found["then"], task.around)
     return Try(scope, Catch(**made))
 
 
-def assign(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Set:
+def assign(task: Task) -> Set:
     """``set``: an object with expressions inside, or one expression."""
-    given = members["set"]
+    given = task.members["set"]
     if isinstance(given.value, str):
         if not is_wrapped(given.value):
             given.refuse("expected an object, or an expression ${ ... }", "wrong-type")
@@ -86,27 +83,25 @@ def assign(task: Cursor, members: dict[str, Cursor], around: Surroundings, makin
     return Set(template(given))
 
 
-def switch(
-    task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation, siblings: Siblings
-) -> Switch:
+def switch(task: Task) -> Switch:
     """``switch``: the first case whose `when` holds, else the one without `when`, else on to the next task."""
     cases: list[Case] = []
-    for name, case in members["switch"].named_items(1):
+    for name, case in task.members["switch"].named_items(1):
         found = case.members(("when", "then"), ("then",))
         when = expression(found["when"]) if "when" in found else None
         if "when" not in found and any(earlier.when is None for earlier in cases):
             case.refuse("there is another case without `when`; only one can be the default", "second-default")
-        then = siblings.directive(found["then"], around) if "then" in found else ""
+        then = task.siblings.directive(found["then"], task.around) if "then" in found else ""
         cases.append(Case(name, when, then))
     return Switch(tuple(cases))
 
 
-def throw(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Raise:
+def throw(task: Task) -> Raise:
     """``raise``: an error, or the name of one."""
-    found = members["raise"].members(("error",), ("error",))
-    return Raise(making.use.error(found["error"]) if "error" in found else Template())
+    found = task.members["raise"].members(("error",), ("error",))
+    return Raise(task.making.use.error(found["error"]) if "error" in found else Template())
 
 
-def wait(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Wait:
+def wait(task: Task) -> Wait:
     """``wait``: a duration."""
-    return Wait(duration(members["wait"]))
+    return Wait(duration(task.members["wait"]))

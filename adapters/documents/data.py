@@ -1,8 +1,8 @@
 """Expressions and templates: the parts of a document that are evaluated, and what may stand in them.
 
-Fields that are expressions by definition take jq with or without ``${ }``; elsewhere a string is an expression only when the
-whole string is ``${ ... }``, and inside objects and lists that holds in depth. ``$secrets`` may be read only where a callout
-takes its arguments, because everything else that is evaluated is recorded.
+Fields that are expressions by definition take jq with or without ``${ }``; elsewhere a string is an expression only
+when the whole string is ``${ ... }``, and inside objects and lists that holds in depth. ``$secrets`` may be read only
+where a callout takes its arguments, because everything else that is evaluated is recorded.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _fill(value: Any, path: tuple[str | int, ...], top: Cursor, holes: list[Hole
             holes.append(Hole(path, _parsed(value, top, pointer, secrecy)))
             return None
         detail = '${ inside a longer string stays as it is; an expression is the whole string, e.g. ${ "a\\(.b)" }'
-        top.log.warn(pointer, detail, "literal-expression")
+        top.log.remark(pointer, detail, "literal-expression")
         return value
     if isinstance(value, dict):
         return {name: _fill(member, (*path, name), top, holes, secrecy) for name, member in value.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from adapters.documents.compilation import Compilation, Surroundings
+from adapters.documents.compilation import Compilation, Surroundings, Task
 from adapters.documents.data import expression, template, transformation
 from adapters.documents.reader import Cursor
 from domain.expressions import Expression, is_wrapped
@@ -15,9 +15,9 @@ _ATTRIBUTE = re.compile(r"[a-z0-9]+\Z")
 _URI_REFERENCE = re.compile(r"\S+\Z")
 
 
-def emit(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Emit:
+def emit(task: Task) -> Emit:
     """``emit.event.with``: the attributes and data of the event; `source` and `type` are needed."""
-    found = members["emit"].members(("event",), ("event",))
+    found = task.members["emit"].members(("event",), ("event",))
     event = found["event"].members(("with",), ("with",)) if "event" in found else {}
     if "with" not in event:
         return Emit(Template())
@@ -30,14 +30,14 @@ def emit(task: Cursor, members: dict[str, Cursor], around: Surroundings, making:
     return Emit(template(attributes))
 
 
-def listen(task: Cursor, members: dict[str, Cursor], around: Surroundings, making: Compilation) -> Listen:
+def listen(task: Task) -> Listen:
     """``listen.to``, ``listen.read`` and ``foreach``."""
-    found = members["listen"].members(("to", "read"), ("to",))
+    found = task.members["listen"].members(("to", "read"), ("to",))
     to = strategy(found["to"]) if "to" in found else Strategy("one")
     read = found["read"].choice("data", "envelope", "raw") if "read" in found else "data"
     made: dict[str, Any] = {}
-    if "foreach" in members:
-        made = _foreach(members["foreach"], around, making)
+    if "foreach" in task.members:
+        made = _foreach(task.members["foreach"], task.around, task.making)
     return Listen(to, cast(Any, read), **made)
 
 

@@ -1,7 +1,7 @@
 """Looks through a plan: its scopes and nodes, and the expressions, schemas, functions and children in it.
 
-The application uses this at deployment: it compiles each expression with the variables that exist where it stands, checks
-each schema, and warns of functions and child definitions that it does not know.
+The application uses this at deployment: it compiles each expression with the variables that exist where it stands,
+checks each schema, and warns of functions and child definitions that it does not know.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def scopes(plan: Plan) -> Iterator[Scope]:
 
 
 def nodes_in(scope: Scope) -> Iterator[Node]:
-    """Every node of a scope and of the scopes inside it, each before what is inside it, in the order of the document."""
+    """Every node of a scope and of those inside it, in the order of the document."""
     left: list[Node] = list(reversed(scope.nodes.values()))
     while left:
         node = left.pop()

@@ -1,7 +1,7 @@
 """Reads JSON (RFC 8259) with positions, strictly and without recursion.
 
-The standard library's parser tells neither where a value stands nor that a key is there twice, and it recurses. This one
-is a tokenizer and one set of expectations; the meaning of strings and numbers stays with the standard library.
+The standard library's parser tells neither where a value stands nor that a key is there twice, and it recurses. This
+one is a tokenizer and one set of expectations; the meaning of strings and numbers stays with the standard library.
 """
 
 from __future__ import annotations
@@ -50,39 +50,39 @@ def read_json(source: str, parts: Assembler) -> None:
             _refuse(text, offset, expected, parts)
             return
         offset = found.end()
-        kind, token = found.lastgroup or "", found[found.lastgroup or 0]
-        line, column = text.place(offset - len(token))
-        if expected == "colon" and token == ":":
+        kind, piece = found.lastgroup or "", found[found.lastgroup or 0]
+        line, column = text.place(offset - len(piece))
+        if expected == "colon" and piece == ":":
             expected = "value"
-        elif expected == "after" and token == ",":
+        elif expected == "after" and piece == ",":
             expected = "key" if closers[-1] == "}" else "value"
-        elif closers and token == closers[-1] and expected in ("after", "first", "first-key"):
+        elif closers and piece == closers[-1] and expected in ("after", "first", "first-key"):
             closers.pop()
             parts.end()
             expected = "after"
         elif expected in ("key", "first-key") and kind == "string":
-            parts.scalar(_scalar(kind, token, parts, line, column), line, column)
+            parts.scalar(_scalar(kind, piece, parts, line, column), line, column)
             expected = "colon"
-        elif expected in ("value", "first") and token in ("{", "["):
-            parts.begin({} if token == "{" else [], line, column)
-            closers.append("}" if token == "{" else "]")
-            expected = "first-key" if token == "{" else "first"
+        elif expected in ("value", "first") and piece in ("{", "["):
+            parts.begin({} if piece == "{" else [], line, column)
+            closers.append("}" if piece == "{" else "]")
+            expected = "first-key" if piece == "{" else "first"
         elif expected in ("value", "first") and kind != "mark":
-            parts.scalar(_scalar(kind, token, parts, line, column), line, column)
+            parts.scalar(_scalar(kind, piece, parts, line, column), line, column)
             expected = "after"
         else:
-            _refuse(text, offset - len(token), expected, parts)
+            _refuse(text, offset - len(piece), expected, parts)
     end = _SPACE.match(source, offset)
     if end is not None and end.end() != len(source):
         _refuse(text, end.end(), "nothing more", parts)
 
 
-def _scalar(kind: str, token: str, parts: Assembler, line: int, column: int) -> Any:
+def _scalar(kind: str, piece: str, parts: Assembler, line: int, column: int) -> Any:
     if kind == "word":
-        return _WORDS[token]
+        return _WORDS[piece]
     if kind == "number":
-        return float("inf") if len(token) > _LONGEST_NUMBER else json.loads(token)
-    value = json.loads(token)
+        return float("inf") if len(piece) > _LONGEST_NUMBER else json.loads(piece)
+    value = json.loads(piece)
     if _SURROGATE.search(value):
         parts.report("half of a surrogate pair is not a character", "encoding", line, column)
         return _SURROGATE.sub("\ufffd", value)

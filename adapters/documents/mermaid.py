@@ -1,4 +1,7 @@
-"""Draws a plan as a Mermaid flowchart: scopes are subgraphs, compensations hang on dotted edges, the pivot is marked."""
+"""Draws a plan as a Mermaid flowchart.
+
+Scopes are subgraphs, compensations hang on dotted edges, the pivot has a thick border.
+"""
 
 from __future__ import annotations
 

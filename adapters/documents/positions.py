@@ -1,8 +1,8 @@
 """JSON Pointers, and where in a text the value behind one stands.
 
-A reader of YAML or JSON builds a tree of marks beside the value; a place is looked up only when a problem has to be shown,
-so that a document without problems pays nothing for it. Lines and columns count from 1. A member of an object stands
-where its name stands, an item of a list where it begins; what an alias repeats stands where it was written.
+A reader of YAML or JSON builds a tree of marks beside the value; a place is looked up only when a problem has to be
+shown, so that a document without problems pays nothing for it. Lines and columns count from 1. A member of an object
+stands where its name stands, an item of a list where it begins; what an alias repeats stands where it was written.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A cursor over a JSON value that knows its pointer and collects problems instead of raising.
 
-Compiling goes on after a problem with whatever makes sense, so that an author sees every problem of a document at once.
-What a compile function returns after a problem is never used: a plan with problems is not handed out.
+Compiling goes on after a problem with whatever makes sense, so that an author sees every problem of a document at
+once. What a compile function returns after a problem is never used: a plan with problems is not handed out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Log:
     def refuse(self, pointer: str, detail: str, code: str = "invalid") -> None:
         self.problems[Problem(pointer, detail, code)] = None
 
-    def warn(self, pointer: str, detail: str, code: str) -> None:
+    def remark(self, pointer: str, detail: str, code: str) -> None:
         self.warnings[Problem(pointer, detail, code)] = None
 
 

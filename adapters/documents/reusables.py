@@ -1,7 +1,7 @@
 """``use``: what a document gives names to. Everything is checked here, whether it is used or not.
 
-Functions are the exception: they are compiled where they are called (and once more for themselves when nobody calls them),
-because each call has nodes of its own.
+Functions are the exception: they are compiled where they are called (and once more for themselves when nobody calls
+them), because each call has nodes of its own.
 """
 
 from __future__ import annotations

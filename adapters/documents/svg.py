@@ -1,14 +1,16 @@
-"""Draws a plan as SVG without any other program: boxes from top to bottom, scopes as frames, arrows for what is not in line.
+"""Draws a plan as SVG without any other program: boxes from top to bottom, scopes as frames, arrows for what is not
+in line.
 
-The layout is a column per scope: a node is a box, its inner scopes stand below it side by side inside a frame (the branches of a
-fork, the body and the catch of a try, a compensation dashed). The step to the next box in line is a straight arrow; any
-other edge runs along the right side of its scope and is labelled.
+The layout is a column per scope: a node is a box, its inner scopes stand below it side by side inside a frame (the
+branches of a fork, the body and the catch of a try, a compensation dashed). The step to the next box in line is a
+straight arrow; any other edge runs along the right side of its scope and is labelled.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from adapters.documents.checks import targets
@@ -25,8 +27,8 @@ _LANE = 12
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _STYLE = (
     "text{font:12px sans-serif;fill:#1c2733}.box{fill:#eef4fb;stroke:#3c6fa8}.switch{fill:#fff6df;stroke:#b98a1c}"
-    ".pivot{stroke:#b3261e;stroke-width:4}.frame{fill:none;stroke:#9aa7b5}.compensate{stroke-dasharray:5 4;stroke:#b3261e}"
-    ".edge{fill:none;stroke:#50606f}.title{fill:#5d6b79;font-size:11px}"
+    ".pivot{stroke:#b3261e;stroke-width:4}.frame{fill:none;stroke:#9aa7b5}.compensate{stroke-dasharray:5 4}"
+    ".compensate{stroke:#b3261e}.edge{fill:none;stroke:#50606f}.title{fill:#5d6b79;font-size:11px}"
 )
 
 
@@ -51,7 +53,8 @@ def svg(plan: Plan) -> str:
     _draw(root, _PAD, _PAD, shapes)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img"><title>{_text(plan.reference)}</title><style>{_STYLE}</style>'
+        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img"><title>{_text(plan.reference)}</title>'
+        f"<style>{_STYLE}</style>"
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0L8 4L0 8z" fill="#50606f"/></marker></defs>{"".join(shapes)}</svg>\n'
     )
@@ -110,7 +113,8 @@ def _draw(block: _Block, x: float, y: float, shapes: list[str]) -> None:
     else:
         shapes.append(
             f'<rect class="frame {block.kind}" x="{x:.1f}" y="{y:.1f}" width="{block.width:.1f}" '
-            f'height="{block.height:.1f}" rx="8"/><text class="title" x="{x + 8:.1f}" y="{y + 14:.1f}">{_text(block.title)}</text>'
+            f'height="{block.height:.1f}" rx="8"/>'
+            f'<text class="title" x="{x + 8:.1f}" y="{y + 14:.1f}">{_text(block.title)}</text>'
         )
     for left, top, part in block.parts:
         _draw(part, x + left, y + top, shapes)
@@ -121,7 +125,7 @@ def _draw(block: _Block, x: float, y: float, shapes: list[str]) -> None:
 def _draw_edges(block: _Block, scope: Scope, x: float, y: float, shapes: list[str]) -> None:
     tops = {part.node.pointer: (y + top, part) for _, top, part in block.parts if part.node is not None}
     pointers = list(scope.nodes)
-    for pointer, following in zip(pointers, pointers[1:], strict=False):
+    for pointer, following in pairwise(pointers):
         if following in targets(scope.nodes[pointer]):
             top, part = tops[pointer]
             shapes.append(_line(f"M{x + _PAD + 20:.1f} {top + part.height:.1f}V{tops[following][0]:.1f}"))

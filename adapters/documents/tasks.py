@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from adapters.documents import calls, composites, events
-from adapters.documents.compilation import MAX_NESTING, Compilation, Siblings, Surroundings
+from adapters.documents.compilation import MAX_NESTING, Compilation, Siblings, Surroundings, Task
 from adapters.documents.data import expression, schema, transformation
 from adapters.documents.positions import escape
 from adapters.documents.reader import Cursor
@@ -29,7 +29,7 @@ _KINDS: dict[str, frozenset[str]] = {
 }
 _ALLOWED = {kind: _AROUND | own for kind, own in _KINDS.items()}
 _OF_UNDO = {kind: (allowed - {"then"}) | {"after"} for kind, allowed in _ALLOWED.items()}
-_PLAIN_WORK: dict[str, Callable[[Cursor, dict[str, Cursor], Surroundings, Compilation], Work]] = {
+_WORK: dict[str, Callable[[Task], Work]] = {
     "call": calls.call,
     "run": calls.run,
     "emit": events.emit,
@@ -38,12 +38,10 @@ _PLAIN_WORK: dict[str, Callable[[Cursor, dict[str, Cursor], Surroundings, Compil
     "for": composites.loop,
     "fork": composites.fork,
     "set": composites.assign,
-    "raise": composites.throw,
-    "wait": composites.wait,
-}
-_BRANCHING_WORK: dict[str, Callable[[Cursor, dict[str, Cursor], Surroundings, Compilation, Siblings], Work]] = {
     "switch": composites.switch,
+    "raise": composites.throw,
     "try": composites.guarded,
+    "wait": composites.wait,
 }
 
 
@@ -76,30 +74,30 @@ def single(cursor: Cursor, name: str, around: Surroundings, making: Compilation)
 
 
 def task(
-    cursor: Cursor, name: str, around: Surroundings, making: Compilation, siblings: Siblings, is_undo: bool = False
+    cursor: Cursor, name: str, around: Surroundings, making: Compilation, siblings: Siblings | None = None
 ) -> Node | None:
-    """One task with everything around it; None after a problem that leaves nothing to compile."""
+    """One task with everything around it; None after a problem that leaves nothing to compile.
+
+    Without siblings it is the task of a compensation: undoing says nothing about where the flow goes on.
+    """
     making.count()
     kind = _kind(cursor)
     if kind is None:
         return None
     if kind == "call" and "callback" in cursor.value:
         cursor.step("callback").refuse("`callback` is not supported yet", "unsupported")
-    allowed = (_OF_UNDO if is_undo else _ALLOWED)[kind]
+    allowed = (_OF_UNDO if siblings is None else _ALLOWED)[kind]
     members = cursor.members(allowed | {"callback"} if kind == "call" else allowed)
     if "metadata" in members:
         members["metadata"].is_object()
-    if kind in _BRANCHING_WORK:
-        work = _BRANCHING_WORK[kind](cursor, members, around, making, siblings)
-    else:
-        work = _PLAIN_WORK[kind](cursor, members, around, making)
+    goes_on = siblings or Siblings()
     return Node(
         pointer=around.at(cursor.pointer),
         name=name,
-        work=work,
-        then=siblings.directive(members["then"], around) if "then" in members else siblings.next,
-        if_=expression(members["if"]) if "if" in members and not is_undo else None,
-        skip_to=siblings.next if "if" in members and "then" in members else None,
+        work=_WORK[kind](Task(cursor, members, around, making, goes_on)),
+        then=goes_on.directive(members["then"], around) if "then" in members else goes_on.next,
+        if_=expression(members["if"]) if "if" in members and siblings is not None else None,
+        skip_to=goes_on.next if "if" in members and "then" in members else None,
         timeout=making.use.timeout(members["timeout"]) if "timeout" in members else None,
         compensate=_compensation(members["compensate"], around, making) if "compensate" in members else None,
         pivot=_pivot(members["pivot"], around) if "pivot" in members else False,
@@ -166,5 +164,5 @@ def _compensation(cursor: Cursor, around: Surroundings, making: Compilation) -> 
     if "if" in cursor.value:
         made["if_"] = expression(cursor.step("if"))
     address = around.at(cursor.pointer)
-    node = task(cursor, "compensate", inner, making, Siblings(), is_undo=True)
+    node = task(cursor, "compensate", inner, making)
     return Compensation(Scope(address, {address: node} if node else {}, address), **made)

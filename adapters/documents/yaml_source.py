@@ -1,9 +1,9 @@
 """Reads YAML 1.2 into plain JSON data.
 
-libyaml (through PyYAML) gives the events, some thirty times faster than a parser in Python; what a plain scalar *means*
-is decided here by the core schema of YAML 1.2, so ``no`` and ``on`` are strings, ``0.1.0`` and ``2024-01-01`` are
-strings, and only ``true`` and ``false`` are booleans. Nothing but JSON comes out: other tags, other documents in the same
-text, and numbers that JSON does not know are problems.
+libyaml (through PyYAML) gives the events, some thirty times faster than a parser in Python; what a plain scalar
+*means* is decided here by the core schema of YAML 1.2, so ``no`` and ``on`` are strings, ``0.1.0`` and ``2024-01-01``
+are strings, and only ``true`` and ``false`` are booleans. Nothing but JSON comes out: other tags, other documents in
+the same text, and numbers that JSON does not know are problems.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ def read_yaml(text: str, parts: Assembler) -> None:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
             if documents > 1:
-                line, column = event.start_mark.line + 1, event.start_mark.column + 1
-                parts.stop("a definition is one document; here a second one begins", "syntax", line, column)
+                parts.stop("a definition is one document; here a second one begins", "syntax", *_place(event))
             _hand_over(event, parts)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -49,9 +48,12 @@ def read_yaml(text: str, parts: Assembler) -> None:
         parts.stop(f"not YAML: {detail}", "syntax", line, column)
 
 
+def _place(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
 def _hand_over(event: Any, parts: Assembler) -> None:
-    mark = event.start_mark
-    line, column = mark.line + 1, mark.column + 1
+    line, column = _place(event)
     if isinstance(event, yaml.ScalarEvent):
         parts.scalar(_value_of(event, parts, line, column), line, column, event.anchor)
     elif isinstance(event, yaml.MappingStartEvent):
@@ -63,7 +65,7 @@ def _hand_over(event: Any, parts: Assembler) -> None:
     elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
         parts.end()
     elif isinstance(event, yaml.AliasEvent):
-        parts.alias(event.anchor, line, column)
+        parts.alias(str(event.anchor), line, column)
 
 
 def _check_tag(event: Any, expected: str, parts: Assembler, line: int, column: int) -> None:
