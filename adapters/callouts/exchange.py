@@ -125,13 +125,20 @@ def _no_answer(request: Request, problem: Exception, progress: Progress) -> Unse
         return UnsentError(fault("timeout", f"{request.title}: no connection in time"))
     if isinstance(problem, (aiohttp.InvalidURL, ValueError)) and not progress.connected:
         return UnsentError(fault("configuration", f"{request.title}: the request is not valid: {reason}"))
-    if isinstance(problem, aiohttp.ClientConnectorError) and problem.os_error.errno == errno.EPERM:
+    if _is_refused_address(problem):
         return UnsentError(fault("configuration", f"{request.title}: {reason}"))
     if type(problem) is aiohttp.ClientError:
         # Only the digest middleware raises the bare class: a challenge (401) that it cannot answer.
         return UnsentError(fault("authentication", f"{request.title}: {reason}"))
     detail = fault("communication", f"{request.title}: {reason}")
     return LostError(detail) if progress.connected else UnsentError(detail)
+
+
+def _is_refused_address(problem: Exception) -> bool:
+    if not isinstance(problem, aiohttp.ClientConnectorError) or isinstance(problem.os_error, ssl.SSLError):
+        return False
+    # Not by class: of several refused addresses of one name aiohttp makes a plain OSError with their common number.
+    return problem.os_error.errno == errno.EPERM
 
 
 def _reason(problem: Exception) -> str:
