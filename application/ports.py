@@ -118,3 +118,7 @@ class Secrets(Protocol):
     def redact(self, value: Any) -> Any:
         """The JSON value with every occurrence of a known secret's text replaced by ``***``."""
         ...
+
+
+class DeliveryError(Exception):
+    """The event was not delivered, or nobody knows; it must be tried again."""

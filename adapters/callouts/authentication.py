@@ -13,8 +13,9 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from adapters.callouts.content import is_field_value
 from adapters.callouts.exchange import UnsentError
-from adapters.callouts.oauth import Tokens
+from adapters.callouts.oauth import Tokens, read_config
 from adapters.callouts.uris import json_kind
 from application.ports import Secrets
 from domain.errors import fault
@@ -48,7 +49,9 @@ class Authenticator:
             user, password = _member(config, "username", scheme), _member(config, "password", scheme)
             return _basic(user, password) if scheme == "basic" else _digest(user, password)
         if scheme in ("oauth2", "oidc"):
-            token = await self._tokens.get(config, variables, deadline, discover=scheme == "oidc", renew=renew)
+            token = await self._tokens.get(
+                read_config(config), variables, deadline, discover=scheme == "oidc", renew=renew
+            )
             return _authorization(f"Bearer {token}", renewable=True)
         raise UnsentError(fault("configuration", f"the authentication scheme {scheme!r} is not supported"))
 
@@ -79,7 +82,7 @@ class Authenticator:
 
 def _member(config: dict[str, Any], name: str, scheme: str) -> str:
     value = config.get(name)
-    if not isinstance(value, str) or any(character in value for character in "\r\n\0"):
+    if not isinstance(value, str) or not is_field_value(value):
         found = "missing" if value is None else f"{json_kind(value)}" if not isinstance(value, str) else "not one line"
         raise UnsentError(
             fault("authentication", f"authentication.{scheme}.{name} must be a line of text; it is {found}")

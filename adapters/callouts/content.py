@@ -119,3 +119,8 @@ def visible_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers of a request as outputs may show them: credentials replaced."""
     hidden = {"authorization", "proxy-authorization", "cookie"}
     return {name: "***" if name.lower() in hidden else value for name, value in headers.items()}
+
+
+def is_field_value(text: str) -> bool:
+    """Whether a header can carry this text: one line, and encodable."""
+    return not any((c < " " and c != "\t") or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text)

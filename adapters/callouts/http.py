@@ -17,7 +17,7 @@ import msgspec
 from yarl import URL
 
 from adapters.callouts.authentication import Authenticator, Credentials
-from adapters.callouts.content import encode_body
+from adapters.callouts.content import encode_body, is_field_value
 from adapters.callouts.exchange import Exchange, LostError, Request, UnsentError
 from adapters.callouts.oauth import Tokens
 from adapters.callouts.outcome import Output, judge
@@ -173,14 +173,10 @@ def read_headers(value: Any) -> dict[str, str]:
         if isinstance(content, (dict, list)):
             raise UnsentError(fault("configuration", f"the header {name} must be text, not {json_kind(content)}"))
         text = scalar_text(content)
-        if not _TOKEN.fullmatch(name) or not _is_field_value(text):
+        if not _TOKEN.fullmatch(name) or not is_field_value(text):
             raise UnsentError(fault("configuration", f"{name!r} with this value is not a valid header"))
         headers[name] = text
     return headers
-
-
-def _is_field_value(text: str) -> bool:
-    return not any((c < " " and c != "\t") or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text)
 
 
 def _method(value: Any) -> str:

@@ -16,7 +16,7 @@ import json
 import time
 from base64 import b64encode, urlsafe_b64decode
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -33,8 +33,53 @@ _KEPT = 256
 _LEEWAY_S = 30.0
 _UNKNOWN_LIFETIME_S = 60.0
 _DISCOVERY_LIFETIME_S = 3600.0
-_GRANTS = {"client_credentials", "password"}
 _BUSY = {408, 425, 429}
+
+
+class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who asks for tokens."""
+
+    id: str | None = None
+    secret: str | None = None
+    assertion: str | None = None
+    authentication: Literal["client_secret_post", "client_secret_basic", "private_key_jwt", "none"] = (
+        "client_secret_post"
+    )
+
+
+class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Paths below the authority. Tokens are only fetched; the other two are understood and not needed."""
+
+    token: str = "/oauth2/token"  # noqa: S105 - a path
+    revocation: str | None = None
+    introspection: str | None = None
+
+
+class TokenRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    encoding: Literal["application/x-www-form-urlencoded", "application/json"] = "application/x-www-form-urlencoded"
+
+
+class OAuth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The properties of ``oauth2`` and ``oidc`` that are supported; what is not is an error, not ignored."""
+
+    authority: str
+    grant: Literal["client_credentials", "password"]
+    client: Client = Client()
+    endpoints: Endpoints = Endpoints()
+    request: TokenRequest = TokenRequest()
+    scopes: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = ()
+    issuers: tuple[str, ...] = ()
+    username: str = ""
+    password: str = ""
+
+
+def read_config(config: Any) -> OAuth:
+    """The typed properties. Raises UnsentError (configuration) that names the property."""
+    try:
+        return msgspec.convert(config, OAuth)
+    except msgspec.ValidationError as problem:
+        raise UnsentError(fault("configuration", f"the OAuth properties are not supported: {problem}")) from problem
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -50,14 +95,12 @@ class Tokens:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._asking: dict[str, asyncio.Lock] = {}
 
-    async def get(
-        self, config: dict[str, Any], variables: Any, deadline: float, *, discover: bool, renew: bool = False
-    ) -> str:
+    async def get(self, config: OAuth, variables: Any, deadline: float, *, discover: bool, renew: bool = False) -> str:
         """An access token for an ``oauth2`` (or, with `discover`, ``oidc``) configuration. Raises UnsentError.
 
         `renew` asks anew even if a token is kept: the participant did not accept it.
         """
-        authority = address(config.get("authority"), variables)
+        authority = address(config.authority, variables)
         key = _digest([str(authority), discover, config])
         stale = self._find(key)
         if stale is not None and not renew:
@@ -70,13 +113,13 @@ class Tokens:
                     return found.value  # someone else has just asked
                 endpoint = await self._endpoint(config, authority, variables, deadline, discover=discover)
                 token, lifetime_s = await self._ask(config, endpoint, deadline)
+                self._keep(key, token, lifetime_s)
+                return token
         except TimeoutError:
             raise UnsentError(fault("timeout", f"no access token from {authority.origin()} in time")) from None
         finally:
             if not lock.locked():
                 self._asking.pop(key, None)
-        self._keep(key, token, lifetime_s)
-        return token
 
     def _find(self, key: str) -> _Kept | None:
         kept = self._kept.get(key)
@@ -89,13 +132,10 @@ class Tokens:
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
-    async def _endpoint(
-        self, config: dict[str, Any], authority: URL, variables: Any, deadline: float, *, discover: bool
-    ) -> URL:
+    async def _endpoint(self, config: OAuth, authority: URL, variables: Any, deadline: float, *, discover: bool) -> URL:
         if not discover:
-            path = (config.get("endpoints") or {}).get("token", "/oauth2/token")
             # "The relative path": it is appended to the authority's own path, also when it starts with a slash.
-            return address(str(authority).rstrip("/") + "/" + str(path).lstrip("/"), variables)
+            return address(str(authority).rstrip("/") + "/" + config.endpoints.token.lstrip("/"), variables)
         where = authority if authority.path.endswith(DISCOVERY) else URL(str(authority).rstrip("/") + "/" + DISCOVERY)
         key = _digest(["discovery", str(where)])
         if (kept := self._find(key)) is not None:
@@ -108,7 +148,7 @@ class Tokens:
         self._keep(key, str(url), _DISCOVERY_LIFETIME_S)
         return url
 
-    async def _ask(self, config: dict[str, Any], endpoint: URL, deadline: float) -> tuple[str, float]:
+    async def _ask(self, config: OAuth, endpoint: URL, deadline: float) -> tuple[str, float]:
         answer = _read(await self._send(_token_request(config, endpoint), deadline), endpoint)
         token = answer.get("access_token")
         if not isinstance(token, str) or not token or not token.isprintable():
@@ -135,49 +175,36 @@ class Tokens:
         raise UnsentError(fault("authentication", detail))
 
 
-def _token_request(config: dict[str, Any], endpoint: URL) -> Request:
-    grant = config.get("grant")
-    if grant not in _GRANTS:
-        raise UnsentError(fault("configuration", f"the grant {grant!r} is not supported; use one of {sorted(_GRANTS)}"))
-    form: dict[str, str] = {"grant_type": grant}
-    if grant == "password":
-        form |= {name: str(config.get(name, "")) for name in ("username", "password")}
-    if config.get("scopes"):
-        form["scope"] = " ".join(config["scopes"])
-    if config.get("audiences"):
-        form["audience"] = " ".join(config["audiences"])
-    headers = {"Accept": "application/json"}
-    _authenticate_client(config.get("client") or {}, form, headers)
-    encoding = (config.get("request") or {}).get("encoding", FORM)
-    if encoding == FORM:
-        body = urlencode(form).encode()
-    elif encoding == "application/json":
-        body = json.dumps(form).encode()
-    else:
-        raise UnsentError(fault("configuration", f"the token request encoding {encoding!r} is not supported"))
-    return Request("POST", endpoint, headers | {"Content-Type": encoding}, body)
+def _token_request(config: OAuth, endpoint: URL) -> Request:
+    form: dict[str, str] = {"grant_type": config.grant}
+    if config.grant == "password":
+        form |= {"username": config.username, "password": config.password}
+    if config.scopes:
+        form["scope"] = " ".join(config.scopes)
+    if config.audiences:
+        form["audience"] = " ".join(config.audiences)
+    headers: dict[str, str] = {"Accept": "application/json", "Content-Type": config.request.encoding}
+    _authenticate_client(config.client, form, headers)
+    encoded = urlencode(form) if config.request.encoding == FORM else json.dumps(form)
+    return Request("POST", endpoint, headers, encoded.encode())
 
 
-def _authenticate_client(client: dict[str, Any], form: dict[str, str], headers: dict[str, str]) -> None:
-    method = client.get("authentication", "client_secret_post")
-    name, secret = client.get("id"), client.get("secret")
-    if method != "none" and not isinstance(name, str):
+def _authenticate_client(client: Client, form: dict[str, str], headers: dict[str, str]) -> None:
+    method = client.authentication
+    if method != "none" and client.id is None:
         raise UnsentError(fault("authentication", "oauth2 needs client.id, or client.authentication: none"))
     if method == "client_secret_basic":
         # RFC 6749, 2.3.1: both parts are form-encoded before they are joined.
-        pair = f"{quote(name or '', safe='')}:{quote(str(secret or ''), safe='')}"
+        pair = f"{quote(client.id or '', safe='')}:{quote(client.secret or '', safe='')}"
         headers["Authorization"] = "Basic " + b64encode(pair.encode()).decode()
         return
-    if isinstance(name, str):
-        form["client_id"] = name
-    if method == "client_secret_post":
-        if secret is not None:
-            form["client_secret"] = str(secret)
+    if client.id is not None:
+        form["client_id"] = client.id
+    if method == "client_secret_post" and client.secret is not None:
+        form["client_secret"] = client.secret
     elif method == "private_key_jwt":
         form["client_assertion_type"] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-        form["client_assertion"] = str(client.get("assertion", ""))
-    elif method != "none":
-        raise UnsentError(fault("configuration", f"the client authentication {method!r} is not supported"))
+        form["client_assertion"] = client.assertion or ""
 
 
 def _read(reply: Reply, where: URL) -> dict[str, Any]:
@@ -193,18 +220,20 @@ def _read(reply: Reply, where: URL) -> dict[str, Any]:
     raise UnsentError(fault("authentication", f"the answer of {where} cannot be used: {problem}"))
 
 
-def _check_issuer(config: dict[str, Any], token: str) -> None:
+def _check_issuer(config: OAuth, token: str) -> None:
     """Compare the token's ``iss`` with ``issuers``. Its signature is the participant's business, not ours."""
-    if not (issuers := config.get("issuers")):
+    if not config.issuers:
         return
     try:
         payload = token.split(".")[1]
         issuer = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iss"]
     except (IndexError, KeyError, TypeError, ValueError):
         issuer = None
-    if issuer not in issuers:
-        raise UnsentError(fault("authentication", f"the access token's issuer {issuer!r} is not one of {issuers}"))
+    if issuer not in config.issuers:
+        raise UnsentError(
+            fault("authentication", f"the access token's issuer {issuer!r} is not one of {config.issuers}")
+        )
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(value)).hexdigest()

@@ -40,9 +40,14 @@ class OpenApiCallouts:
         """One attempt of a ``call: openapi``. Fetching the document counts against the callout's timeout."""
         deadline = asyncio.get_running_loop().time() + callout.timeout_s
         try:
-            delivery = await self._delivery(callout, deadline)
+            async with asyncio.timeout_at(deadline):
+                delivery = await self._delivery(callout, deadline)
         except UnsentError as problem:
             return Declined(problem.fault, problem.retry_after_s)
+        except TimeoutError:
+            return Declined(
+                fault("timeout", "the OpenAPI document was not there in time; the operation was not called")
+            )
         return await self._http.deliver(delivery, deadline)
 
     async def _delivery(self, callout: Callout, deadline: float) -> Delivery:

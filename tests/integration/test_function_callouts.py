@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import logging
 import math
 import threading
@@ -34,8 +35,6 @@ class Booking:
 
 
 def offered(*callables: Any, max_threads: int = 4) -> FunctionCallouts:
-    import inspect
-
     return FunctionCallouts(
         {c.__name__: Function(c.__name__, c, inspect.iscoroutinefunction(c), "test") for c in callables},
         max_threads=max_threads,

@@ -70,7 +70,9 @@ async def test_a_body_is_json_unless_its_content_type_says_otherwise(http, echo)
     form = {"content-type": "application/x-www-form-urlencoded"}
     as_form = await http.send(http_callout(method="post", endpoint=echo, headers=form, body={"a": [1, 2], "b": "x y"}))
     assert as_form.output["body"] == "a=1&a=2&b=x+y"
-    plain = await http.send(http_callout(method="post", endpoint=echo, headers={"Content-Type": "text/plain"}, body="hi"))
+    plain = await http.send(
+        http_callout(method="post", endpoint=echo, headers={"Content-Type": "text/plain"}, body="hi")
+    )
     assert plain.output["body"] == "hi"
 
 
@@ -173,7 +175,12 @@ async def test_a_compressed_answer_is_unpacked(http, httpserver):
 )  # fmt: skip
 async def test_an_error_status_is_a_communication_fault_of_its_class(http, httpserver, status, outcome):
     httpserver.expect_request("/").respond_with_response(
-        Response("" if status == 304 else '{"why":"so"}', status, {"Set-Cookie": "s=1", "X-A": "b"}, content_type="application/json")
+        Response(
+            "" if status == 304 else '{"why":"so"}',
+            status,
+            {"Set-Cookie": "s=1", "X-A": "b"},
+            content_type="application/json",
+        )
     )
     result = await http.send(http_callout(method="post", endpoint=httpserver.url_for("/"), body={}))
     assert type(result) is outcome
@@ -308,7 +315,9 @@ async def test_html_that_calls_itself_json_is_unusable(http, httpserver):
     assert result.output["content"] == "<html>"
 
 
-@pytest.mark.parametrize("body", [b'"\\ud800"', b"NaN", b"1e999", b"[" * 100_000, b"123456789012345678901234567890", b'"\xff"'])
+@pytest.mark.parametrize(
+    "body", [b'"\\ud800"', b"NaN", b"1e999", b"[" * 100_000, b"123456789012345678901234567890", b'"\xff"']
+)
 async def test_json_that_cannot_be_stored_is_unusable(http, httpserver, body):
     httpserver.expect_request("/").respond_with_data(body, content_type="application/json")
     assert isinstance(await http.send(http_callout(method="post", endpoint=httpserver.url_for("/"))), Unusable)

@@ -44,12 +44,16 @@ async def test_loopback_only_where_the_operator_says_so(address):
     assert LOCAL.complaint(address) is None
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "93.184.216.34", "fd12::1", "2606:2800::1"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "93.184.216.34", "fd12::1", "2606:2800::1"]
+)
 async def test_private_and_public_addresses_are_allowed(address):
     assert STRICT.complaint(address) is None
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0x7f.1"]
+)
 async def test_no_spelling_of_loopback_gets_through(strict, httpserver, host):
     httpserver.expect_request("/").respond_with_json(1)
     result = await strict.send(http_callout(method="get", endpoint=f"http://{host}:{httpserver.port}/"))
