@@ -90,7 +90,7 @@ def _scope_block(scope: Scope, title: str, kind: str) -> _Block:
 def _jumps(scope: Scope) -> list[tuple[str, str, str]]:
     """Edges that do not lead to the next box in line: (from, to, label)."""
     pointers = list(scope.nodes)
-    following = dict(zip(pointers, [*pointers[1:], EXIT], strict=True))
+    following = dict(zip(pointers, [*pointers, EXIT][1:], strict=True))
     found: list[tuple[str, str, str]] = []
     for pointer, node in scope.nodes.items():
         names = {case.then: case.name for case in node.work.cases} if isinstance(node.work, Switch) else {}

@@ -55,7 +55,7 @@ def task_list(cursor: Cursor, around: Surroundings, making: Compilation) -> Scop
     places = [around.at(entry.pointer) for _, entry in entries]
     siblings = {name: place for (name, _), place in reversed(list(zip(entries, places, strict=True)))}
     nodes: dict[str, Node] = {}
-    for (name, entry), place, following in zip(entries, places, [*places[1:], EXIT], strict=True):
+    for (name, entry), place, following in zip(entries, places, [*places, EXIT][1:], strict=True):
         node = task(entry, name, around, making, Siblings(siblings, following))
         if node is not None:
             nodes[place] = node
