@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from aiohttp.resolver import ThreadedResolver
 
 from adapters.callouts.http import HttpCallouts
 from adapters.callouts.network import NetworkPolicy, open_session
@@ -68,25 +69,40 @@ async def test_a_refused_address_tells_what_to_do(strict):
     assert "RETRACE_ALLOW_LOOPBACK=true" in (result.fault.detail or "")
 
 
-async def test_metadata_is_refused_by_name_too(strict, monkeypatch):
+@pytest.fixture
+def resolving_to(monkeypatch):
+    """Makes every name resolve to the given addresses, whatever event loop runs."""
+
+    def resolve_to(*addresses):
+        async def resolve(self, host, port=0, family=socket.AF_INET):
+            return [
+                {"hostname": host, "host": address, "port": port, "family": socket.AF_INET, "proto": 6, "flags": 0}
+                for address in addresses
+            ]
+
+        monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
+
+    return resolve_to
+
+
+async def test_metadata_is_refused_by_name_too(strict, resolving_to):
     """DNS rebinding: what counts is the address that is about to be connected."""
-
-    def resolve(host, port, *args, **kwargs):
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", port))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    resolving_to("169.254.169.254")
     result = await strict.send(http_callout(method="get", endpoint="http://innocent.example/latest/meta-data/"))
     assert isinstance(result, Declined)
     assert "169.254.169.254" in (result.fault.detail or "")
 
 
-async def test_a_name_with_a_refused_and_an_allowed_address_uses_the_allowed_one(httpserver, monkeypatch):
-    def resolve(host, port, *args, **kwargs):
-        addresses = ("169.254.169.254", "127.0.0.1")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, httpserver.port)) for address in addresses]
+async def test_a_name_with_several_refused_addresses_is_refused(strict, resolving_to):
+    resolving_to("169.254.169.254", "127.0.0.1")
+    result = await strict.send(http_callout(method="get", endpoint="http://innocent.example/"))
+    assert isinstance(result, Declined)
+    assert result.fault.type == SPEC + "configuration"
 
+
+async def test_a_name_with_a_refused_and_an_allowed_address_uses_the_allowed_one(httpserver, resolving_to):
+    resolving_to("169.254.169.254", "127.0.0.1")
     httpserver.expect_request("/").respond_with_json(1)
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     async with open_session(LOCAL) as session:
         http = HttpCallouts(session, EnvironmentSecrets({}))
         result = await http.send(http_callout(method="get", endpoint=f"http://two.example:{httpserver.port}/"))

@@ -9,7 +9,7 @@ from adapters.callouts.secrets import EnvironmentSecrets
 SECRETS = EnvironmentSecrets(
     {
         "RETRACE_SECRET_API_KEY": "k3y-12345",
-        "RETRACE_SECRET_LOGIN": '{"username": "ann1", "password": "k3y-12345-longer", "pin": 12345678, "x": "deep-one"}',
+        "RETRACE_SECRET_LOGIN": '{"username": "ann1", "password": "k3y-12345-more", "pin": 12345678, "x": "deep-one"}',
         "RETRACE_SECRET_BROKEN": "{not json",
         "RETRACE_SECRET_TINY": "abc",
         "OTHER": "other",
@@ -35,7 +35,7 @@ def test_what_is_not_set_is_none(name):
 
 def test_every_occurrence_is_replaced_longest_first():
     value = {
-        "k3y-12345": ["x k3y-12345 y", "k3y-12345-longer", {"a": "deep-one|ann1", "b": "12345678"}],
+        "k3y-12345": ["x k3y-12345 y", "k3y-12345-more", {"a": "deep-one|ann1", "b": "12345678"}],
         "n": 1,
         "t": True,
     }
