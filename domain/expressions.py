@@ -1,9 +1,9 @@
 """Expressions as data: what a runtime expression is, which variables it reads, and the plain paths among them.
 
-The domain never runs jq. A *plain path* (``.a.b``, ``$context.x[0]``, ``.``) is resolved here in process, with jq's own
-meaning (a missing member and null give null, a path into anything else is an error); everything else is handed out as an
-`Evaluation` and comes back as a fact. Which variables a program mentions is found once, at deployment, so that only those
-travel to the jail.
+The domain never runs jq. A *plain path* (``.a.b``, ``$context.x[0]``, ``.``) is resolved here in process, with jq's
+own meaning (a missing member and null give null, a path into anything else is an error); everything else is handed
+out as an `Evaluation` and comes back as a fact. Which variables a program mentions is found once, at deployment, so
+that only those travel to the jail.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import msgspec
 
 _WRAPPED = re.compile(r"^\s*\$\{(.*)\}\s*$", re.DOTALL)
 _VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
-_PLAIN = re.compile(r"^(?:\$(?P<root>[A-Za-z_]\w*))?(?P<path>(?:\.[A-Za-z_]\w*|\[\d+\])*|\.)$")
-_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]")
+_OF_JQ = frozenset({"ENV", "__loc__"})
+"""Variables that jq itself defines; nobody hands them in. ``$ENV`` is empty in the jail."""
+_MEMBERS = r"(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*"
+_PLAIN = re.compile(rf"\.|\$(?P<root>[A-Za-z_]\w*)(?P<below>{_MEMBERS})|(?P<path>\.[A-Za-z_]\w*{_MEMBERS})", re.ASCII)
+_STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]", re.ASCII)
 
 
 class Expression(msgspec.Struct, frozen=True):
@@ -59,12 +62,12 @@ def parse(source: str) -> Expression:
     """Read an expression, with or without ``${ }`` around it."""
     wrapped = _WRAPPED.match(source)
     program = (wrapped.group(1) if wrapped else source).strip()
-    plain = _PLAIN.match(program) if program else None
-    if plain and (plain["root"] or program.startswith(".")):
-        steps = tuple(name or int(index) for name, index in _STEP.findall(plain["path"]))
+    plain = _PLAIN.fullmatch(program)
+    if plain and plain["root"] not in _OF_JQ:
+        steps = tuple(name or int(index) for name, index in _STEP.findall(plain["path"] or plain["below"] or ""))
         root = plain["root"]
         return Expression(program, (root,) if root else (), root, steps)
-    return Expression(program, tuple(sorted(set(_VARIABLE.findall(program)))))
+    return Expression(program, tuple(sorted(set(_VARIABLE.findall(program)) - _OF_JQ)))
 
 
 def is_wrapped(source: str) -> bool:
@@ -87,8 +90,14 @@ def resolve(expression: Expression, dot: Any, variables: dict[str, Any]) -> Eval
         elif isinstance(step, int) and isinstance(value, list):
             value = value[step] if step < len(value) else None
         else:
-            return EvaluationFailed(f"Cannot index {_kind(value)} with {step!r}")
+            return EvaluationFailed(_cannot_index(value, step))
     return Evaluated(value)
+
+
+def _cannot_index(value: Any, step: str | int) -> str:
+    """The message that jq has for it."""
+    with_what = f'string ("{step}")' if isinstance(step, str) else f"number ({step})"
+    return f"Cannot index {_kind(value)} with {with_what}"
 
 
 def _kind(value: Any) -> str:

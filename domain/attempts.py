@@ -1,0 +1,285 @@
+"""Tasks with an effect outside: callouts and child orchestrations. Starting attempts, judging results, retrying.
+
+`AttemptStarted` is recorded in the commit that decides to send. A result that the run no longer waits for is *late*: it
+corrects the facts as long as the run's undo has not begun, afterwards it only tells (rollback.md, "When").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from domain import events as e
+from domain.commands import ReportChild, ReportResult, Start
+from domain.data import duration_s, fill, fill_some
+from domain.decision import Child, ChildChoice, Decision, Faulted, Question, Strand
+from domain.errors import SPEC, Fault, fault
+from domain.flow import complete, fail, raise_incident, starts
+from domain.plan import Call, Node, Retry
+from domain.plan import Run as RunWork
+from domain.retry import ASKED_TO_WAIT, TRANSIENT_STATUSES
+from domain.rollback import undoable, why_left
+from domain.settling import retry_in
+from domain.state import Run
+from domain.tasks import env_of
+from domain.undoing import condition, condition_of
+from domain.undoing import failed as undo_failed
+
+DETACHED = "detached"
+"""`function` of an attempt that starts a child without awaiting it."""
+
+
+@starts(Call)
+def _call(d: Decision, run: Run, node: Node) -> Strand:
+    work = node.work
+    assert isinstance(work, Call)
+    env = env_of(d, run)
+    arguments, deferred = yield from fill_some(work.with_, run.input, env, "with")
+    if work.kind != "function" and isinstance(arguments, dict):
+        arguments = {**arguments, "$input": run.input}
+    length = d.limits.callout_timeout_s
+    limit = work.retry.attempt_timeout if work.retry else None
+    for bound in (node.timeout, limit):
+        if bound is not None:
+            found = yield from duration_s(bound, run.input, env, "timeout")
+            length = found if bound is node.timeout else min(length, found)
+    undone = d.state.undoing(run.scope)
+    d.emit(
+        e.AttemptStarted,
+        run=run.id,
+        number=run.attempts + 1,
+        key=run.key or d.fresh_id(),
+        arguments=arguments,
+        deferred=deferred,
+        callout=work.kind,
+        function=work.function,
+        timeout_s=length,
+        idempotent=work.idempotent,
+        compensates=d.state.runs[undone].key if undone else None,
+    )
+
+
+@starts(RunWork)
+def _run(d: Decision, run: Run, node: Node) -> Strand:
+    """Start a child in the same transaction; it lives in this orchestration's partition."""
+    work = node.work
+    assert isinstance(work, RunWork)
+    env = env_of(d, run)
+    input_: Any = run.input
+    if work.input is not None:
+        input_ = yield from fill(work.input, run.input, env, "run.workflow.input")
+    if d.state.depth + 1 > d.limits.max_depth:
+        raise Faulted(fault("configuration", f"children may be nested {d.limits.max_depth} deep at most"))
+    choice = ChildChoice(work.namespace, work.name, work.version)
+    child = (yield [Question((run.id, "child"), choice)])[0]
+    if not isinstance(child, Child):
+        wanted = f"{work.namespace}/{work.name}@{work.version}"
+        raise Faulted(fault("configuration", f"there is no definition {wanted}; deploy it and retry"))
+    if not d.live(run.scope) or not run.open:
+        return
+    d.emit(
+        e.AttemptStarted,
+        run=run.id,
+        number=run.attempts + 1,
+        key=run.key or d.fresh_id(),
+        arguments=input_,
+        callout="child",
+        function="" if work.await_ else DETACHED,
+        child=(child.id, child.definition, child.digest),
+    )
+    d.send(
+        child.id,
+        Start,
+        digest=child.digest,
+        id=child.id,
+        input=input_,
+        parent=(d.state.id, run.id) if work.await_ else None,
+        root=d.state.root,
+        depth=d.state.depth + 1,
+    )
+    if not work.await_:
+        yield from complete(d, run, run.input, attempt=run.attempts)
+
+
+def again(d: Decision, run: Run) -> Strand:
+    """The delay of a retry is over: the same attempt once more under the same key, or another child."""
+    node = d.node(run)
+    if isinstance(node.work, RunWork):
+        try:
+            yield from _run(d, run, node)
+        except Faulted as stop:
+            fail(d, run, stop.fault)
+        return
+    assert run.request is not None
+    repeated = {f: getattr(run.request, f) for f in run.request.__struct_fields__ if f not in ("at", "actor", "cause")}
+    d.emit(e.AttemptStarted, **(repeated | {"number": run.attempts + 1}))
+
+
+# Results ----------------------------------------------------------------------------------------------------------------
+
+
+def report(d: Decision, command: ReportResult) -> Strand:
+    """Take the result of an attempt."""
+    run = d.state.runs.get(command.run)
+    if run is None:
+        return
+    awaited = run.open and run.flying and run.attempts == command.number
+    if d.state.suspended and awaited:
+        result = {f: v for f in ("outcome", "output", "retry_after_s") if (v := getattr(command, f)) is not None}
+        if command.fault is not None:
+            result["fault"] = msgspec.to_builtins(command.fault)
+        d.emit(e.ResultRecorded, run=run.id, number=command.number, result=result)
+    elif awaited:
+        yield from judge(d, run, command)
+    else:
+        yield from late(d, run, command)
+
+
+def judge(d: Decision, run: Run, command: ReportResult) -> Strand:
+    """What the result means for the flow."""
+    node = d.node(run)
+    work = node.work
+    why = command.fault or fault("runtime", "no reason was given")
+    undo = d.state.undoing(run.scope) is not None
+    match command.outcome:
+        case "completed":
+            yield from complete(d, run, command.output, attempt=command.number)
+        case "unusable":
+            fail(d, run, why, "completed", command.output, command.number)
+        case "refused" if undo and isinstance(work, Call) and work.deletes and why.status in (404, 410):
+            yield from complete(d, run, None, attempt=command.number)  # nothing is left to undo
+        case _:
+            effect: e.Effect = "failed" if command.outcome == "refused" else "uncertain"
+            yield from _retry_or_fail(d, run, work, why, effect, command)
+
+
+def _retry_or_fail(d: Decision, run: Run, work: Any, why: Fault, effect: e.Effect, command: ReportResult) -> Strand:
+    policy: Retry | None = getattr(work, "retry", None)
+    if policy is not None and d.live(run.scope) and retries(policy, why, effect):
+        env = env_of(d, run)
+        env.extra["error"] = why.as_json()
+        elapsed = (d.now - (run.first_at or d.now)).total_seconds()
+        try:
+            wait = yield from retry_in(d, policy, run.attempts - run.base, elapsed, run.input, env)
+        except Faulted as stop:
+            fail(d, run, stop.fault, effect, None, command.number)
+            return
+        if wait is not None and d.live(run.scope):
+            retry_at = d.in_s(max(wait, command.retry_after_s or 0.0))
+            located = why.at(run.pointer)
+            d.emit(e.AttemptFailed, run=run.id, number=command.number, fault=located, effect=effect, retry_at=retry_at)
+            return
+    fail(d, run, why, effect, None, command.number)
+
+
+def retries(policy: Retry, why: Fault, effect: e.Effect) -> bool:
+    """Whether a policy is meant for this kind of failure."""
+    if policy.on == "doubt":
+        return effect == "uncertain" or why.status in ASKED_TO_WAIT
+    if why.type == SPEC + "timeout":
+        return True
+    if why.type == SPEC + "communication":
+        return why.response is None or why.status in TRANSIENT_STATUSES
+    return effect == "uncertain" and why.type == SPEC + "runtime"
+
+
+def late(d: Decision, run: Run, command: ReportResult) -> Strand:
+    """A result that nobody awaits. Repeats of what is known are dropped; news about a run given up is recorded."""
+    state = d.state
+    effects: dict[str, e.Effect] = {"completed": "completed", "unusable": "completed", "refused": "failed"}
+    effect = effects.get(command.outcome)
+    if run.open or run.effect != "uncertain" or effect is None or command.number != run.attempts:
+        return
+    d.emit(
+        e.ResultLate, run=run.id, number=command.number, effect=effect, output=command.output, fault=command.fault
+    )
+    if state.final:
+        return
+    if run.held or run.undo.status in ("running", "failed", "completed", "skipped"):
+        if not run.held:
+            raise_incident(d, "late_result", run, command.fault, ("skip",))
+        return
+    result: bool | None = None
+    if effect == "completed" and condition_of(d, run) is not None:
+        result, _ = yield from condition(d, msgspec.structs.replace(run, data=command.output, output=command.output))
+    known = msgspec.structs.replace(run, effect=effect)
+    wanted = undoable(known) and result is not False
+    why = None
+    if not wanted and effect == "completed":
+        why = "its compensate.if is false" if result is False else (why_left(known) if run.effectful else None)
+    if effect == "completed" and run.undo.status in ("none", "armed") and not wanted and run.undoable is None:
+        why = None  # stands among what is left behind already
+    d.emit(
+        e.PlanCorrected,
+        run=run.id,
+        effect=effect,
+        output=command.output,
+        dropped=not wanted,
+        added=wanted,
+        why=why,
+    )
+
+
+# Children -----------------------------------------------------------------------------------------------------------------
+
+
+def report_child(d: Decision, command: ReportChild) -> Strand:
+    """A child ended, or answered to the request to undo itself."""
+    run = d.state.runs.get(command.run)
+    if run is None or run.child is None or run.child[0] != command.child:
+        return
+    if command.undone:
+        if run.undo.child_busy and command.fault is None:
+            d.emit(e.UndoCompleted, run=run.id, rollback=run.undo.rollback)
+        elif run.undo.child_busy and command.fault is not None:
+            undo_failed(d, run, command.fault)
+        return
+    if d.state.suspended and run.flying:
+        result = {"child": command.child, "status": command.status, "output": command.output}
+        if command.fault is not None:
+            result["fault"] = msgspec.to_builtins(command.fault)
+        d.emit(e.ResultRecorded, run=run.id, number=run.attempts, result=result)
+        return
+    outcome, why = _child_outcome(command)
+    result_command = ReportResult(
+        at=d.now, seed=b"", run=run.id, number=run.attempts, outcome=outcome, output=command.output, fault=why
+    )
+    if not (run.open and run.flying):
+        yield from late(d, run, result_command)
+    elif run.failing is not None and outcome != "completed":
+        fail(d, run, run.failing, "failed" if outcome == "refused" else "uncertain", None, run.attempts)
+    elif run.failing is not None:
+        fail(d, run, run.failing, "completed", command.output, run.attempts)
+    else:
+        yield from judge(d, run, result_command)
+
+
+def _child_outcome(command: ReportChild) -> tuple[Any, Fault | None]:
+    match command.status:
+        case "completed":
+            return "completed", None
+        case "terminated":
+            return "uncertain", fault("runtime", "the child was terminated; what it had done was not undone")
+        case status:
+            why = command.fault or fault("cancelled", f"the child ended as {status}")
+            return "refused", msgspec.structs.replace(why, instance=None)
+
+
+def replay_recorded(d: Decision, run: Run, number: int, result: dict[str, Any]) -> Strand:
+    """At resume: a result that came while suspended."""
+    why = msgspec.convert(result["fault"], Fault) if "fault" in result else None
+    if "child" in result:
+        command = ReportChild(
+            at=d.now, seed=b"", run=run.id, child=result["child"], status=result["status"], output=result["output"], fault=why
+        )
+        outcome, why = _child_outcome(command)
+        result = {"outcome": outcome, "output": result["output"]}
+    members = {k: v for k, v in result.items() if k in ("outcome", "output", "retry_after_s")}
+    command_ = ReportResult(at=d.now, seed=b"", run=run.id, number=number, fault=why, **members)
+    if run.open and run.attempts == number:
+        yield from judge(d, run, command_)
+    else:
+        yield from late(d, run, command_)
+
+

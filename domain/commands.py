@@ -1,0 +1,119 @@
+"""What may be asked of an orchestration. Commands are imperative and carry what the domain must not make itself: the
+instant, the actor, and a seed from which ids are derived.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from domain.errors import Fault
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """`at`: now (UTC). `seed`: random bytes, never used twice. `actor`: the caller's name for commands of people."""
+
+    at: datetime
+    seed: bytes
+    actor: str | None = None
+
+
+class Start(Command, frozen=True, kw_only=True):
+    """Begin. `request` is the digest of the request that asked for it; `parent` is (public id, run)."""
+
+    id: str
+    input: Any = None
+    business_key: str | None = None
+    tags: dict[str, str] = {}
+    request: bytes | None = None
+    parent: tuple[str, str] | None = None
+    root: str | None = None
+    depth: int = 0
+
+
+class ReportResult(Command, frozen=True, kw_only=True):
+    """What is known of an attempt: it took effect, was refused, nobody knows, or its answer cannot be used."""
+
+    run: str
+    number: int
+    outcome: Literal["completed", "refused", "uncertain", "unusable"]
+    output: Any = None
+    fault: Fault | None = None
+    retry_after_s: float | None = None
+
+
+class FireTimers(Command, frozen=True, kw_only=True):
+    """Handle every timer that is due."""
+
+
+class ReceiveEvent(Command, frozen=True, kw_only=True):
+    """A CloudEvent (JSON object). `hold`: keep it when nobody waits for it yet; else it is only offered."""
+
+    event: dict[str, Any]
+    digest: bytes
+    hold: bool = True
+
+
+class Cancel(Command, frozen=True, kw_only=True):
+    reason: str | None = None
+    override_pivot: bool = False
+
+
+class Terminate(Command, frozen=True, kw_only=True):
+    reason: str | None = None
+
+
+class Suspend(Command, frozen=True, kw_only=True):
+    reason: str | None = None
+
+
+class Resume(Command, frozen=True, kw_only=True):
+    reason: str | None = None
+
+
+class Resolve(Command, frozen=True, kw_only=True):
+    """Resolve an incident: ``retry``, ``skip``, ``complete`` (with `output`) or ``fail``."""
+
+    number: int
+    action: Literal["retry", "skip", "complete", "fail"]
+    reason: str | None = None
+    output: Any = None
+
+
+class AddNote(Command, frozen=True, kw_only=True):
+    text: str
+
+
+class ReportPoison(Command, frozen=True, kw_only=True):
+    """A command could not be decided because of a defect; an operator must look."""
+
+    detail: str
+
+
+class ReportChild(Command, frozen=True, kw_only=True):
+    """From a child that ended, or that answers to `UndoChild` (`undone`; with `fault` when it could not)."""
+
+    run: str
+    child: str
+    status: str
+    output: Any = None
+    fault: Fault | None = None
+    undone: bool = False
+
+
+class UndoChild(Command, frozen=True, kw_only=True):
+    """From the parent: undo yourself, also when completed."""
+
+    run: str
+    fault: Fault | None = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A command for another orchestration of the same family, decided in the same transaction. `to` is a public id;
+    for `Start`, `digest` names the definition."""
+
+    to: str
+    command: Command
+    digest: str | None = None

@@ -1,0 +1,192 @@
+"""One decision in the making: the facts it has, the facts it needs, and the events it has reached so far.
+
+The interpreter is written as *strands*, generator functions that follow one token each: straight-line code that yields
+`Question`s (expressions, schemas, the choice of a child) and gets the answers back. `advance` runs all strands until each
+has ended or asks something; the questions of all strands are answered in one batch. No strand ever sees a clock, chance or
+I/O, so the same answers always give the same events.
+
+`emit` folds each event into the state at once, so later steps of the same decision see it. A decision that is given up
+half-way leaves its state unusable; the engine then drops the state and reads the log again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Generator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from domain import events as e
+from domain.commands import Command, Message
+from domain.errors import Fault
+from domain.evolve import evolve
+from domain.expressions import Evaluation
+from domain.plan import Node, Plan
+from domain.state import COMPENSATE, Run, State
+
+_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Numbers that the settings choose."""
+
+    settle_timeout_s: float = 60.0
+    callout_timeout_s: float = 30.0
+    max_depth: int = 32
+    max_held: int = 1000
+    runtime_version: str = "0"
+
+
+class Validation(msgspec.Struct, frozen=True):
+    """Is `value` valid against `schema`? Answered with a list of (pointer, message)."""
+
+    schema: Any
+    resource: Any
+    value: Any
+
+
+class ChildChoice(msgspec.Struct, frozen=True):
+    """Which child to start? Answered with a `Child`, or None when there is no such definition."""
+
+    namespace: str
+    name: str
+    version: str
+
+
+class Child(msgspec.Struct, frozen=True):
+    """The answer: a fresh public id in the parent's partition, the definition and its digest."""
+
+    id: str
+    definition: str
+    digest: str
+
+
+class Question(msgspec.Struct, frozen=True):
+    """Something the outside must tell. `key`: (run or scope, slot), stable for the same decision."""
+
+    key: tuple[str, str]
+    ask: Evaluation | Validation | ChildChoice
+
+
+Strand = Generator[list[Question], list[Any], Any]
+"""Yields questions, receives their answers in the same order."""
+
+
+class Faulted(Exception):
+    """Raised inside a strand when the flow faults there."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(fault.detail)
+
+
+class Decision:
+    """The working state of one `decide`. `events` and `messages` are the outcome once `advance` gives no questions."""
+
+    def __init__(self, plan: Plan, state: State, command: Command, limits: Limits, cause: str | None = None) -> None:
+        self.plan = plan
+        self.state = state
+        self.limits = limits
+        self.now: datetime = command.at
+        self.events: list[e.Event] = []
+        self.messages: list[Message] = []
+        self._seed = command.seed
+        self._ids = 0
+        self._actor = command.actor
+        self._cause = cause
+        self._strands: deque[tuple[Strand, str | None]] = deque()
+        self._blocked: list[tuple[Strand, str | None, int]] = []
+
+    # Facts that are made here, from the command's seed ----------------------------------------------------------------
+
+    def fresh(self) -> bytes:
+        """The next 32 bytes of this decision's own chance."""
+        self._ids += 1
+        return hashlib.sha256(self._seed + self._ids.to_bytes(4, "big")).digest()
+
+    def fresh_id(self) -> str:
+        """22 characters of base62: an id that does not look like any database's."""
+        number = int.from_bytes(self.fresh()[:17], "big")
+        digits = []
+        for _ in range(22):
+            number, rest = divmod(number, 62)
+            digits.append(_BASE62[rest])
+        return "".join(digits)
+
+    def chance(self) -> float:
+        """A number in [0, 1)."""
+        return int.from_bytes(self.fresh()[:7], "big") / (1 << 56)
+
+    def in_s(self, seconds: float) -> datetime:
+        return self.now + timedelta(seconds=seconds)
+
+    @property
+    def settle_at(self) -> datetime:
+        return self.in_s(self.limits.settle_timeout_s)
+
+    # Events -----------------------------------------------------------------------------------------------------------
+
+    def emit(self, cls: type[e.Event], /, **members: Any) -> None:
+        """Record an event and fold it in."""
+        event = cls(at=self.now, actor=self._actor, cause=self._cause, **members)
+        evolve(self.state, event)
+        self.events.append(event)
+
+    def send(self, to: str, cls: type[Command], /, *, digest: str | None = None, **members: Any) -> None:
+        """A message to another orchestration of the family, part of this transaction."""
+        self.messages.append(Message(to, cls(at=self.now, seed=self.fresh(), **members), digest))
+
+    # Strands ----------------------------------------------------------------------------------------------------------
+
+    def spawn(self, strand: Strand, scope: str | None = None) -> None:
+        """Run a strand; with `scope` it is dropped as soon as that scope is no longer live."""
+        self._strands.append((strand, scope))
+
+    def advance(self, answers: list[Any] | None = None) -> list[Question]:
+        """Go on with the answers to the last questions; gives the next questions, or none when all strands have ended."""
+        resumed = iter(answers or ())
+        ready: deque[tuple[Strand, str | None, list[Any] | None]] = deque()
+        for strand, scope, count in self._blocked:
+            ready.append((strand, scope, [next(resumed) for _ in range(count)]))
+        self._blocked = []
+        questions: list[Question] = []
+        while ready or self._strands:
+            if ready:
+                strand, scope, answer = ready.popleft()
+            else:
+                (strand, scope), answer = self._strands.popleft(), None
+            if scope is not None and not self.live(scope):
+                strand.close()
+                continue
+            try:
+                asked = next(strand) if answer is None else strand.send(answer)
+            except StopIteration:
+                continue
+            self._blocked.append((strand, scope, len(asked)))
+            questions += asked
+        return questions
+
+    # Looking around ---------------------------------------------------------------------------------------------------
+
+    def node(self, run: Run) -> Node:
+        return self.plan.nodes[run.pointer]
+
+    def live(self, scope: str) -> bool:
+        """Whether tokens may go on in this scope: neither it nor anything around it settles. An undo in progress is not
+        touched by what happens around the run that it undoes."""
+        state = self.state
+        if state.final:
+            return False
+        for found in state.scope_chain(scope):
+            if found.phase != "active":
+                return False
+            if found.slot == COMPENSATE:
+                return True
+            if found.owner is not None:
+                owner = state.runs[found.owner]
+                if owner.failing is not None or (owner.winner is not None and owner.winner != found.id):
+                    return False
+        return not (state.rolling_back or state.ending)

@@ -1,0 +1,499 @@
+"""Event -> state. The only code that writes a `State`; the same live, in replay and in time travel.
+
+Never reads the plan, the clock or anything else outside the event. Every handler fires the triggers of
+`domain.lifecycle` first, so an event that the life cycle does not allow cannot be folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from domain import events as e
+from domain.lifecycle import fire_orchestration, fire_run
+from domain.state import ROOT, Held, Incident, Listening, Recorded, Rollback, Run, ScopeState, State
+
+
+def evolve(state: State, event: e.Event) -> State:
+    """Fold one event into the state (in place) and return it."""
+    _HANDLERS[type(event)](state, event)
+    state.version += 1
+    state.updated_at = event.at
+    return state
+
+
+# The orchestration --------------------------------------------------------------------------------------------------
+
+
+def _started(s: State, ev: e.OrchestrationStarted) -> None:
+    fire_orchestration["start"](s)
+    s.id, s.definition, s.digest = ev.id, ev.definition, ev.digest
+    s.input = ev.input
+    s.context = {}
+    s.business_key, s.tags, s.request = ev.business_key, dict(ev.tags), ev.request
+    s.parent, s.root, s.depth = ev.parent, ev.root or ev.id, ev.depth
+    s.timeout_at, s.started_at = ev.timeout_at, ev.at
+    data = ev.input if ev.data is UNSET else ev.data
+    s.scopes[ROOT] = ScopeState(ROOT, "/do", None, "root", None, data, data)
+
+
+def _suspended(s: State, ev: e.OrchestrationSuspended) -> None:
+    fire_orchestration["suspend"](s)
+
+
+def _resumed(s: State, ev: e.OrchestrationResumed) -> None:
+    fire_orchestration["resume_rollback" if s.rolling_back else "resume"](s)
+    s.recorded = []
+
+
+def _cancel_requested(s: State, ev: e.CancelRequested) -> None:
+    s.cancel_pending = (ev.reason, ev.actor, ev.override_pivot)
+
+
+def _cancel_dropped(s: State, ev: e.CancelDropped) -> None:
+    s.cancel_pending = None
+
+
+def _ending(s: State, ev: e.EndingStarted) -> None:
+    s.ending, s.settle_at = ev.after, ev.settle_at
+
+
+def _completed(s: State, ev: e.OrchestrationCompleted) -> None:
+    fire_orchestration["complete"](s)
+    s.output, s.ended_at = ev.output, ev.at
+
+
+def _end(trigger: str) -> Callable[[State, Any], None]:
+    def handler(s: State, ev: e.Event) -> None:
+        fire_orchestration[trigger](s)
+        s.ended_at = ev.at
+        if ROOT in s.rollbacks:
+            s.rollbacks[ROOT].finished = True
+        if trigger == "terminate":
+            for name in list(s.open):
+                run = s.runs[name]
+                if run.flying:
+                    _fly(s, run, flying=False)
+
+    return handler
+
+
+def _nothing(s: State, ev: e.Event) -> None:
+    """Recorded for people; the state does not depend on it."""
+
+
+# Runs -----------------------------------------------------------------------------------------------------------------
+
+
+def _new_run(s: State, ev: e.TaskScheduled | e.TaskSkipped) -> Run:
+    pointer, _, number = ev.run.rpartition("#")
+    run = Run(ev.run, pointer, int(number), ev.name, ev.kind, ev.scope, after=ev.after, started_at=ev.at)
+    run.scopes = {}
+    s.runs[ev.run] = run
+    s.counts[pointer] = run.number
+    return run
+
+
+def _scheduled(s: State, ev: e.TaskScheduled) -> None:
+    run = s.runs.get(ev.run) or _new_run(s, ev)
+    fire_run["schedule"](run)
+    run.scope, run.after = ev.scope, ev.after
+    run.input = s.raw_input(run) if ev.input is UNSET else ev.input
+    run.timeout_at, run.effectful, run.undoable, run.pivot = ev.timeout_at, ev.effectful, ev.undoable, ev.pivot
+    run.fault = run.failing = run.winner = run.due_at = run.ended_at = run.first_at = run.listening = None
+    run.caught, run.base, run.held = 0, run.attempts, False
+    run.undo.status = "armed" if ev.undoable else "none"
+    s.scopes[ev.scope].runs[run.pointer] = run.id
+    s.open[run.id] = None
+
+
+def _skipped(s: State, ev: e.TaskSkipped) -> None:
+    run = _new_run(s, ev)
+    fire_run["skip"](run)
+    run.input = run.output = run.data = s.raw_input(run)
+    run.ended_at, run.order = ev.at, s.version + 1
+    scope = s.scopes[ev.scope]
+    scope.runs[run.pointer] = run.id
+    _move(scope, ev.to)
+
+
+def _move(scope: ScopeState, to: tuple[str, ...]) -> None:
+    scope.tokens += sum(1 for target in to if target.startswith("/")) - 1
+
+
+def _fly(s: State, run: Run, *, flying: bool) -> None:
+    s.flying += int(flying) - int(run.flying)
+    run.flying = flying
+
+
+def _close(s: State, run: Run, ev: e.Event) -> None:
+    """The run's token leaves it."""
+    s.open.pop(run.id, None)
+    s.failing.pop("r:" + run.id, None)
+    _fly(s, run, flying=False)
+    run.due_at = run.timeout_at = run.settle_at = None
+    run.ended_at, run.order = ev.at, s.version + 1
+
+
+def _attempt_started(s: State, ev: e.AttemptStarted) -> None:
+    run = s.runs[ev.run]
+    fire_run["start"](run)
+    run.attempts, run.key, run.request = ev.number, ev.key, ev
+    run.first_at = run.first_at or ev.at
+    run.due_at = None
+    run.child = ev.child
+    _fly(s, run, flying=True)
+    if ev.compensates is not None and (undone := s.undoing(run.scope)):
+        s.runs[undone].undo.attempts += 1
+
+
+def _weaken(run: Run, effect: e.Effect) -> None:
+    """Doubt is not cleared by a later refusal, and what was done stays done."""
+    rank = ("none", "failed", "uncertain", "completed")
+    if rank.index(effect) > rank.index(run.effect):
+        run.effect = effect
+
+
+def _attempt_failed(s: State, ev: e.AttemptFailed) -> None:
+    run = s.runs[ev.run]
+    fire_run["retry"](run)
+    _weaken(run, ev.effect)
+    run.fault, run.due_at = ev.fault, ev.retry_at
+    _fly(s, run, flying=False)
+
+
+def _task_completed(s: State, ev: e.TaskCompleted) -> None:
+    run = s.runs[ev.run]
+    fire_run["complete"](run)
+    run.output = ev.output
+    run.data = ev.output if ev.data is UNSET else ev.data
+    run.fault = None
+    run.held = False
+    run.effect = "completed"
+    if ev.context is not UNSET:
+        s.context = ev.context
+    _close(s, run, ev)
+    _move(s.scopes[run.scope], ev.to)
+    if run.pivot:
+        s.pivot_passed = run.id
+
+
+def _ended_badly(trigger: str) -> Callable[[State, Any], None]:
+    def handler(s: State, ev: Any) -> None:
+        run = s.runs[ev.run]
+        had_token, was_held = run.open or run.held, run.held
+        fire_run[trigger](run)
+        run.held = trigger != "cancel" and ev.held
+        if trigger == "fail":
+            _weaken(run, ev.effect)
+            if was_held:
+                run.effect = ev.effect  # an operator knows
+            if ev.effect == "completed":
+                run.output = run.data = ev.output
+        elif trigger == "doubt":
+            _weaken(run, "uncertain")
+        if trigger != "cancel":
+            run.fault = ev.fault
+        _close(s, run, ev)
+        if had_token and not run.held:
+            s.scopes[run.scope].tokens -= 1
+
+    return handler
+
+
+def _failing(s: State, ev: e.TaskFailing) -> None:
+    run = s.runs[ev.run]
+    run.failing, run.settle_at = ev.fault, ev.settle_at
+    s.failing["r:" + run.id] = None
+
+
+def _token_joined(s: State, ev: e.TokenJoined) -> None:
+    run = s.runs[ev.run]
+    run.joined += 1
+    s.scopes[run.scope].tokens -= 1
+
+
+def _loop_started(s: State, ev: e.LoopStarted) -> None:
+    s.runs[ev.run].items = ev.items
+
+
+def _wait_started(s: State, ev: e.WaitStarted) -> None:
+    run = s.runs[ev.run]
+    fire_run["wait"](run)
+    run.due_at = ev.due_at
+
+
+# Scopes -----------------------------------------------------------------------------------------------------------------
+
+
+def _scope_entered(s: State, ev: e.ScopeEntered) -> None:
+    owner = s.runs[ev.run]
+    if owner.status in ("scheduled", "retrying"):
+        fire_run["start"](owner)
+    owner.due_at = None
+    if ev.after is not None:
+        data = s.scopes[ev.after].output
+    else:
+        data = owner.input if ev.input is UNSET else ev.input
+    scope = ScopeState(ev.scope, ev.pointer, ev.run, ev.slot, owner.scope, data, data, dict(ev.variables))
+    scope.previous = owner.scopes.get(ev.slot)
+    scope.runs = {}
+    owner.scopes[ev.slot] = ev.scope
+    owner.entries += 1
+    s.scopes[ev.scope] = scope
+
+
+def _scope_completed(s: State, ev: e.ScopeCompleted) -> None:
+    scope = s.scopes[ev.scope]
+    scope.phase, scope.order = "done", s.version + 1
+    scope.output = s.runs[ev.after].data if ev.after else scope.input
+    if ev.output is not UNSET:
+        scope.output = ev.output
+    if ev.context is not UNSET:
+        s.context = ev.context
+    owner = s.runs[scope.owner] if scope.owner else None
+    if owner and owner.listening and scope.slot.isdigit():
+        owner.listening.queue -= 1
+        owner.listening.outputs.append(scope.output)
+    s.failing.pop("s:" + scope.id, None)
+
+
+def _scope_failing(s: State, ev: e.ScopeFailing) -> None:
+    scope = s.scopes[ev.scope]
+    scope.phase, scope.fault, scope.settle_at = "failing", ev.fault, ev.settle_at
+    s.failing["s:" + ev.scope] = None
+
+
+def _scope_closed(s: State, ev: e.ScopeClosed) -> None:
+    scope = s.scopes[ev.scope]
+    scope.phase, scope.order = "closed", s.version + 1
+    s.failing.pop("s:" + ev.scope, None)
+
+
+def _error_caught(s: State, ev: e.ErrorCaught) -> None:
+    run = s.runs[ev.run]
+    run.fault = ev.fault
+    if ev.retry_at is not None:
+        run.caught += 1
+        run.due_at = ev.retry_at
+        if not ev.rollback:
+            fire_run["retry"](run)
+
+
+def _fork_won(s: State, ev: e.ForkWon) -> None:
+    run = s.runs[ev.run]
+    run.winner, run.settle_at = ev.scope, ev.settle_at
+    s.failing["r:" + run.id] = None
+
+
+# Events from and to the outside -----------------------------------------------------------------------------------------
+
+
+def _listen_started(s: State, ev: e.ListenStarted) -> None:
+    run = s.runs[ev.run]
+    fire_run["wait"](run)
+    run.listening = Listening(ev.types, [dict(expected) for expected in ev.expected], [], set(), set(), 0, [])
+
+
+def _event_received(s: State, ev: e.EventReceived) -> None:
+    s.seen[f"{ev.source} {ev.id}"] = ev.digest
+    if ev.outcome == "held":
+        s.held.append(Held(ev.source, ev.id, ev.event))
+
+
+def _event_consumed(s: State, ev: e.EventConsumed) -> None:
+    listening = s.runs[ev.run].listening
+    assert listening is not None
+    if ev.until:
+        listening.until_matched.add(ev.filter)
+    else:
+        listening.values.append(ev.value)
+        listening.queue += 1
+        listening.matched.add(ev.filter)
+        if 0 <= ev.filter < len(listening.expected):
+            for known in listening.expected:
+                for name, value in ev.correlated.items():
+                    if known.get(name) is None and name in known:
+                        known[name] = value
+    listening.done = listening.done or ev.done
+    s.held = [held for held in s.held if (held.source, held.id) != (ev.source, ev.id)]
+
+
+def _event_emitted(s: State, ev: e.EventEmitted) -> None:
+    s.emitted += 1
+
+
+# Rollback -----------------------------------------------------------------------------------------------------------------
+
+
+def _rollback_started(s: State, ev: e.RollbackStarted) -> None:
+    s.undone_by_parent = s.status == "completed"
+    fire_orchestration["roll_back"](s)
+    s.rolling_back, s.cause, s.settle_at = True, ev.reason, ev.settle_at
+    s.ended_at = None
+    s.fault = ev.reason.fault
+    s.cancel_pending = s.ending = None
+    s.rollback_context = s.context
+    s.recorded = []
+    s.scopes[ROOT].phase = "failing"
+    s.failing["s:"] = None
+
+
+def _compensation_decided(s: State, ev: e.CompensationDecided) -> None:
+    n = len(ev.plan)
+    s.rollbacks[ev.rollback] = Rollback(ev.rollback, ev.reason, ev.plan, ev.left_behind, [None] * n, [False] * n)
+    for step in ev.plan:
+        undo = s.runs[step.run].undo
+        undo.status, undo.rollback = "scheduled", ev.rollback
+    s.failing.pop("s:" if ev.rollback == ROOT else "", None)
+    if ev.rollback == ROOT:
+        s.settle_at = None
+
+
+def _step(s: State, ev: Any) -> tuple[Rollback, int] | None:
+    rollback = s.rollbacks.get(ev.rollback)
+    index = rollback.index(ev.run) if rollback else None
+    return (rollback, index) if rollback is not None and index is not None else None
+
+
+def _undo_started(s: State, ev: e.UndoStarted) -> None:
+    run = s.runs[ev.run]
+    fire_run["undo"](run)
+    run.undo.status, run.undo.number, run.undo.fault = "running", ev.number, None
+    run.undo.child_busy = ev.child is not None
+    if found := _step(s, ev):
+        found[0].started[found[1]] = True
+
+
+def _undo_ended(status: str) -> Callable[[State, Any], None]:
+    def handler(s: State, ev: Any) -> None:
+        run = s.runs[ev.run]
+        run.undo.child_busy = False
+        if status == "failed":
+            if run.status == "compensating":
+                fire_run["undo_failed"](run)
+            run.undo.status, run.undo.fault = "failed", ev.fault
+            return
+        if status == "completed":
+            if run.status not in ("compensating", "compensation_failed"):
+                fire_run["undo"](run)
+            fire_run["undone"](run)
+        run.undo.status, run.undo.fault = status, None
+        if found := _step(s, ev):
+            found[0].ended[found[1]] = "done" if status == "completed" else "skipped"
+
+    return handler
+
+
+def _plan_corrected(s: State, ev: e.PlanCorrected) -> None:
+    run = s.runs[ev.run]
+    run.effect = ev.effect
+    if ev.effect == "completed":
+        run.output = run.data = ev.output
+    rollback = s.rollbacks.get(run.undo.rollback)
+    if rollback is None or rollback.finished:
+        return
+    index = rollback.index(ev.run)
+    if index is not None and ev.dropped:
+        rollback.ended[index] = "void"
+        run.undo.status = "none"
+    if ev.why:
+        rollback.left_behind = (*rollback.left_behind, e.LeftBehind(ev.run, ev.why))
+    if index is None and ev.added:
+        _add_step(s, rollback, run)
+
+
+def _add_step(s: State, rollback: Rollback, run: Run) -> None:
+    """Between what has begun to be undone and what is older than the run."""
+    new = len(rollback.steps)
+    begun = tuple(i for i, started in enumerate(rollback.started) if started and rollback.ended[i] is None)
+    older = [i for i, step in enumerate(rollback.steps) if not rollback.started[i] and s.runs[step.run].order < run.order]
+    newer = tuple(i for i in range(new) if i not in older)
+    steps = [
+        msgspec.structs.replace(step, after=(*step.after, new)) if i in older else step
+        for i, step in enumerate(rollback.steps)
+    ]
+    rollback.steps = (*steps, e.UndoStep(run.id, run.effect, tuple(sorted({*begun, *newer})), True))
+    rollback.ended.append(None)
+    rollback.started.append(False)
+    rollback.left_behind = tuple(left for left in rollback.left_behind if left.run != run.id)
+    run.undo.status = "scheduled"
+
+
+def _rollback_finished(s: State, ev: e.RollbackFinished) -> None:
+    s.rollbacks[ev.rollback].finished = True
+    run = s.runs[ev.rollback]
+    if run.due_at is not None and run.status == "running":
+        fire_run["retry"](run)
+
+
+# Exceptions from the rule ---------------------------------------------------------------------------------------------------
+
+
+def _incident_raised(s: State, ev: e.IncidentRaised) -> None:
+    if ev.kind == "after_pivot" and ev.run is None:
+        s.timeout_at = None
+    s.incidents.append(Incident(ev.number, ev.kind, ev.run, ev.fault, ev.rollback, ev.actions, ev.at))
+
+
+def _incident_resolved(s: State, ev: e.IncidentResolved) -> None:
+    s.incidents[ev.number - 1].resolved = ev.action
+
+
+def _result_recorded(s: State, ev: e.ResultRecorded) -> None:
+    run = s.runs[ev.run]
+    s.recorded.append(Recorded(ev.at, ev.run, ev.number, ev.result))
+    _fly(s, run, flying=False)
+
+
+_HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
+    e.OrchestrationStarted: _started,
+    e.OrchestrationSuspended: _suspended,
+    e.OrchestrationResumed: _resumed,
+    e.CancelRequested: _cancel_requested,
+    e.CancelDropped: _cancel_dropped,
+    e.EndingStarted: _ending,
+    e.OrchestrationCompleted: _completed,
+    e.OrchestrationFaulted: _end("fault"),
+    e.OrchestrationCompensated: _end("compensate"),
+    e.OrchestrationCancelled: _end("cancel"),
+    e.OrchestrationTerminated: _end("terminate"),
+    e.NoteAdded: _nothing,
+    e.TaskScheduled: _scheduled,
+    e.TaskSkipped: _skipped,
+    e.AttemptStarted: _attempt_started,
+    e.AttemptFailed: _attempt_failed,
+    e.TaskCompleted: _task_completed,
+    e.TaskFailed: _ended_badly("fail"),
+    e.TaskUncertain: _ended_badly("doubt"),
+    e.TaskCancelled: _ended_badly("cancel"),
+    e.TaskFailing: _failing,
+    e.TokenJoined: _token_joined,
+    e.LoopStarted: _loop_started,
+    e.WaitStarted: _wait_started,
+    e.ScopeEntered: _scope_entered,
+    e.ScopeCompleted: _scope_completed,
+    e.ScopeFailing: _scope_failing,
+    e.ScopeClosed: _scope_closed,
+    e.ErrorCaught: _error_caught,
+    e.ForkWon: _fork_won,
+    e.ListenStarted: _listen_started,
+    e.EventReceived: _event_received,
+    e.EventConsumed: _event_consumed,
+    e.EventEmitted: _event_emitted,
+    e.RollbackStarted: _rollback_started,
+    e.CompensationDecided: _compensation_decided,
+    e.UndoStarted: _undo_started,
+    e.UndoCompleted: _undo_ended("completed"),
+    e.UndoFailed: _undo_ended("failed"),
+    e.UndoSkipped: _undo_ended("skipped"),
+    e.PlanCorrected: _plan_corrected,
+    e.RollbackFinished: _rollback_finished,
+    e.IncidentRaised: _incident_raised,
+    e.IncidentResolved: _incident_resolved,
+    e.ResultRecorded: _result_recorded,
+    e.ResultLate: _nothing,
+}

@@ -1,0 +1,397 @@
+"""Moves tokens through a plan: entering a task, completing it, leaving a scope, and where an error goes.
+
+One mechanism for every kind of task. What is particular to a kind is registered with `starts` (how its work begins) and
+`continues` (what happens when a scope that it opened has ended); see `domain.tasks`, `domain.attempts` and
+`domain.listening`. What has to wait until everything inside has settled is in `domain.settling`.
+
+The order of a task: ``if`` (on the raw input, before anything else, as the standard has it), ``input.schema``,
+``input.from``, the work, ``output.as``, ``output.schema``, ``export.as``, ``export.schema``, ``then``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from domain import events as e
+from domain.data import Env, duration_s, fill, truth, validate
+from domain.decision import Decision, Faulted, Strand
+from domain.errors import Fault, fault
+from domain.commands import Cancel
+from domain.plan import END, EXIT, Call, Emit, Fork, Join, Listen, Node, Try
+from domain.plan import Run as RunWork
+from domain.state import COMPENSATE, ROOT, Run, ScopeState
+
+Starter = Callable[[Decision, Run, Node], Strand]
+Continuation = Callable[[Decision, Run, Node, ScopeState], Strand]
+
+_STARTERS: dict[type, Starter] = {}
+_CONTINUATIONS: dict[type | str, Continuation] = {}
+
+
+def starts(work: type) -> Callable[[Starter], Starter]:
+    """Registers how a kind of task begins."""
+
+    def register(function: Starter) -> Starter:
+        _STARTERS[work] = function
+        return function
+
+    return register
+
+
+def continues(work: type | str) -> Callable[[Continuation], Continuation]:
+    """Registers what a composite does when a scope that it opened has completed; COMPENSATE for the scope of an undo."""
+
+    def register(function: Continuation) -> Continuation:
+        _CONTINUATIONS[work] = function
+        return function
+
+    return register
+
+
+# Into a task ----------------------------------------------------------------------------------------------------------
+
+
+def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
+    """A token reaches a task."""
+    state, node = d.state, d.plan.nodes[pointer]
+    if isinstance(node.work, Join) and _joined(d, scope, pointer):
+        return
+    raw = state.runs[after].data if after else state.scopes[scope].input
+    name = _run_id(d, scope, pointer)
+    env = Env(d, scope, pointer, None, raw)
+    try:
+        if node.if_ is not None and not (yield from truth(node.if_, raw, env, "if")):
+            to = _targets(node.then)
+            fresh = f"{pointer}#{state.counts.get(pointer, 0) + 1}"
+            d.emit(e.TaskSkipped, run=fresh, scope=scope, name=node.name, kind=node.kind, after=after, to=to)
+            go(d, scope, node.then, fresh)
+            return
+        yield from validate(node.input_schema, raw, env, "input.schema")
+        data: Any = UNSET
+        if node.input_from is not None:
+            data = yield from fill(node.input_from, raw, env, "input.from")
+        timeout_at = None
+        if node.timeout is not None and not isinstance(node.work, Call):
+            length = yield from duration_s(node.timeout, raw if data is UNSET else data, env, "timeout")
+            timeout_at = d.in_s(length)
+    except Faulted as stop:
+        schedule(d, node, scope, name, after)
+        fail(d, state.runs[name], stop.fault)
+        return
+    schedule(d, node, scope, name, after, input=data, timeout_at=timeout_at)
+    yield from begin_work(d, state.runs[name])
+
+
+def begin_work(d: Decision, run: Run) -> Strand:
+    """What the task is for begins; a fault on the way is the run's."""
+    node = d.node(run)
+    try:
+        yield from _STARTERS[type(node.work)](d, run, node)
+    except Faulted as stop:
+        fail(d, run, stop.fault)
+
+
+def schedule(d: Decision, node: Node, scope: str, name: str, after: str | None, **members: Any) -> None:
+    """Record that a token reached a task."""
+    work = node.work
+    effectful = (isinstance(work, Call) and not work.safe) or isinstance(work, Emit | RunWork)
+    undoable = node.compensate.after if node.compensate else None
+    d.emit(
+        e.TaskScheduled,
+        run=name,
+        scope=scope,
+        name=node.name,
+        kind=node.kind,
+        after=after,
+        effectful=effectful,
+        undoable=undoable,
+        pivot=node.pivot,
+        **members,
+    )
+
+
+def _run_id(d: Decision, scope: str, pointer: str) -> str:
+    """A fresh run, or, when the scope repeats another, the one there that did not complete."""
+    state = d.state
+    previous = state.scopes[scope].previous
+    if previous is not None and pointer not in state.scopes[scope].runs:
+        earlier = state.scopes[previous].runs.get(pointer)
+        if earlier and state.runs[earlier].status in ("failed", "uncertain", "cancelled"):
+            return earlier
+    return f"{pointer}#{state.counts.get(pointer, 0) + 1}"
+
+
+def _joined(d: Decision, scope: str, pointer: str) -> bool:
+    """Whether the token ends here because an earlier one already waits in this join."""
+    waiting = d.state.scopes[scope].runs.get(pointer)
+    if waiting is None or not d.state.runs[waiting].open:
+        return False
+    d.emit(e.TokenJoined, run=waiting)
+    run = d.state.runs[waiting]
+    work = d.node(run).work
+    assert isinstance(work, Join)
+    if run.joined + 1 >= work.tokens:
+        d.spawn(complete(d, run, run.input), scope)
+    return True
+
+
+# Out of a task --------------------------------------------------------------------------------------------------------
+
+
+def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None, attempt: int | None = None) -> Strand:
+    """The work is done: transform, record, go on. An error in here faults the flow; what was done stays done."""
+    node = d.node(run)
+    env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
+    env.extra["task_output"] = raw
+    data: Any = UNSET
+    context: Any = UNSET
+    try:
+        if node.output_as is not None:
+            data = yield from fill(node.output_as, raw, env, "output.as")
+        current = raw if data is UNSET else data
+        yield from validate(node.output_schema, current, env, "output.schema")
+        if node.export_as is not None:
+            env.extra["output"] = current
+            context = yield from fill(node.export_as, current, env, "export.as")
+            yield from validate(node.export_schema, context, env, "export.schema")
+    except Faulted as stop:
+        fail(d, run, stop.fault, "completed" if run.effectful else "none", raw, attempt)
+        return
+    if not run.open and not run.held:
+        return  # settled while the answer was being looked at
+    live = d.live(run.scope)
+    targets = (to if to is not None else _targets(node.then)) if live else ()
+    d.emit(e.TaskCompleted, run=run.id, attempt=attempt, output=raw, data=data, context=context, to=targets)
+    if run.pivot and d.state.cancel_pending is not None:
+        reason, actor, override = d.state.cancel_pending
+        if override:
+            start_rollback(d, e.Cause("cancel", text=reason, actor=actor))
+            return
+        d.emit(e.CancelDropped)
+    for target in targets:
+        go(d, run.scope, target, run.id)
+
+
+def _targets(then: str) -> tuple[str, ...]:
+    return (then,)
+
+
+def go(d: Decision, scope: str, to: str, after: str) -> None:
+    """Move a token along an edge."""
+    if not d.live(scope):
+        return
+    if to == EXIT:
+        if d.state.scopes[scope].tokens <= 0:
+            d.spawn(_exit(d, scope, after), scope)
+    elif to == END:
+        _end(d, scope, after)
+    else:
+        d.spawn(enter(d, scope, to, after), scope)
+
+
+def _exit(d: Decision, scope: str, after: str | None) -> Strand:
+    """The last token has left a scope."""
+    found = d.state.scopes[scope]
+    if found.owner is None:
+        yield from finish(d, after)
+        return
+    owner = d.state.runs[found.owner]
+    node = d.node(owner)
+    output: Any = UNSET
+    context: Any = UNSET
+    if isinstance(node.work, Listen) and found.slot != COMPENSATE:
+        raw = d.state.runs[after].data if after else found.input
+        env = Env(d, scope, node.pointer, owner, raw)
+        try:
+            if node.work.foreach_output is not None:
+                output = yield from fill(node.work.foreach_output, raw, env, "foreach.output.as")
+            if node.work.foreach_export is not None:
+                env.extra["output"] = current = raw if output is UNSET else output
+                context = yield from fill(node.work.foreach_export, current, env, "foreach.export.as")
+        except Faulted as stop:
+            propagate(d, scope, stop.fault.at(node.pointer), owner)
+            return
+    d.emit(e.ScopeCompleted, scope=scope, after=after, output=output, context=context)
+    yield from _CONTINUATIONS[COMPENSATE if found.slot == COMPENSATE else type(node.work)](d, owner, node, found)
+
+
+def _end(d: Decision, scope: str, after: str) -> None:
+    """``then: end``: the whole orchestration, or the whole undo when inside one."""
+    state = d.state
+    undo = next((s for s in state.scope_chain(scope) if s.slot == COMPENSATE), None)
+    if undo is not None:
+        for name in [n for n in state.open if state.inside(state.runs[n].scope, undo.id)]:
+            abandon(d, state.runs[name], fault("cancelled", "the undo ended"))
+        d.spawn(_exit(d, undo.id, after), undo.id)
+        return
+    d.emit(e.EndingStarted, after=after, settle_at=d.settle_at)
+    begin_settling(d, ROOT, cut=False)
+
+
+def abandon(d: Decision, run: Run, why: Fault) -> None:
+    """Drop a run at once; an attempt in flight or an earlier doubt makes it uncertain."""
+    if run.flying or (run.effect == "uncertain" and run.status in ("waiting", "retrying")):
+        d.emit(e.TaskUncertain, run=run.id, attempt=run.attempts or None, fault=why.at(run.pointer))
+    else:
+        d.emit(e.TaskCancelled, run=run.id)
+
+
+def finish(d: Decision, after: str | None) -> Strand:
+    """The root scope is done: the orchestration completes, unless its output cannot be made."""
+    state, plan = d.state, d.plan
+    raw = state.runs[after].data if after else state.scopes[ROOT].input
+    env = Env(d, ROOT, "/output", None, raw)
+    output = raw
+    try:
+        if plan.output_as is not None:
+            output = yield from fill(plan.output_as, raw, env, "output.as")
+        yield from validate(plan.output_schema, output, env, "output.schema")
+    except Faulted as stop:
+        uncaught(d, stop.fault.at("/output"), None)
+        return
+    d.emit(e.OrchestrationCompleted, output=output)
+
+
+# Errors -----------------------------------------------------------------------------------------------------------------
+
+
+def fail(
+    d: Decision,
+    run: Run,
+    why: Fault,
+    effect: e.Effect = "none",
+    output: Any = None,
+    attempt: int | None = None,
+) -> None:
+    """The flow faults in a run; the error goes to whoever is around it."""
+    if not run.open and not run.held:
+        return
+    why = why.at(run.pointer)
+    state = d.state
+    doubtful = effect != "completed" and "uncertain" in (effect, run.effect)
+    live = d.live(run.scope)
+    if run.pivot and doubtful and live and not run.held:
+        d.emit(e.TaskUncertain, run=run.id, attempt=attempt, fault=why, held=True)
+        raise_incident(d, "uncertain_pivot", run, why, ("retry", "complete", "fail"))
+        return
+    past_pivot = live and run.scope == ROOT and state.pivot_passed is not None
+    if doubtful and run.status != "uncertain" and run.open and run.status != "scheduled":
+        d.emit(e.TaskUncertain, run=run.id, attempt=attempt, fault=why, held=past_pivot)
+    else:
+        d.emit(e.TaskFailed, run=run.id, attempt=attempt, fault=why, effect=effect, output=output, held=past_pivot)
+    if past_pivot:
+        raise_incident(d, "after_pivot", run, why, ("retry", "skip", "complete"))
+        return
+    if run.pivot and state.cancel_pending is not None:
+        reason, actor, _ = state.cancel_pending
+        start_rollback(d, e.Cause("cancel", text=reason, actor=actor))
+        return
+    propagate(d, run.scope, why, run)
+
+
+def propagate(d: Decision, scope: str, why: Fault, origin: Run) -> None:
+    """An error leaves a task: the scope, or the composite that opened it, fails once everything inside has settled."""
+    if not d.live(scope):
+        return
+    found = d.state.scopes[scope]
+    if found.owner is None:
+        uncaught(d, why, origin)
+        return
+    owner = d.state.runs[found.owner]
+    work = d.node(owner).work
+    tried = isinstance(work, Try) and found.slot == "try"
+    if found.slot == COMPENSATE or tried or (isinstance(work, Fork) and work.compete):
+        d.emit(e.ScopeFailing, scope=scope, fault=why, settle_at=d.settle_at)
+        begin_settling(d, scope, cut=False)
+    else:
+        fail_composite(d, owner, why, cut=False)
+
+
+def fail_composite(d: Decision, run: Run, why: Fault, *, cut: bool) -> None:
+    """A composite fails as soon as all that it opened has settled."""
+    d.emit(e.TaskFailing, run=run.id, fault=why, cut=cut, settle_at=d.settle_at)
+    for scope in list(run.scopes.values()):
+        begin_settling(d, scope, cut=cut)
+
+
+def uncaught(d: Decision, why: Fault, origin: Run | None) -> None:
+    """No catch handled it: roll back, or ask an operator when the pivot was passed."""
+    if d.state.pivot_passed is not None and origin is None:
+        raise_incident(d, "after_pivot", None, why, ("skip",))
+        return
+    start_rollback(d, e.Cause("error", task=origin.pointer if origin else why.instance, fault=why))
+
+
+def start_rollback(d: Decision, cause: e.Cause, *, cut: bool = False) -> None:
+    """From here on nothing goes forward: settle, decide, undo."""
+    for incident in d.state.open_incidents():
+        if incident.kind != "late_result":
+            d.emit(e.IncidentResolved, number=incident.number, action="rollback")
+    d.emit(e.RollbackStarted, reason=cause, settle_at=d.settle_at, cut=cut)
+    begin_settling(d, ROOT, cut=cut)
+
+
+def raise_incident(
+    d: Decision,
+    kind: str,
+    run: Run | None,
+    why: Fault | None,
+    actions: tuple[str, ...],
+    rollback: str = ROOT,
+) -> None:
+    """Something that only an operator can resolve."""
+    number = len(d.state.incidents) + 1
+    name = run.id if run else None
+    d.emit(e.IncidentRaised, number=number, kind=kind, run=name, fault=why, rollback=rollback, actions=actions)
+
+
+# Settling begins ----------------------------------------------------------------------------------------------------------
+
+
+def begin_settling(d: Decision, scope: str, *, cut: bool) -> None:
+    """Waits end, what was not sent is dropped, attempts in flight are awaited (or, when `cut`, uncertain at once).
+
+    An undo in progress inside is not touched: it ends by itself.
+    """
+    state = d.state
+    why = fault("cancelled", "cut off while in flight") if not cut else fault("timeout", "given up when the time was over")
+    for name in list(state.open):
+        run = state.runs[name]
+        if not state.inside(run.scope, scope) or _undo_between(d, run.scope, scope) or composite(d, run):
+            continue
+        if run.child is not None and run.flying:
+            d.send(run.child[0], Cancel, reason="its parent gives it up")
+        elif run.flying and not cut:
+            continue
+        else:
+            abandon(d, run, why)
+
+
+def _undo_between(d: Decision, scope: str, ancestor: str) -> bool:
+    for found in d.state.scope_chain(scope):
+        if found.id == ancestor:
+            return False
+        if found.slot == COMPENSATE:
+            return True
+    return False
+
+
+def composite(d: Decision, run: Run) -> bool:
+    """Whether the run has a scope of its own open; it ends after what is inside."""
+    scopes = d.state.scopes
+    return any(scopes[s].phase in ("active", "failing") for slot, s in run.scopes.items() if slot != COMPENSATE)
+
+
+def open_scope(d: Decision, run: Run, pointer: str, slot: str, **members: Any) -> str:
+    """Enter a scope on behalf of a run and set its first token going."""
+    scope = f"{run.id}.{slot}.{run.entries + 1}"
+    d.emit(e.ScopeEntered, scope=scope, pointer=pointer, run=run.id, slot=slot, **members)
+    return scope
+
+
+def begin(d: Decision, scope: str, start: str | None) -> None:
+    """The first token of a scope; an empty scope completes with its input."""
+    d.spawn(_exit(d, scope, None) if start is None else enter(d, scope, start, None), scope)

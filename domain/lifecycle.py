@@ -1,0 +1,96 @@
+"""The two life cycles, declared once as data: that of an orchestration and that of a run of a task.
+
+Each event fires one trigger; a trigger that the current status does not allow raises `IllegalTransitionError`, so that
+an illegal transition can neither be recorded nor replayed. ``docs/state_machine.md`` is generated from these tables.
+
+There is one module-level machine per life cycle and no model is ever added to it: `transitions` moves any object with
+an attribute ``status``. None of the transitions has callbacks, hence the direct path in `_DirectEvent`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from transitions import Event, Machine
+
+from domain.errors import RetraceError
+
+INITIAL: Final = "pending"
+"""Before the first event; never seen outside."""
+
+Table = list[tuple[str, tuple[str, ...], str]]
+
+ORCHESTRATION: Final[Table] = [
+    ("start", (INITIAL,), "running"),
+    ("suspend", ("running", "compensating"), "suspended"),
+    ("resume", ("suspended",), "running"),
+    ("resume_rollback", ("suspended",), "compensating"),
+    ("roll_back", ("running", "suspended", "completed"), "compensating"),
+    ("complete", ("running",), "completed"),
+    ("fault", ("compensating",), "faulted"),
+    ("compensate", ("compensating",), "compensated"),
+    ("cancel", ("compensating",), "cancelled"),
+    ("terminate", ("running", "suspended", "compensating"), "terminated"),
+]
+"""(trigger, from, to). `completed` is left only when a parent undoes its child."""
+
+RUN: Final[Table] = [
+    ("schedule", (INITIAL, "failed", "uncertain", "cancelled"), "scheduled"),
+    ("skip", (INITIAL,), "skipped"),
+    ("start", ("scheduled", "retrying"), "running"),
+    ("wait", ("scheduled",), "waiting"),
+    ("retry", ("running",), "retrying"),
+    ("complete", ("scheduled", "running", "waiting", "uncertain"), "completed"),
+    ("fail", ("scheduled", "running", "waiting", "retrying", "uncertain"), "failed"),
+    ("doubt", ("running", "waiting", "retrying"), "uncertain"),
+    ("cancel", ("scheduled", "running", "waiting", "retrying"), "cancelled"),
+    ("undo", ("completed", "uncertain", "failed", "cancelled", "compensation_failed"), "compensating"),
+    ("undone", ("compensating", "compensation_failed"), "compensated"),
+    ("undo_failed", ("compensating",), "compensation_failed"),
+]
+"""(trigger, from, to). A run that did not complete is scheduled again when its ``try`` is entered again."""
+
+ORCHESTRATION_FINAL: Final = frozenset({"completed", "faulted", "compensated", "cancelled", "terminated"})
+RUN_OPEN: Final = frozenset({"scheduled", "running", "waiting", "retrying"})
+
+
+class IllegalTransitionError(RetraceError):
+    """The life cycle does not allow this transition; the log or the interpreter is wrong."""
+
+
+class _DirectEvent(Event):  # type: ignore[misc]
+    """Fires a transition that has neither callbacks nor conditions without the machinery for them."""
+
+    def trigger(self, model: Any, *args: Any, **kwargs: Any) -> bool:
+        candidates = self.transitions.get(model.status)
+        if not candidates:
+            raise IllegalTransitionError(f"{self.machine.name}{self.name} is not allowed in {model.status}")
+        model.status = candidates[0].dest
+        return True
+
+
+class _LifeCycle(Machine):  # type: ignore[misc]
+    event_cls = _DirectEvent
+
+
+def _machine(name: str, table: Table) -> _LifeCycle:
+    states = list(dict.fromkeys(state for _, sources, target in table for state in (*sources, target)))
+    return _LifeCycle(
+        model=None,
+        name=name,
+        states=states,
+        initial=INITIAL,
+        auto_transitions=False,
+        model_attribute="status",
+        transitions=[{"trigger": t, "source": list(s), "dest": d} for t, s, d in table],
+    )
+
+
+ORCHESTRATION_MACHINE: Final = _machine("orchestration", ORCHESTRATION)
+RUN_MACHINE: Final = _machine("run", RUN)
+
+fire_orchestration: Final = {name: event.trigger for name, event in ORCHESTRATION_MACHINE.events.items()}
+"""trigger -> function(orchestration state); raises IllegalTransitionError."""
+fire_run: Final = {name: event.trigger for name, event in RUN_MACHINE.events.items()}
+"""trigger -> function(run); raises IllegalTransitionError."""
+

@@ -1,0 +1,191 @@
+"""Waiting for events: which listen wants an event, what it makes of it, and when it has had enough.
+
+One event serves every listen that waits at that moment. An event that no listen wants is held (at most a number of them)
+and offered, oldest first, to each listen that begins later. A filter whose expression fails does not match.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain import events as e
+from domain.commands import ReceiveEvent
+from domain.data import evaluate, fill, value
+from domain.decision import Decision, Faulted, Strand
+from domain.errors import EventIdReusedError, OrchestrationEndedError, OverloadedError
+from domain.expressions import Evaluated, Expression
+from domain.flow import begin, complete, continues, fail, open_scope, starts
+from domain.plan import EventFilter, Listen, Node, Strategy
+from domain.state import Run, ScopeState
+from domain.tasks import env_of
+
+Match = tuple[int, bool, dict[str, Any]]
+"""(index of the filter, whether it belongs to ``until``, what was correlated)."""
+
+
+@starts(Listen)
+def _listen(d: Decision, run: Run, node: Node) -> Strand:
+    work = node.work
+    assert isinstance(work, Listen)
+    env = env_of(d, run)
+    expected: list[dict[str, Any]] = []
+    for item in work.to.filters:
+        values: dict[str, Any] = {}
+        for name, _, expect in item.correlate:
+            values[name] = None if expect is None else (yield from fill(expect, run.input, env, f"correlate.{name}"))
+        expected.append(values)
+    filters = work.to.filters + (work.to.until_events.filters if work.to.until_events else ())
+    types = tuple(dict.fromkeys(f.event_type for f in filters)) if work.to.filters else (None,)
+    d.emit(e.ListenStarted, run=run.id, types=types, expected=tuple(expected))
+    for held in list(d.state.held):
+        if run.listening is None or run.listening.done or not run.open:
+            break
+        match = yield from _match(d, run, work.to, held.event)
+        if match is not None:
+            yield from _consume(d, run, work, held.event, match)
+
+
+def receive(d: Decision, command: ReceiveEvent) -> Strand:
+    """An event from outside arrives."""
+    state, event = d.state, command.event
+    known = state.seen.get(f"{event['source']} {event['id']}")
+    if known is not None:
+        if known != command.digest:
+            raise EventIdReusedError
+        return
+    if state.final:
+        raise OrchestrationEndedError(state.status)
+    takers: list[tuple[Run, Listen, Match]] = []
+    if not state.suspended:
+        for run in _listening(d):
+            work = d.node(run).work
+            assert isinstance(work, Listen)
+            match = yield from _match(d, run, work.to, event)
+            if match is not None:
+                takers.append((run, work, match))
+    if not takers and not command.hold:
+        return
+    if not takers and len(state.held) >= d.limits.max_held:
+        raise OverloadedError(f"{d.limits.max_held} events are held already; nobody waits for them")
+    outcome = "matched" if takers else "held"
+    d.emit(
+        e.EventReceived, source=event["source"], id=event["id"], digest=command.digest, event=event, outcome=outcome
+    )
+    for run, work, match in takers:
+        yield from _consume(d, run, work, event, match)
+
+
+def offer_held(d: Decision) -> Strand:
+    """After a resume: events that came while suspended may be wanted."""
+    for held in list(d.state.held):
+        for run in _listening(d):
+            work = d.node(run).work
+            assert isinstance(work, Listen)
+            match = yield from _match(d, run, work.to, held.event)
+            if match is not None:
+                yield from _consume(d, run, work, held.event, match)
+
+
+def _listening(d: Decision) -> list[Run]:
+    runs = (d.state.runs[name] for name in d.state.open)
+    return [r for r in runs if r.listening is not None and not r.listening.done and d.live(r.scope)]
+
+
+def _match(d: Decision, run: Run, to: Strategy, event: dict[str, Any]) -> Strand:
+    """The first filter that wants the event, those of ``until`` first; None when none does."""
+    listening = run.listening
+    assert listening is not None
+    if to.until_events is not None:
+        for number, item in enumerate(to.until_events.filters):
+            if number not in listening.until_matched and (yield from _wants(d, run, item, event, {})) is not None:
+                return number, True, {}
+    if not to.filters:
+        return (-1, False, {}) if to.mode == "any" else None
+    for number, item in enumerate(to.filters):
+        if to.mode == "all" and number in listening.matched:
+            continue
+        correlated = yield from _wants(d, run, item, event, listening.expected[number])
+        if correlated is not None:
+            return number, False, correlated
+    return None
+
+
+def _wants(d: Decision, run: Run, item: EventFilter, event: dict[str, Any], expected: dict[str, Any]) -> Strand:
+    """What the filter correlates from the event, or None when it does not match."""
+    for name, wanted in item.attributes:
+        if not isinstance(wanted, Expression) and event.get(name) != wanted:
+            return None
+    env = env_of(d, run)
+    conditions = [(w, event.get(name)) for name, w in item.attributes if isinstance(w, Expression)]
+    sources = [(source, event) for _, source, _ in item.correlate]
+    results = yield from evaluate([*conditions, *sources], env, "listen.filter")
+    for result in results[: len(conditions)]:
+        if not isinstance(result, Evaluated) or result.value is None or result.value is False:
+            return None
+    correlated: dict[str, Any] = {}
+    for (name, _, _), result in zip(item.correlate, results[len(conditions) :], strict=True):
+        if not isinstance(result, Evaluated) or result.value is None:
+            return None
+        if expected.get(name) is not None and expected[name] != result.value:
+            return None
+        correlated[name] = result.value
+    return correlated
+
+
+def _consume(d: Decision, run: Run, work: Listen, event: dict[str, Any], match: Match) -> Strand:
+    """Record that the listen took the event, and go on if it has had enough."""
+    number, until, correlated = match
+    listening = run.listening
+    if listening is None or listening.done or not run.open:
+        return
+    read = event if work.read == "envelope" else event.get("data", event.get("data_base64"))
+    done = False
+    if until:
+        assert work.to.until_events is not None
+        matched = len(listening.until_matched | {number})
+        done = work.to.until_events.mode != "all" or matched == len(work.to.until_events.filters)
+    elif work.to.mode == "all":
+        done = len(listening.matched | {number}) == len(work.to.filters)
+    elif work.to.mode == "one" or (work.to.until is None and work.to.until_events is None):
+        done = True
+    elif work.to.until is not None:
+        try:
+            result = yield from value(work.to.until, [*listening.values, read], env_of(d, run), "listen.until")
+        except Faulted as stop:
+            fail(d, run, stop.fault)
+            return
+        done = result is not None and result is not False
+    d.emit(
+        e.EventConsumed,
+        run=run.id,
+        source=event["source"],
+        id=event["id"],
+        filter=number,
+        value=None if until else read,
+        until=until,
+        correlated=correlated,
+        done=done,
+    )
+    yield from _advance(d, run, work)
+
+
+def _advance(d: Decision, run: Run, work: Listen) -> Strand:
+    """With ``foreach``: the next turn, one after the other. Otherwise complete once done."""
+    listening = run.listening
+    assert listening is not None
+    turn = len(listening.outputs)
+    busy = any(d.state.scopes[s].phase == "active" for s in run.scopes.values())
+    if work.scope is not None and listening.queue and not busy:
+        variables = {work.item: listening.values[turn], work.at: turn}
+        scope = open_scope(d, run, work.scope.pointer, str(turn), variables=variables)
+        begin(d, scope, work.scope.start)
+    elif listening.done and (work.scope is None or not (busy or listening.queue)):
+        yield from complete(d, run, list(listening.values if work.scope is None else listening.outputs))
+
+
+@continues(Listen)
+def _turned(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand:
+    assert isinstance(node.work, Listen)
+    yield from _advance(d, run, node.work)
+
+

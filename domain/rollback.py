@@ -1,0 +1,129 @@
+"""The rollback view: which effects exist, which can be undone, in which order. Pure functions over the state.
+
+The rules are those of ``docs/rollback.md``. A run is a candidate when it ended with an effect that its ``compensate.after``
+covers and it has not been undone; a completed composite with a compensation of its own replaces what is inside it. The
+order is the reverse of the events that ended the runs, flat over nested scopes; with ``order: parallel`` the branches of
+one fork form a group whose branches are undone at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from domain.events import LeftBehind, UndoStep
+from domain.state import COMPENSATE, Run, State
+
+_ENDED = frozenset({"completed", "uncertain", "failed", "cancelled", "compensation_failed"})
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A run that would be undone. `branches`: (fork run, branch scope) around it, outermost first."""
+
+    run: Run
+    branches: tuple[tuple[str, str], ...]
+
+
+def candidates(state: State, scopes: Sequence[str]) -> tuple[list[Candidate], list[LeftBehind]]:
+    """What there is to undo in these scopes, newest first, and what has to be left behind and why."""
+    found: list[Candidate] = []
+    left: list[LeftBehind] = []
+    for run in sorted(state.runs.values(), key=lambda r: -r.order):
+        if run.status not in _ENDED or run.undo.status in ("completed", "skipped"):
+            continue
+        branches = _around(state, run, scopes)
+        if branches is None:
+            continue
+        if undoable(run):
+            found.append(Candidate(run, branches))
+        elif run.effectful and run.effect in ("completed", "uncertain"):
+            left.append(LeftBehind(run.id, why_left(run)))
+    return found, left
+
+
+def undoable(run: Run) -> bool:
+    """Whether the outcome of the run is one that its compensation covers."""
+    if run.undoable is None:
+        return run.child is not None and not _detached(run) and run.effect in ("completed", "uncertain")
+    if run.undoable == "attempted":
+        return run.attempts > 0 or run.effect == "completed"
+    return run.effect == "completed" or (run.effect == "uncertain" and run.undoable == "uncertain")
+
+
+def _detached(run: Run) -> bool:
+    """A child that is not awaited is undone only by a compensation of its own."""
+    return run.request is not None and run.request.function == "detached"
+
+
+def why_left(run: Run) -> str:
+    if run.undoable == "completed" and run.effect == "uncertain":
+        return "its outcome is uncertain and it is undone only after completion"
+    return "it has no compensation"
+
+
+def _around(state: State, run: Run, scopes: Sequence[str]) -> tuple[tuple[str, str], ...] | None:
+    """The fork branches around a run inside `scopes`; None when it lies elsewhere, in a compensation, or is replaced."""
+    branches: list[tuple[str, str]] = []
+    for scope in state.scope_chain(run.scope):
+        if scope.slot == COMPENSATE:
+            return None
+        if scope.id in scopes:
+            return tuple(reversed(branches))
+        assert scope.owner is not None
+        owner = state.runs[scope.owner]
+        if owner.undoable is not None and owner.effect == "completed":
+            return None
+        if owner.kind == "fork":
+            branches.append((owner.id, scope.id))
+    return None
+
+
+def arrange(chosen: Sequence[Candidate], outcomes: dict[str, UndoStep], *, parallel: bool) -> tuple[UndoStep, ...]:
+    """The steps with their dependencies. `outcomes` has a step per run without them."""
+    steps: list[UndoStep] = []
+    _sequence(list(chosen), outcomes, steps, (), 0, parallel=parallel)
+    return tuple(steps)
+
+
+def _sequence(
+    members: list[Candidate],
+    outcomes: dict[str, UndoStep],
+    steps: list[UndoStep],
+    ready: tuple[int, ...],
+    depth: int,
+    *,
+    parallel: bool,
+) -> tuple[int, ...]:
+    """Append the members' steps, newest first; gives the steps after which the whole sequence has ended."""
+    groups: dict[str, list[Candidate]] = {}
+    for member in members:
+        grouped = parallel and len(member.branches) > depth
+        groups.setdefault(member.branches[depth][0] if grouped else f"={member.run.id}", []).append(member)
+    for name, group in groups.items():
+        if name.startswith("="):
+            steps.append(msgspec.structs.replace(outcomes[group[0].run.id], after=ready))
+            ready = (len(steps) - 1,)
+            continue
+        ends: list[int] = []
+        for branch in _by_branch(group, depth):
+            ends += _sequence(branch, outcomes, steps, ready, depth + 1, parallel=parallel)
+        ready = tuple(ends)
+    return ready
+
+
+def _by_branch(group: Iterable[Candidate], depth: int) -> list[list[Candidate]]:
+    branches: dict[str, list[Candidate]] = {}
+    for member in group:
+        branches.setdefault(member.branches[depth][1], []).append(member)
+    return list(branches.values())
+
+
+def outcome(state: State) -> str | None:
+    """``none``, ``complete`` or ``partial`` once the rollback has ended; None before, or when there was none."""
+    rollback = state.rollbacks.get("")
+    if rollback is None or not state.final or state.status in ("completed", "terminated"):
+        return None
+    if rollback.left_behind or any(ended == "skipped" for ended in rollback.ended):
+        return "partial"
+    return "complete" if any(ended == "done" for ended in rollback.ended) else "none"

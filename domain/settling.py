@@ -1,0 +1,194 @@
+"""What happens once everything inside a failing scope or composite has settled, and when that is.
+
+A decision has come to rest when no strand can go on. Then `settle` looks at what is failing, deepest first, and lets the
+first that has settled take its consequence; that may set strands going again, and so on until nothing moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from domain import events as e
+from domain.data import Env, duration_s, fill, truth
+from domain.decision import Decision, Faulted, Strand
+from domain.errors import KIT, SPEC, Fault
+from domain.flow import fail, finish
+from domain.plan import Catch, Duration, Fork, Retry, Try
+from domain.retry import delay_s
+from domain.state import COMPENSATE, ROOT, Run, ScopeState
+from domain.undoing import decide, failed, go_on, progress
+
+
+def settle(d: Decision) -> bool:
+    """Let one thing that has settled take its consequence. Whether anything did."""
+    state = d.state
+    if state.final or state.suspended:
+        return False
+    for key in sorted(state.failing, key=lambda k: -_depth(d, k)):
+        if key == "s:":
+            continue
+        if key[0] == "s" and not _busy(d, (key[2:],)):
+            d.spawn(_scope_settled(d, state.scopes[key[2:]]))
+            return True
+        if key[0] == "r":
+            run = state.runs[key[2:]]
+            partial = state.rollbacks.get(run.id)
+            undoing = partial is not None and (run.failing is None or not partial.finished)
+            losers = [s for s in run.scopes.values() if s != run.winner]
+            if not undoing and not run.flying and not _busy(d, losers) and d.live(run.scope):
+                d.spawn(_run_settled(d, run, losers))
+                return True
+    if progress(d):
+        return True
+    if (state.rolling_back and ROOT not in state.rollbacks) and not _busy(d, (ROOT,)):
+        _close_inside(d, ROOT)
+        assert state.cause is not None
+        d.spawn(decide(d, ROOT, (ROOT,), state.cause))
+        return True
+    if state.ending is not None and not state.rolling_back and not _busy(d, (ROOT,)):
+        _close_inside(d, ROOT)
+        d.spawn(finish(d, state.ending))
+        return True
+    return False
+
+
+def _depth(d: Decision, key: str) -> int:
+    scope = key[2:] if key[0] == "s" else d.state.runs[key[2:]].scope
+    return 2 * sum(1 for _ in d.state.scope_chain(scope)) + (key[0] == "r")
+
+
+def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> bool:
+    """Whether anything in these scopes still has to be awaited: an attempt in flight or an undo in progress."""
+    state, wanted = d.state, set(scopes)
+    if not wanted:
+        return False
+    for name in state.open:
+        run = state.runs[name]
+        undo = False
+        for found in state.scope_chain(run.scope):
+            if found.id in wanted:
+                if run.flying or undo:
+                    return True
+                break
+            undo = undo or found.slot == COMPENSATE
+    return any(
+        state.runs[step.run].undo.child_busy and any(s.id in wanted for s in state.scope_chain(state.runs[step.run].scope))
+        for rollback in state.rollbacks.values()
+        if not rollback.finished
+        for step in rollback.steps
+    )
+
+
+def _close_inside(d: Decision, scope: str) -> None:
+    """End the composites that are left inside a settled scope, deepest first."""
+    state = d.state
+    left = [state.runs[name] for name in state.open if state.inside(state.runs[name].scope, scope)]
+    for run in sorted(left, key=lambda r: -sum(1 for _ in state.scope_chain(r.scope))):
+        if run.open:
+            d.emit(e.TaskCancelled, run=run.id)
+    for key in list(state.failing):
+        if key[0] == "s" and key != "s:" and key[2:] != scope and state.inside(key[2:], scope):
+            d.emit(e.ScopeClosed, scope=key[2:])
+
+
+def _scope_settled(d: Decision, scope: ScopeState) -> Strand:
+    _close_inside(d, scope.id)
+    d.emit(e.ScopeClosed, scope=scope.id)
+    assert scope.owner is not None
+    assert scope.fault is not None
+    owner = d.state.runs[scope.owner]
+    work = d.node(owner).work
+    if scope.slot == COMPENSATE:
+        failed(d, owner, scope.fault)
+    elif not d.live(owner.scope):
+        return
+    elif isinstance(work, Try):
+        yield from _catch(d, owner, work.catch, scope.fault)
+    elif isinstance(work, Fork):
+        others = [d.state.scopes[s] for s in owner.scopes.values()]
+        if owner.winner is None and all(other.phase == "closed" for other in others):
+            fail(d, owner, scope.fault)
+
+
+def _run_settled(d: Decision, run: Run, losers: list[str]) -> Strand:
+    for scope in losers:
+        _close_inside(d, scope)
+    if run.failing is not None:
+        fail(d, run, run.failing)
+        return
+    reason = e.Cause("cancel", task=run.pointer, text="another branch was first")
+    yield from decide(d, run.id, losers, reason)
+
+
+# Catching -------------------------------------------------------------------------------------------------------------
+
+
+def _catch(d: Decision, run: Run, catch: Catch, why: Fault) -> Strand:
+    """Does this ``try`` handle the error, and how?"""
+    env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
+    env.extra[catch.as_] = why.as_json()
+    try:
+        if not (yield from _matches(catch, why, run, env)):
+            fail(d, run, why)
+            return
+        retry_at = None
+        if catch.retry is not None and run.started_at is not None:
+            elapsed = (d.now - (run.first_at or run.started_at)).total_seconds()
+            wait = yield from retry_in(d, catch.retry, run.caught + 1, elapsed, run.input, env)
+            if wait is not None:
+                retry_at = d.in_s(wait)
+            elif catch.scope is None:
+                fail(d, run, why)
+                return
+    except Faulted as stop:
+        fail(d, run, stop.fault)
+        return
+    inside = [scope for slot, scope in run.scopes.items() if slot == "try"]
+    inside += [s.id for s in d.state.scopes.values() if s.owner == run.id and s.slot == "try" and s.id not in inside]
+    d.emit(e.ErrorCaught, run=run.id, fault=why, retry_at=retry_at, rollback=catch.compensate)
+    if catch.compensate:
+        reason = e.Cause("error", task=why.instance, fault=why)
+        yield from decide(d, run.id, inside, reason)
+    elif retry_at is None:
+        go_on(d, run)
+
+
+def _matches(catch: Catch, why: Fault, run: Run, env: Env) -> Strand:
+    for member, template in catch.errors:
+        expected = yield from fill(template, run.input, env, f"catch.errors.with.{member}")
+        actual = getattr(why, "detail" if member == "details" else member, None)
+        if member == "type":
+            expected, actual = _same_kind(expected), _same_kind(actual)
+        if expected != actual:
+            return False
+    if catch.when is not None and not (yield from truth(catch.when, run.input, env, "catch.when")):
+        return False
+    if catch.except_when is None:
+        return True
+    return not (yield from truth(catch.except_when, run.input, env, "catch.exceptWhen"))
+
+
+def _same_kind(type_: object) -> object:
+    """The kit's form of a type equals the standard's."""
+    return SPEC + type_[len(KIT) :] if isinstance(type_, str) and type_.startswith(KIT) else type_
+
+
+def retry_in(d: Decision, policy: Retry, retry: int, elapsed_s: float, dot: object, env: Env) -> Strand:
+    """Seconds until retry number `retry`, or None when the policy allows no more."""
+    if policy.max_retries is not None and retry > policy.max_retries:
+        return None
+    if policy.when is not None and not (yield from truth(policy.when, dot, env, "retry.when")):
+        return None
+    if policy.except_when is not None and (yield from truth(policy.except_when, dot, env, "retry.exceptWhen")):
+        return None
+    base = yield from duration_s(policy.delay, dot, env, "retry.delay")
+    low = yield from duration_s(policy.jitter_from or Duration(), dot, env, "retry.jitter.from")
+    high = yield from duration_s(policy.jitter_to or Duration(), dot, env, "retry.jitter.to")
+    wait = delay_s(policy, retry, base, (low, max(low, high)), d.chance() if high else 0.0)
+    if policy.max_duration is not None:
+        longest = yield from duration_s(policy.max_duration, dot, env, "retry.limit.duration")
+        if elapsed_s + wait > longest:
+            return None
+    return wait
+
+

@@ -1,0 +1,292 @@
+"""The state of one orchestration: a fold over its events, and nothing else.
+
+`State` holds *runs* (activations of tasks) and *scopes* (activations of task lists). A run is named
+``<pointer>#<number>``; the root scope is ``""``, every other scope is named by the run that opened it, the slot it is for
+and the entry (a ``try`` that is entered again has several). The tokens are the open runs, plus those that wait in joins.
+
+Only `domain.evolve` writes here. Everything else reads; the views at the end are what the interpreter and the status
+need most often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from domain.errors import Fault
+from domain.events import AttemptStarted, Cause, Effect, LeftBehind, UndoStep
+from domain.lifecycle import INITIAL, ORCHESTRATION_FINAL, RUN_OPEN
+
+ROOT = ""
+COMPENSATE = "compensate"
+"""Slot of the scope in which a run is undone."""
+
+
+class Undo(msgspec.Struct):
+    """How far the undo of a run is: ``none | armed | scheduled | running | failed | completed | skipped``."""
+
+    status: str = "none"
+    number: int = 0
+    """Tries, an operator's retries included."""
+    attempts: int = 0
+    fault: Fault | None = None
+    rollback: str = ROOT
+    child_busy: bool = False
+    """The child was asked to undo itself and has not answered yet."""
+
+
+class Listening(msgspec.Struct):
+    """What a listen has consumed. `queue`: values that wait for ``foreach``; `matched`: filters that have had theirs."""
+
+    types: tuple[str | None, ...]
+    expected: list[dict[str, Any]]
+    values: list[Any] = []
+    matched: set[int] = set()
+    until_matched: set[int] = set()
+    queue: int = 0
+    outputs: list[Any] = []
+    done: bool = False
+
+
+class Run(msgspec.Struct):
+    """One activation of a task."""
+
+    id: str
+    pointer: str
+    number: int
+    name: str
+    kind: str
+    scope: str
+    status: str = INITIAL
+    after: str | None = None
+    """The run whose output is the raw input; None: the input of the scope."""
+    input: Any = None
+    """Transformed."""
+    output: Any = None
+    """Raw."""
+    data: Any = None
+    """Transformed output."""
+    fault: Fault | None = None
+    effect: Effect = "none"
+    effectful: bool = False
+    pivot: bool = False
+    undoable: str | None = None
+    undo: Undo = msgspec.field(default_factory=Undo)
+    attempts: int = 0
+    flying: bool = False
+    """An attempt is in flight."""
+    key: str | None = None
+    base: int = 0
+    """Attempts before it was scheduled the last time."""
+    request: AttemptStarted | None = None
+    """The latest attempt as it was recorded, to be sent again after a crash or a delay."""
+    held: bool = False
+    """It failed, but its token stays until an incident is resolved."""
+    child: tuple[str, str, str] | None = None
+    started_at: datetime | None = None
+    first_at: datetime | None = None
+    """When its first attempt since it was scheduled began; bounds retries."""
+    ended_at: datetime | None = None
+    order: int = 0
+    """Version of the event that ended it; the order of undoing."""
+    due_at: datetime | None = None
+    """End of a wait or of a retry's delay."""
+    timeout_at: datetime | None = None
+    scopes: dict[str, str] = {}
+    """slot -> its latest scope."""
+    entries: int = 0
+    """How often a scope was opened, over all slots."""
+    items: list[Any] | None = None
+    listening: Listening | None = None
+    caught: int = 0
+    """Retries of a try."""
+    failing: Fault | None = None
+    winner: str | None = None
+    settle_at: datetime | None = None
+    joined: int = 0
+
+    @property
+    def open(self) -> bool:
+        return self.status in RUN_OPEN
+
+
+class ScopeState(msgspec.Struct):
+    """One activation of a task list."""
+
+    id: str
+    pointer: str
+    owner: str | None
+    slot: str
+    parent: str | None
+    input: Any = None
+    output: Any = None
+    variables: dict[str, Any] = {}
+    tokens: int = 1
+    phase: str = "active"
+    """active, failing, closed or done."""
+    fault: Fault | None = None
+    settle_at: datetime | None = None
+    previous: str | None = None
+    """The scope that this one repeats, when its ``try`` was entered again."""
+    runs: dict[str, str] = {}
+    """pointer -> the latest run here."""
+    order: int = 0
+
+
+class Rollback(msgspec.Struct):
+    """A rollback in progress or done. `steps` and `ended` go together; `ended[i]` is None, done, skipped or void."""
+
+    id: str
+    reason: Cause
+    steps: tuple[UndoStep, ...]
+    left_behind: tuple[LeftBehind, ...]
+    ended: list[str | None]
+    started: list[bool]
+    finished: bool = False
+
+    def index(self, run: str) -> int | None:
+        """The step of a run that has not ended, if any."""
+        for i, step in enumerate(self.steps):
+            if step.run == run and self.ended[i] is None:
+                return i
+        return None
+
+
+class Incident(msgspec.Struct):
+    number: int
+    kind: str
+    run: str | None
+    fault: Fault | None
+    rollback: str
+    actions: tuple[str, ...]
+    raised_at: datetime
+    resolved: str | None = None
+
+
+class Held(msgspec.Struct):
+    source: str
+    id: str
+    event: dict[str, Any]
+
+
+class Recorded(msgspec.Struct):
+    """A result that waits for resume."""
+
+    at: datetime
+    run: str
+    number: int
+    result: dict[str, Any]
+
+
+class State(msgspec.Struct):
+    """One orchestration. Starts empty; `version` is the number of events folded in."""
+
+    id: str = ""
+    definition: str = ""
+    digest: str = ""
+    status: str = INITIAL
+    version: int = 0
+    input: Any = None
+    output: Any = None
+    context: Any = None
+    business_key: str | None = None
+    tags: dict[str, str] = {}
+    request: bytes | None = None
+    parent: tuple[str, str] | None = None
+    root: str = ""
+    depth: int = 0
+    timeout_at: datetime | None = None
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+    ended_at: datetime | None = None
+    fault: Fault | None = None
+    cause: Cause | None = None
+    undone_by_parent: bool = False
+    rolling_back: bool = False
+    """`rollback.started` was recorded; stays true when suspended."""
+    settle_at: datetime | None = None
+    ending: str | None = None
+    """The run whose output ends the orchestration while the rest settles."""
+    pivot_passed: str | None = None
+    cancel_pending: tuple[str | None, str | None, bool] | None = None
+    runs: dict[str, Run] = {}
+    open: dict[str, None] = {}
+    """Open runs, in the order in which they began."""
+    counts: dict[str, int] = {}
+    """pointer -> number of runs."""
+    scopes: dict[str, ScopeState] = {}
+    failing: dict[str, None] = {}
+    """Scopes (``s:<id>``) and runs (``r:<id>``) that settle at present."""
+    flying: int = 0
+    rollbacks: dict[str, Rollback] = {}
+    rollback_context: Any = None
+    incidents: list[Incident] = []
+    held: list[Held] = []
+    seen: dict[str, bytes] = {}
+    """``source id`` -> digest of every event received."""
+    recorded: list[Recorded] = []
+    emitted: int = 0
+
+    @property
+    def final(self) -> bool:
+        return self.status in ORCHESTRATION_FINAL
+
+    @property
+    def suspended(self) -> bool:
+        return self.status == "suspended"
+
+    # Views -----------------------------------------------------------------------------------------------------------
+
+    def scope_chain(self, scope: str) -> Iterator[ScopeState]:
+        """The scope and those around it, innermost first."""
+        current: str | None = scope
+        while current is not None:
+            found = self.scopes[current]
+            yield found
+            current = found.parent
+
+    def inside(self, scope: str, ancestor: str) -> bool:
+        """Whether `scope` is `ancestor` or lies in it."""
+        return any(s.id == ancestor for s in self.scope_chain(scope))
+
+    def undoing(self, scope: str) -> str | None:
+        """The run in whose compensation this scope lies, if any."""
+        return next((s.owner for s in self.scope_chain(scope) if s.slot == COMPENSATE), None)
+
+    def open_incidents(self) -> list[Incident]:
+        return [incident for incident in self.incidents if incident.resolved is None]
+
+    def blocked(self, run: str) -> Incident | None:
+        """The open incident that holds a run, if any."""
+        return next((i for i in self.incidents if i.run == run and i.resolved is None), None)
+
+    def raw_input(self, run: Run) -> Any:
+        return self.runs[run.after].data if run.after else self.scopes[run.scope].input
+
+    def due(self) -> Iterator[tuple[datetime, str, str]]:
+        """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``due``."""
+        if self.final:
+            return
+        if self.timeout_at and not self.rolling_back:
+            yield self.timeout_at, "workflow", ROOT
+        if self.settle_at and self.flying:
+            yield self.settle_at, "settle", ROOT
+        for key in self.failing:
+            subject = self.scopes[key[2:]] if key[0] == "s" else self.runs[key[2:]]
+            if subject.settle_at:
+                yield subject.settle_at, "settle", key
+        for name in self.open:
+            run = self.runs[name]
+            if run.due_at and run.status != "running":
+                yield run.due_at, "due", name
+            if run.timeout_at and run.failing is None:
+                yield run.timeout_at, "timeout", name
+
+    def next_due(self) -> datetime | None:
+        """When the earliest timer is due; None while suspended, since nothing is decided then."""
+        if self.suspended:
+            return None
+        return min((when for when, _, _ in self.due()), default=None)

@@ -1,0 +1,147 @@
+"""Carries out rollbacks: decides the plan once everything has settled, starts each undo in its turn, takes the results.
+
+A full rollback (id ``""``) and a partial one (id: the run whose insides are undone) are the same thing with another end.
+The plan is an event; starting the next undo is a consequence of the state, checked in `progress` whenever a decision has
+come to rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain import events as e
+from domain.commands import UndoChild
+from domain.data import Env, evaluate
+from domain.decision import Decision, Strand
+from domain.errors import Fault, fault
+from domain.expressions import EvaluationFailed, Expression
+from domain.flow import begin, complete, continues, open_scope, raise_incident
+from domain.plan import Node, Try
+from domain.rollback import Candidate, arrange, candidates
+from domain.state import COMPENSATE, ROOT, Rollback, Run, ScopeState
+
+
+def decide(d: Decision, rollback: str, scopes: Sequence[str], reason: e.Cause) -> Strand:
+    """Evaluate all conditions and record the plan."""
+    state = d.state
+    found, left = candidates(state, scopes)
+    steps: dict[str, e.UndoStep] = {}
+    chosen: list[Candidate] = []
+    asked = [c for c in found if condition_of(d, c.run) is not None and c.run.effect == "completed"]
+    results = {}
+    for candidate in asked:
+        results[candidate.run.id] = yield from condition(d, candidate.run)
+    for candidate in found:
+        run = candidate.run
+        result, why = results.get(run.id, (None, None))
+        if result is False:
+            left.append(e.LeftBehind(run.id, "its compensate.if is false"))
+            continue
+        chosen.append(candidate)
+        steps[run.id] = e.UndoStep(run.id, run.effect, condition=result, condition_fault=why)
+    plan = arrange(chosen, steps, parallel=d.plan.parallel_undo)
+    d.emit(e.CompensationDecided, rollback=rollback, reason=reason, plan=plan, left_behind=tuple(left))
+
+
+def condition_of(d: Decision, run: Run) -> Expression | None:
+    compensate = d.node(run).compensate
+    return compensate.if_ if compensate else None
+
+
+def condition(d: Decision, run: Run) -> Strand:
+    """(result, None), or (None, why it cannot be evaluated)."""
+    expression = condition_of(d, run)
+    if expression is None:
+        return None, None
+    env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
+    env.extra["task_output"] = run.output
+    result = (yield from evaluate([(expression, run.data)], env, "compensate.if"))[0]
+    if isinstance(result, EvaluationFailed):
+        return None, result.detail
+    return result.value is not None and result.value is not False, None
+
+
+def progress(d: Decision) -> bool:
+    """Start what may begin, end what has ended. Whether anything happened."""
+    state = d.state
+    if state.suspended:
+        return False
+    for rollback in list(state.rollbacks.values()):
+        taken_over = rollback.id != ROOT and (state.rolling_back or not d.live(state.runs[rollback.id].scope))
+        if rollback.finished or taken_over:
+            continue
+        for index, step in enumerate(rollback.steps):
+            ready = all(rollback.ended[before] is not None for before in step.after)
+            if rollback.ended[index] is None and not rollback.started[index] and ready:
+                start(d, rollback, step)
+                return True
+        if all(ended is not None for ended in rollback.ended):
+            end(d, rollback)
+            return True
+    return False
+
+
+def start(d: Decision, rollback: Rollback, step: e.UndoStep) -> None:
+    """Begin the undo of one run."""
+    run = d.state.runs[step.run]
+    node = d.node(run)
+    number = run.undo.number + 1
+    if step.condition_fault is not None and run.undo.number == 0:
+        d.emit(e.UndoStarted, run=run.id, rollback=rollback.id, number=number)
+        failed(d, run, fault("expression", f"compensate.if: {step.condition_fault}").at(run.pointer))
+    elif node.compensate is not None:
+        d.emit(e.UndoStarted, run=run.id, rollback=rollback.id, number=number)
+        data = run.data if run.effect == "completed" else None
+        scope = open_scope(d, run, node.compensate.scope.pointer, COMPENSATE, input=data)
+        begin(d, scope, node.compensate.scope.start)
+    else:
+        assert run.child is not None
+        d.emit(e.UndoStarted, run=run.id, rollback=rollback.id, number=number, child=run.child[0])
+        d.send(run.child[0], UndoChild, run=run.id, fault=rollback.reason.fault)
+
+
+@continues(COMPENSATE)
+def succeeded(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand:
+    """The scope of an undo has completed."""
+    d.emit(e.UndoCompleted, run=run.id, rollback=run.undo.rollback, output=scope.output)
+    return
+    yield
+
+
+def failed(d: Decision, run: Run, why: Fault) -> None:
+    """An undo failed for good: nothing earlier in its sequence is undone until an operator has decided."""
+    d.emit(e.UndoFailed, run=run.id, rollback=run.undo.rollback, fault=why)
+    raise_incident(d, "compensation_failed", run, why, ("retry", "skip", "complete"), run.undo.rollback)
+
+
+def end(d: Decision, rollback: Rollback) -> None:
+    """Every step has ended."""
+    state = d.state
+    if rollback.id != ROOT:
+        d.emit(e.RollbackFinished, rollback=rollback.id)
+        go_on(d, state.runs[rollback.id])
+    elif rollback.reason.kind == "cancel" and not state.undone_by_parent:
+        d.emit(e.OrchestrationCancelled)
+    elif rollback.steps or state.undone_by_parent:
+        d.emit(e.OrchestrationCompensated)
+    else:
+        d.emit(e.OrchestrationFaulted)
+
+
+def go_on(d: Decision, run: Run) -> None:
+    """After a partial rollback: a fork has its winner, a ``try`` waits for its retry, runs ``catch.do``, or completes."""
+    if run.winner is not None:
+        d.spawn(complete(d, run, d.state.scopes[run.winner].output))
+        return
+    work = d.node(run).work
+    assert isinstance(work, Try)
+    if run.due_at is not None:
+        return
+    assert run.fault is not None
+    if work.catch.scope is not None:
+        variables = {work.catch.as_: run.fault.as_json()}
+        scope = open_scope(d, run, work.catch.scope.pointer, "catch", variables=variables)
+        begin(d, scope, work.catch.scope.start)
+    else:
+        to = (work.catch.then,) if work.catch.then else None
+        d.spawn(complete(d, run, run.input, to))
