@@ -11,10 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
+
+NO_HASH = bytes(32)
+"""`log_hash` of a partition before its first event."""
+
+
+class ResourceTakenError(ValueError):
+    """Another definition owns this resource path."""
 
 
 class StoredRecord(msgspec.Struct, frozen=True, gc=False):
@@ -62,7 +70,7 @@ class PutEmitted(msgspec.Struct, frozen=True, tag=True):
 
 
 class PutSubscription(msgspec.Struct, frozen=True, tag=True):
-    """A run waits for events. `event_type` None: of any type. Replaces the row of the same (orchestration, run, slot)."""
+    """A run waits for events. `event_type` None: of any type. Replaces the row of (orchestration, run, slot)."""
 
     orchestration: UUID
     run: str
@@ -94,7 +102,8 @@ class LogStore(Protocol):
 
     async def open(self, owner: str, partitions: int, lease_s: float) -> list[Head]:
         """Migrate, create the partitions once (their number never changes: the stored one wins), and take all of them
-        over by raising their epoch; gives their heads. Idempotent for the same owner."""
+        over by raising their epoch; gives their heads. Idempotent for the same owner.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -106,14 +115,17 @@ class LogStore(Protocol):
     async def write(self, writes: Sequence[PartitionWrite]) -> list[bool]:
         """One transaction over all writes, partitions in ascending order. For each: True, or False where the fence did
         not hold (then nothing of the whole transaction is committed and every entry whose fence held is False too).
-        Any other trouble raises StorageError, and it is unknown whether the transaction was committed."""
+        Any other trouble raises StorageError, and it is unknown whether the transaction was committed.
+        """
         ...
 
     async def heads(self, partitions: Sequence[int]) -> list[Head]:
         """The committed heads: what tells after an unknown commit whether it happened."""
         ...
 
-    async def stream(self, partition: int, orchestration: UUID, after: int = 0, limit: int = 1000) -> list[StoredRecord]:
+    async def stream(
+        self, partition: int, orchestration: UUID, after: int = 0, limit: int = 1000
+    ) -> list[StoredRecord]:
         """Events of one orchestration in order of version, those with version > after."""
         ...
 
@@ -143,7 +155,9 @@ class LogStore(Protocol):
         """They were published; repeating is harmless."""
         ...
 
-    async def subscribers(self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500) -> list[tuple[int, UUID]]:
+    async def subscribers(
+        self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500
+    ) -> list[tuple[int, UUID]]:
         """(partition, orchestration), distinct and in that order, that wait for events of this type or of any type."""
         ...
 
@@ -168,8 +182,9 @@ class DefinitionStore(Protocol):
 
     async def put(self, record: DefinitionRecord, *, revise: bool = False) -> DefinitionRecord | None:
         """Stores and gives None; or gives the record already stored under this version (same digest: nothing changed;
-        another digest: not stored unless `revise`). Raises ResourceTakenError-like ValueError when another definition
-        (namespace, name) owns the resource path."""
+        another digest: not stored unless `revise`). Raises ResourceTakenError when another definition (namespace, name)
+        owns the resource path, which it does while a current revision of any of its versions names it.
+        """
         ...
 
     async def get(self, namespace: str, name: str, version: str) -> DefinitionRecord | None:
@@ -222,11 +237,11 @@ class StatusView(Protocol):
     """A projection: rows and tracking change in one transaction, so that each event counts exactly once."""
 
     async def tracked(self, projection: str) -> dict[int, int]:
-        """partition -> position up to which this projection has seen the log (0 when absent)."""
+        """Partition -> position up to which this projection has seen the log (0 when absent)."""
         ...
 
     async def apply(self, projection: str, partition: int, after: int, until: int, rows: Sequence[StatusRow]) -> bool:
-        """Upsert rows and move the tracking row from `after` to `until`; False (nothing done) if it was not at `after`."""
+        """Upsert rows and move the tracking row from `after` to `until`; False (nothing done) if not at `after`."""
         ...
 
     async def list(self, query: StatusQuery) -> list[StatusRow]: ...
@@ -282,7 +297,8 @@ class KeyStore(Protocol):
 
 class HeldEvent(msgspec.Struct, frozen=True):
     """An event from outside for whoever waits. `taken` once an orchestration got it; `looked` once its publisher has
-    looked at the subscriptions (an unfinished look is repeated)."""
+    looked at the subscriptions (an unfinished look is repeated).
+    """
 
     source: str
     id: str
@@ -301,13 +317,22 @@ class HeldEventStore(Protocol):
         """None: stored. Otherwise the one already there."""
         ...
 
-    async def mark(self, source: str, id: str, *, taken: bool | None = None, looked: bool | None = None) -> None: ...
+    async def mark(  # `id` is the attribute's name in CloudEvents
+        self,
+        source: str,
+        id: str,  # noqa: A002
+        *,
+        taken: bool | None = None,
+        looked: bool | None = None,
+    ) -> None: ...
 
-    async def take(self, source: str, id: str) -> bool:
+    async def take(self, source: str, id: str) -> bool:  # noqa: A002
         """Compare-and-set taken from false to true; whether it was this call that took it."""
         ...
 
-    async def waiting(self, event_type: str | None, limit: int = 100, after: tuple[datetime, str, str] | None = None) -> list[HeldEvent]:
+    async def waiting(
+        self, event_type: str | None, limit: int = 100, after: tuple[datetime, str, str] | None = None
+    ) -> list[HeldEvent]:
         """Untaken events of this type (None: all), oldest first by (received_at, source, id)."""
         ...
 
@@ -335,3 +360,15 @@ class Storage(Protocol):
 def canonical(value: Any) -> bytes:
     """JSON bytes with sorted members: equal values give equal bytes. For digests and fingerprints."""
     return msgspec.json.encode(value, order="deterministic")
+
+
+def register_partition(*parts: str, partitions: int) -> int:
+    """The partition of a row of a register (requests, keys, held events), from the parts of its key. Never changes:
+    rows are found again by it. Each part goes in with its length, so that ("a", "bc") and ("ab", "c") are two keys.
+    """
+    digest = sha256()
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8))
+        digest.update(raw)
+    return int.from_bytes(digest.digest()[:8]) % partitions

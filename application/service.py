@@ -1,0 +1,174 @@
+"""The use cases, as the edge sees them: one object per concern, all plain values in and out.
+
+REST, the CLI's server side and the tests talk to these Protocols' shapes; `adapters.bootstrap` puts the real ones together.
+Every method that may be refused raises a `domain.errors.RetraceError`, whose `code` is the problem's slug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from domain.errors import Problem
+
+Json = dict[str, Any]
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`definition`: "name" (namespace default), "namespace/name" or "namespace/name@version". `actor`: the caller's name.
+    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration."""
+
+    definition: str
+    input: Any = None
+    business_key: str | None = None
+    tags: dict[str, str] = {}
+    actor: str = "anonymous"
+    idempotency_key: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a command answers."""
+
+    id: str
+    status: str
+    version: int
+
+
+class DryRun(msgspec.Struct, frozen=True):
+    """What a command would record now: events as {"type", "data"}."""
+
+    version: int
+    events: list[Json]
+
+
+class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Common to all commands for one orchestration. `if_match`: the version it must have."""
+
+    id: str
+    actor: str = "anonymous"
+    reason: str | None = None
+    if_match: int | None = None
+    dry_run: bool = False
+
+
+class EventOutcome(msgspec.Struct, frozen=True):
+    outcome: Literal["matched", "started", "held", "duplicate"]
+    version: int | None = None
+
+
+class Deployed(msgspec.Struct, frozen=True):
+    """`created` False: this very document was deployed before."""
+
+    created: bool
+    namespace: str
+    name: str
+    version: str
+    digest: str
+    resource: str | None
+    created_at: datetime
+    warnings: list[Problem]
+
+
+class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`definition` as in StartRequest (version optional). `cursor`: from an earlier answer."""
+
+    statuses: tuple[str, ...] = ()
+    definition: str | None = None
+    business_key: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+    has_incident: bool | None = None
+    cursor: str | None = None
+    limit: int = 100
+
+
+class Commands(Protocol):
+    """Everything that changes an orchestration. Answers come after the commit."""
+
+    async def start(self, request: StartRequest) -> str:
+        """Public id, once the start is committed. Repeating with the same idempotency key and content gives the same id;
+        other content raises IdempotencyKeyReusedError. Raises NotFoundError (definition), InvalidInputError,
+        BusinessKeyInUseError."""
+        ...
+
+    async def cancel(self, request: CommandRequest, *, override_pivot: bool = False) -> Answer | DryRun: ...
+    async def terminate(self, request: CommandRequest) -> Answer | DryRun: ...
+    async def suspend(self, request: CommandRequest) -> Answer | DryRun: ...
+    async def resume(self, request: CommandRequest) -> Answer | DryRun: ...
+
+    async def resolve(
+        self, request: CommandRequest, *, number: int, action: Literal["retry", "skip", "complete", "fail"], output: Any = None
+    ) -> Answer | DryRun: ...
+
+    async def add_note(self, request: CommandRequest, *, text: str) -> Answer | DryRun: ...
+
+    async def send_event(self, id_: str, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+        """A CloudEvent (validated JSON form: specversion, id, source, type, ... and data or data_base64) for one
+        orchestration."""
+        ...
+
+    async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+        """The same for whoever waits."""
+        ...
+
+
+class Queries(Protocol):
+    """Everything that only reads."""
+
+    async def status(self, id_: str, *, at_version: int | None = None, at: datetime | None = None) -> Json:
+        """The status representation of api.md without ``links``; raises NotFoundError, InvalidInputError (outside its
+        life)."""
+        ...
+
+    async def wait(self, id_: str, timeout_s: float, *, after_version: int | None = None) -> None:
+        """Returns when the version exceeds `after_version` (or, without it, when the orchestration has ended), or after
+        `timeout_s`."""
+        ...
+
+    async def tasks(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
+        """Entries of ``tasks`` from index `after`; and the next index or None."""
+        ...
+
+    async def history(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
+        """History items of api.md with version > after; and next_after."""
+        ...
+
+    async def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:
+        """History items as they happen, until the final event."""
+        ...
+
+    async def rollback_plan(self, id_: str) -> Json: ...
+
+    async def list(self, request: ListRequest) -> Json:
+        """{"items": [...], "next": cursor or None, "as_of": instant, "lag_ms": number}"""
+        ...
+
+
+class Definitions(Protocol):
+    """Documents and what is made of them."""
+
+    async def deploy(self, text: bytes, media_type: Literal["application/yaml", "application/json"]) -> Deployed:
+        """Raises InvalidDefinitionError (every problem), DefinitionExistsError."""
+        ...
+
+    async def check(self, text: bytes, media_type: Literal["application/yaml", "application/json"]) -> tuple[list[Problem], list[Problem]]:
+        """(errors, warnings) of a dry run; nothing is stored."""
+        ...
+
+    async def list(self, *, namespace: str | None = None, name: str | None = None) -> list[Deployed]:
+        """Latest versions (highest release by SemVer); with namespace and name all versions of that definition."""
+        ...
+
+    async def document(self, namespace: str, name: str, version: str) -> tuple[Deployed, bytes, str, Any]:
+        """(record, the document as sent, its media type, its parsed value); version may be ``latest``."""
+        ...
+
+    async def diagram(self, namespace: str, name: str, version: str, kind: Literal["mermaid", "svg"]) -> str: ...
+
+    async def resources(self) -> dict[str, tuple[Deployed, Any, dict[str, str]]]:
+        """path -> (latest version that has it, the JSON Schema of its input or None, labels by status)."""
+        ...
