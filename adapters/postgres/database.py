@@ -1,0 +1,134 @@
+"""A PostgreSQL database as a `Database`: batches go out in one pipeline, rows of a batch as arrays by column."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from adapters.postgres.sessions import Sessions
+from adapters.sql.changes import Changes
+from adapters.sql.database import Fence, Params, Result, Row, Transaction
+from adapters.sql.migration import migrate
+from adapters.sql.statements import Fragment, Statements
+from adapters.sql.threads import Threads, unusable
+
+# UnicodeError: text with a lone surrogate; OSError: the network below the driver.
+_ERRORS = (psycopg.Error, UnicodeError, OSError)
+_STATEMENTS = Statements("adapters.postgres")
+
+
+class PostgresDatabase:
+    """`Database` over the URL of a PostgreSQL database."""
+
+    def __init__(self, url: str, *, readers: int = 4) -> None:
+        self.partitions = 0
+        self._url = url
+        self._sessions = Sessions(url)
+        self._threads = Threads[psycopg.Connection](
+            lambda _writing: self._sessions.connect(), readers=readers, errors=_ERRORS, died=_died
+        )
+        self._changes = Changes[psycopg.Connection](
+            self._threads, begin="BEGIN", execute=_control, transaction=_PostgresTransaction, errors=_ERRORS
+        )
+
+    async def open(self, lease_s: float) -> None:
+        self._sessions.lease_s = lease_s
+        try:
+            # yoyo passes what follows the question mark to the driver as it is.
+            uri = f"postgresql+psycopg:///?{urlencode(conninfo_to_dict(self._url))}"
+            await asyncio.to_thread(migrate, uri, "adapters.postgres")
+        except _ERRORS as error:
+            raise unusable(error) from error
+
+    async def close(self) -> None:
+        await self._threads.close()
+
+    async def commit(self, fences: Sequence[Fence], changes: Sequence[tuple[str, Sequence[Row]]]) -> bool:
+        return await self._threads.write(lambda connection: _commit(connection, fences, changes))
+
+    async def change(self, work: Callable[[Transaction], Result]) -> Result:
+        return await self._changes.change(work)
+
+    async def read(self, name: str, params: Params, *where: Fragment) -> list[Row]:
+        return await self._threads.read(lambda connection: _rows(connection, name, params, *where))
+
+    def read_now(self, name: str, params: Params, *where: Fragment) -> list[Row]:
+        return self._threads.read_now(lambda connection: _rows(connection, name, params, *where))
+
+    async def across(
+        self,
+        name: str,
+        params: Params,
+        *where: Fragment,
+        order: Callable[[Row], Any],  # noqa: ARG002 - the statement itself merges and sorts
+        limit: int,  # noqa: ARG002
+    ) -> list[Row]:
+        return await self.read(name, params, *where)
+
+
+class _PostgresTransaction:
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def run(self, name: str, params: Params) -> list[Row]:
+        return _rows(self._connection, name, params)
+
+    def each(self, name: str, rows: Sequence[Row]) -> None:
+        self._connection.execute(_statement(name), _columns(rows), prepare=True)
+
+
+def _commit(
+    connection: psycopg.Connection, fences: Sequence[Fence], changes: Sequence[tuple[str, Sequence[Row]]]
+) -> bool:
+    moved: list[psycopg.Cursor] = []
+    try:
+        # One round trip for everything up to the commit, which is sent only once every fence has answered.
+        with connection.pipeline():
+            connection.execute(b"BEGIN")
+            moved += [
+                connection.execute(
+                    _statement("fence"),
+                    (each.until, each.until_hash, each.partition, each.epoch, each.position),
+                    prepare=True,
+                )
+                for each in fences
+            ]
+            for name, rows in changes:
+                connection.execute(_statement(name), _columns(rows), prepare=True)
+    except psycopg.Error:
+        # Whoever lost a partition usually finds its positions taken as well; that is no trouble of the database.
+        if _died(connection) or all(cursor.rowcount != 0 for cursor in moved):
+            raise
+    if any(cursor.rowcount == 0 for cursor in moved):
+        connection.execute(b"ROLLBACK")
+        return False
+    connection.execute(b"COMMIT")
+    return True
+
+
+@cache
+def _statement(name: str, *where: Fragment) -> bytes:
+    return _STATEMENTS.text(name, *where).encode()
+
+
+def _rows(connection: psycopg.Connection, name: str, params: Params, *where: Fragment) -> list[Row]:
+    cursor = connection.execute(_statement(name, *where), params, prepare=True, binary=True)
+    return cursor.fetchall() if cursor.description else []
+
+
+def _columns(rows: Sequence[Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _control(connection: psycopg.Connection, statement: str) -> None:
+    connection.execute(statement.encode())
+
+
+def _died(connection: psycopg.Connection) -> bool:
+    return connection.closed

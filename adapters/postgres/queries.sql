@@ -1,0 +1,407 @@
+-- Statements on PostgreSQL. Those that read over all partitions take one index range per partition (LATERAL) and sort
+-- what few rows come of it. Rows of a batch come as one array per column, in binary: twice as quick as composites.
+
+-- == The log ===========================================================================================================
+
+-- name: create_settings
+INSERT INTO settings (id, salt, partitions) VALUES (1, %(salt)s, %(partitions)s) ON CONFLICT DO NOTHING;
+
+-- name: stored_partitions
+SELECT partitions FROM settings;
+
+-- name: salt
+SELECT salt FROM settings;
+
+-- name: create_partition
+INSERT INTO partitions (partition, head_hash)
+SELECT * FROM unnest(%b::smallint[], %b::bytea[])
+ON CONFLICT DO NOTHING;
+
+-- Raising the epoch fences off whoever wrote before.
+-- name: take_over
+UPDATE partitions
+SET epoch = epoch + 1, owner = %(owner)s,
+    lease_until = clock_timestamp() + %(lease_us)s * interval '1 microsecond'
+WHERE partition = %(partition)s
+RETURNING partition, epoch, head_position, head_hash;
+
+-- No row: the partition is lost, or its head is not what the writer believes.
+-- name: fence
+UPDATE partitions SET head_position = %s, head_hash = %b WHERE partition = %s AND epoch = %s AND head_position = %s;
+
+-- FOR UPDATE waits for a transaction in doubt to end: a commit that is still under way counts, however it ends.
+-- name: head
+SELECT partition, epoch, head_position, head_hash FROM partitions WHERE partition = %(partition)s FOR UPDATE;
+
+-- name: last_position
+SELECT head_position FROM partitions WHERE partition = %(partition)s;
+
+-- name: put_event
+INSERT INTO events (partition, position, orchestration, version, topic, state, event_hash, log_hash)
+SELECT * FROM unnest(
+    %b::smallint[], %b::bigint[], %b::uuid[], %b::integer[], %b::text[], %b::bytea[], %b::bytea[], %b::bytea[]
+);
+
+-- name: stream
+SELECT position, orchestration, version, topic, state, event_hash, log_hash
+FROM events
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND version > %(after)s AND version <= %(until)s
+ORDER BY version
+LIMIT %(limit)s;
+
+-- name: stream_newest_first
+SELECT position, orchestration, version, topic, state, event_hash, log_hash
+FROM events
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND version > %(after)s AND version <= %(until)s
+ORDER BY version DESC
+LIMIT %(limit)s;
+
+-- name: log
+SELECT position, orchestration, version, topic, state, event_hash, log_hash
+FROM events
+WHERE partition = %(partition)s AND position > %(after)s /* where */
+ORDER BY position
+LIMIT %(limit)s;
+
+-- name: log_until
+position <= %(until)s
+
+-- name: log_topics
+topic = ANY (ARRAY(SELECT json_array_elements_text(%(topics)s::json)))
+
+-- == Work ==============================================================================================================
+
+-- name: drop_agenda
+DELETE FROM agenda AS a
+USING unnest(%b::smallint[], %b::uuid[]) AS gone (partition, orchestration)
+WHERE a.partition = gone.partition AND a.orchestration = gone.orchestration;
+
+-- name: put_agenda
+INSERT INTO agenda (partition, orchestration, in_flight, due_at)
+SELECT * FROM unnest(%b::smallint[], %b::uuid[], %b::boolean[], %b::timestamptz[])
+ON CONFLICT (partition, orchestration) DO UPDATE SET in_flight = excluded.in_flight, due_at = excluded.due_at;
+
+-- name: put_emitted
+INSERT INTO emitted (partition, orchestration, number, event)
+SELECT * FROM unnest(%b::smallint[], %b::uuid[], %b::integer[], %b::bytea[]);
+
+-- name: drop_emitted
+DELETE FROM emitted AS e
+USING unnest(%b::smallint[], %b::uuid[], %b::integer[]) AS gone (partition, orchestration, number)
+WHERE e.partition = gone.partition AND e.orchestration = gone.orchestration AND e.number = gone.number;
+
+-- name: drop_subscriptions
+DELETE FROM subscriptions AS s
+USING unnest(%b::smallint[], %b::uuid[], %b::text[]) AS gone (partition, orchestration, run)
+WHERE s.partition = gone.partition AND s.orchestration = gone.orchestration AND s.run = gone.run;
+
+-- name: put_subscription
+INSERT INTO subscriptions (partition, orchestration, run, slot, event_type)
+SELECT * FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::text[])
+ON CONFLICT (partition, orchestration, run, slot) DO UPDATE SET event_type = excluded.event_type;
+
+-- name: in_flight
+SELECT orchestration FROM agenda
+WHERE partition = %(partition)s AND in_flight /* where */
+ORDER BY orchestration
+LIMIT %(limit)s;
+
+-- name: in_flight_after
+orchestration > %(after)s
+
+-- name: due
+SELECT each.due_at, p.partition, each.orchestration
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT due_at, orchestration FROM agenda AS a
+    WHERE a.partition = p.partition AND due_at <= %(until)s
+    ORDER BY due_at, orchestration
+    LIMIT %(limit)s
+) AS each
+ORDER BY each.due_at, p.partition, each.orchestration
+LIMIT %(limit)s;
+
+-- name: next_due
+SELECT each.due_at
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT due_at FROM agenda AS a
+    WHERE a.partition = p.partition AND due_at IS NOT NULL
+    ORDER BY due_at
+    LIMIT 1
+) AS each
+ORDER BY each.due_at
+LIMIT 1;
+
+-- name: emitted
+SELECT orchestration, number, event FROM emitted
+WHERE partition = %(partition)s
+ORDER BY orchestration, number
+LIMIT %(limit)s;
+
+-- name: subscribers
+SELECT p.partition, each.orchestration
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT DISTINCT orchestration FROM subscriptions AS s
+    WHERE s.partition = p.partition AND event_type IN (%(event_type)s, '') /* where */
+    ORDER BY orchestration
+    LIMIT %(limit)s
+) AS each
+ORDER BY p.partition, each.orchestration
+LIMIT %(limit)s;
+
+-- name: subscribers_after
+(s.partition, orchestration) > (%(after_partition)s, %(after)s)
+
+-- == Definitions =======================================================================================================
+
+-- name: definition
+SELECT namespace, name, version, digest, media_type, document, value, resource, warnings, created_at
+FROM definitions
+WHERE namespace = %(namespace)s AND name = %(name)s AND version = %(version)s
+ORDER BY revision DESC
+LIMIT 1;
+
+-- name: definition_by_digest
+SELECT namespace, name, version, digest, media_type, document, value, resource, warnings, created_at
+FROM definitions
+WHERE digest = %(digest)s
+ORDER BY created_at DESC, namespace, name, version, revision DESC
+LIMIT 1;
+
+-- name: definitions
+SELECT namespace, name, version, digest, media_type, document, value, resource, warnings, created_at
+FROM definitions AS d
+WHERE revision = (
+    SELECT max(revision) FROM definitions AS newer
+    WHERE newer.namespace = d.namespace AND newer.name = d.name AND newer.version = d.version
+) /* where */
+ORDER BY namespace, name, created_at, version;
+
+-- name: definition_namespace
+namespace = %(namespace)s
+
+-- name: definition_name
+name = %(name)s
+
+-- name: put_definition
+INSERT INTO definitions
+    (namespace, name, version, revision, digest, media_type, document, value, resource, warnings, created_at)
+SELECT
+    %(namespace)s, %(name)s, %(version)s, coalesce(max(revision), 0) + 1,
+    %(digest)s, %(media_type)s, %(document)s, %(value)s, %(resource)s, %(warnings)s, %(created_at)s
+FROM definitions
+WHERE namespace = %(namespace)s AND name = %(name)s AND version = %(version)s
+ON CONFLICT DO NOTHING
+RETURNING revision;
+
+-- name: claim_resource
+INSERT INTO resources (resource, namespace, name) VALUES (%(resource)s, %(namespace)s, %(name)s)
+ON CONFLICT DO NOTHING
+RETURNING resource;
+
+-- name: resource_owner
+SELECT namespace, name FROM resources WHERE resource = %(resource)s FOR UPDATE;
+
+-- name: resource_in_use
+SELECT version FROM definitions AS d
+WHERE resource = %(resource)s AND namespace = %(namespace)s AND name = %(name)s AND revision = (
+    SELECT max(revision) FROM definitions AS newer
+    WHERE newer.namespace = d.namespace AND newer.name = d.name AND newer.version = d.version
+)
+LIMIT 1;
+
+-- name: pass_resource
+UPDATE resources SET namespace = %(namespace)s, name = %(name)s WHERE resource = %(resource)s;
+
+-- == Projections =======================================================================================================
+
+-- name: tracked
+SELECT partition, position FROM tracking WHERE projection = %(projection)s;
+
+-- name: start_tracking
+INSERT INTO tracking (partition, projection, position) VALUES (%(partition)s, %(projection)s, 0) ON CONFLICT DO NOTHING;
+
+-- No row: someone else has projected these events.
+-- name: move_tracking
+UPDATE tracking SET position = %(until)s
+WHERE partition = %(partition)s AND projection = %(projection)s AND position = %(after)s
+RETURNING position;
+
+-- name: put_status
+INSERT INTO status
+    (partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+     incidents, started_at, updated_at, summary)
+SELECT * FROM unnest(
+    %b::smallint[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[], %b::text[],
+    %b::text[], %b::integer[], %b::timestamptz[], %b::timestamptz[], %b::bytea[]
+)
+ON CONFLICT (partition, orchestration) DO UPDATE SET
+    public_id = excluded.public_id, namespace = excluded.namespace, name = excluded.name,
+    definition_version = excluded.definition_version, status = excluded.status, version = excluded.version,
+    business_key = excluded.business_key, tags = excluded.tags, incidents = excluded.incidents,
+    started_at = excluded.started_at, updated_at = excluded.updated_at, summary = excluded.summary;
+
+-- name: drop_tags
+DELETE FROM status_tags AS t
+USING unnest(%b::smallint[], %b::uuid[]) AS gone (partition, orchestration)
+WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration;
+
+-- name: put_tag
+INSERT INTO status_tags (partition, orchestration, key, value)
+SELECT * FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::text[]);
+
+-- name: list_status
+SELECT each.partition, each.orchestration, each.public_id, each.namespace, each.name, each.definition_version,
+       each.status, each.version, each.business_key, each.tags, each.incidents, each.started_at, each.updated_at,
+       each.summary
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM status AS s
+    WHERE s.partition = p.partition /* where */
+    ORDER BY started_at DESC, public_id
+    LIMIT %(limit)s
+) AS each
+ORDER BY each.started_at DESC, each.public_id
+LIMIT %(limit)s;
+
+-- name: status_namespace
+namespace = %(namespace)s
+
+-- name: status_name
+name = %(name)s
+
+-- name: status_definition_version
+definition_version = %(definition_version)s
+
+-- name: status_business_key
+business_key = %(business_key)s
+
+-- name: status_started_after
+started_at > %(started_after)s
+
+-- name: status_started_before
+started_at < %(started_before)s
+
+-- name: status_in
+status = ANY (ARRAY(SELECT json_array_elements_text(%(statuses)s::json)))
+
+-- name: status_with_incident
+incidents > 0
+
+-- name: status_without_incident
+incidents = 0
+
+-- name: status_tag
+EXISTS (
+    SELECT 1 FROM status_tags AS t
+    WHERE t.partition = s.partition AND t.orchestration = s.orchestration
+      AND t.key = %(tag_key_{n})s AND t.value = %(tag_value_{n})s
+)
+
+-- The first condition bounds the index range, the second drops what was seen of its first instant.
+-- name: status_page
+started_at <= %(last_started_at)s AND (started_at < %(last_started_at)s OR public_id > %(last_public_id)s)
+
+-- name: reset_tracking
+DELETE FROM tracking WHERE partition = %(partition)s AND projection = %(projection)s;
+
+-- name: reset_tags
+DELETE FROM status_tags WHERE partition = %(partition)s;
+
+-- name: reset_status
+DELETE FROM status WHERE partition = %(partition)s;
+
+-- == Registers =========================================================================================================
+
+-- name: begin_request
+INSERT INTO requests (partition, caller, key, fingerprint, started_at)
+VALUES (%(partition)s, %(caller)s, %(key)s, %(fingerprint)s, %(at)s)
+ON CONFLICT DO NOTHING
+RETURNING partition;
+
+-- name: request
+SELECT fingerprint, status, headers, body, started_at FROM requests
+WHERE partition = %(partition)s AND caller = %(caller)s AND key = %(key)s;
+
+-- name: finish_request
+UPDATE requests SET status = %(status)s, headers = %(headers)s, body = %(body)s
+WHERE partition = %(partition)s AND caller = %(caller)s AND key = %(key)s;
+
+-- name: abandon_request
+DELETE FROM requests
+WHERE partition = %(partition)s AND caller = %(caller)s AND key = %(key)s AND status IS NULL;
+
+-- name: take_over_request
+UPDATE requests SET started_at = %(at)s
+WHERE partition = %(partition)s AND caller = %(caller)s AND key = %(key)s AND status IS NULL AND started_at = %(started_at)s
+RETURNING partition;
+
+-- name: expire_requests
+DELETE FROM requests WHERE partition = %(partition)s AND started_at < %(before)s RETURNING partition;
+
+-- name: reserve_key
+INSERT INTO keys (partition, definition, key, holder) VALUES (%(partition)s, %(definition)s, %(key)s, %(holder)s)
+ON CONFLICT DO NOTHING;
+
+-- name: key_holder
+SELECT holder FROM keys WHERE partition = %(partition)s AND definition = %(definition)s AND key = %(key)s;
+
+-- name: take_over_key
+UPDATE keys SET holder = %(public_id)s
+WHERE partition = %(partition)s AND definition = %(definition)s AND key = %(key)s AND holder = %(holder)s
+RETURNING partition;
+
+-- name: hold_event
+INSERT INTO held_events (partition, source, id, event_type, digest, event, received_at, taken, looked)
+VALUES (%(partition)s, %(source)s, %(id)s, %(event_type)s, %(digest)s, %(event)s, %(received_at)s, %(taken)s, %(looked)s)
+ON CONFLICT DO NOTHING
+RETURNING partition;
+
+-- name: held_event
+SELECT source, id, event_type, digest, event, received_at, taken, looked FROM held_events
+WHERE partition = %(partition)s AND source = %(source)s AND id = %(id)s;
+
+-- name: mark_held
+UPDATE held_events
+SET taken = coalesce(%(taken)s::boolean, taken), looked = coalesce(%(looked)s::boolean, looked)
+WHERE partition = %(partition)s AND source = %(source)s AND id = %(id)s;
+
+-- name: take_held
+UPDATE held_events SET taken = true
+WHERE partition = %(partition)s AND source = %(source)s AND id = %(id)s AND NOT taken
+RETURNING partition;
+
+-- name: waiting
+SELECT each.source, each.id, each.event_type, each.digest, each.event, each.received_at, each.taken, each.looked
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM held_events AS h
+    WHERE h.partition = p.partition AND NOT taken /* where */
+    ORDER BY received_at, source, id
+    LIMIT %(limit)s
+) AS each
+ORDER BY each.received_at, each.source, each.id
+LIMIT %(limit)s;
+
+-- name: held_of_type
+event_type = %(event_type)s
+
+-- name: held_after
+(received_at, source, id) > (%(received_at)s, %(source)s, %(id)s)
+
+-- name: unlooked
+SELECT each.source, each.id, each.event_type, each.digest, each.event, each.received_at, each.taken, each.looked
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM held_events AS h
+    WHERE h.partition = p.partition AND NOT looked
+    ORDER BY received_at, source, id
+    LIMIT %(limit)s
+) AS each
+ORDER BY each.received_at, each.source, each.id
+LIMIT %(limit)s;
+
+-- name: expire_held
+DELETE FROM held_events WHERE partition = %(partition)s AND received_at < %(before)s RETURNING partition;

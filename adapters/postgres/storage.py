@@ -1,0 +1,35 @@
+"""`PostgresStorage`: the storage ports over one PostgreSQL database."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from adapters.postgres.database import PostgresDatabase
+from adapters.sql.definitions import SqlDefinitions
+from adapters.sql.held import SqlHeldEvents
+from adapters.sql.log import SqlLog
+from adapters.sql.registers import SqlKeys, SqlRequests
+from adapters.sql.status import SqlStatusView
+from domain.errors import StorageError
+
+
+class PostgresStorage:
+    """`Storage` over the database at `url`, which must exist; its tables are made when missing."""
+
+    kind: Literal["postgresql"] = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        self._database = PostgresDatabase(url)
+        self.log = SqlLog(self._database)
+        self.definitions = SqlDefinitions(self._database)
+        self.view = SqlStatusView(self._database)
+        self.requests = SqlRequests(self._database)
+        self.keys = SqlKeys(self._database)
+        self.held = SqlHeldEvents(self._database)
+
+    async def ready(self) -> bool:
+        """Whether the database answers and is set up."""
+        try:
+            return bool(await self._database.read("stored_partitions", {}))
+        except StorageError:
+            return False

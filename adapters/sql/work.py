@@ -1,0 +1,53 @@
+"""The net effect of a transaction's work changes, as one set of rows per table.
+
+Within a batch an orchestration may be put and dropped several times; only its last word is written, so that every table
+sees at most one statement for removals and one for insertions, whatever the batch holds. Removals run first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from adapters.sql.database import Row
+from application.storage import (
+    DropAgenda,
+    DropSubscriptions,
+    PartitionWrite,
+    PutAgenda,
+    PutEmitted,
+    PutSubscription,
+)
+
+
+def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
+    """(statement, rows) in the order to be run; statements without rows are left out."""
+    agenda: dict[tuple[int, UUID], PutAgenda | DropAgenda] = {}
+    emitted: list[Row] = []
+    dropped: dict[tuple[int, UUID, str], None] = {}
+    subscribed: dict[tuple[int, UUID, str], dict[int, str]] = {}
+    for write in writes:
+        partition = write.head.partition
+        for change in write.work:
+            match change:
+                case PutAgenda() | DropAgenda():
+                    agenda[partition, change.orchestration] = change
+                case PutEmitted(orchestration, number, event):
+                    emitted.append((partition, orchestration, number, event))
+                case PutSubscription(orchestration, run, slot, event_type):
+                    # No CloudEvent has an empty type; it stands for any type, so that one index finds both.
+                    subscribed.setdefault((partition, orchestration, run), {})[slot] = event_type or ""
+                case DropSubscriptions(orchestration, run):
+                    dropped[partition, orchestration, run] = None
+                    subscribed.pop((partition, orchestration, run), None)
+    every: list[tuple[str, list[Row]]] = [
+        ("drop_agenda", [key for key, change in agenda.items() if isinstance(change, DropAgenda)]),
+        (
+            "put_agenda",
+            [(*key, put.in_flight, put.due_at) for key, put in agenda.items() if isinstance(put, PutAgenda)],
+        ),
+        ("put_emitted", emitted),
+        ("drop_subscriptions", list(dropped)),
+        ("put_subscription", [(*key, *slot) for key, slots in subscribed.items() for slot in slots.items()]),
+    ]
+    return [(statement, rows) for statement, rows in every if rows]

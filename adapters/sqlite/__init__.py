@@ -1,0 +1,1 @@
+"""Retrace on SQLite: one file, one process, every partition; for development, small installations and tests."""

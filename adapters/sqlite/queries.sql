@@ -1,0 +1,348 @@
+-- Statements on SQLite. Those that read over all partitions are run once per partition (:partition) and merged.
+
+-- == The log ===========================================================================================================
+
+-- name: create_settings
+INSERT INTO settings (id, salt, partitions) VALUES (1, :salt, :partitions) ON CONFLICT DO NOTHING;
+
+-- name: stored_partitions
+SELECT partitions FROM settings;
+
+-- name: salt
+SELECT salt FROM settings;
+
+-- name: create_partition
+INSERT INTO partitions (partition, head_hash) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- Raising the epoch fences off whoever wrote before.
+-- name: take_over
+UPDATE partitions
+SET epoch = epoch + 1, owner = :owner, lease_until = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 + :lease_us
+WHERE partition = :partition
+RETURNING partition, epoch, head_position, head_hash;
+
+-- No row: the partition is lost, or its head is not what the writer believes.
+-- name: fence
+UPDATE partitions SET head_position = ?, head_hash = ? WHERE partition = ? AND epoch = ? AND head_position = ?;
+
+-- name: head
+SELECT partition, epoch, head_position, head_hash FROM partitions WHERE partition = :partition;
+
+-- name: last_position
+SELECT head_position FROM partitions WHERE partition = :partition;
+
+-- name: put_event
+INSERT INTO events (partition, position, orchestration, version, topic, state, event_hash, log_hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: stream
+SELECT position, orchestration, version, topic, state, event_hash, log_hash
+FROM events
+WHERE partition = :partition AND orchestration = :orchestration AND version > :after AND version <= :until
+ORDER BY version
+LIMIT :limit;
+
+-- name: stream_newest_first
+SELECT position, orchestration, version, topic, state, event_hash, log_hash
+FROM events
+WHERE partition = :partition AND orchestration = :orchestration AND version > :after AND version <= :until
+ORDER BY version DESC
+LIMIT :limit;
+
+-- name: log
+SELECT position, orchestration, version, topic, state, event_hash, log_hash
+FROM events
+WHERE partition = :partition AND position > :after /* where */
+ORDER BY position
+LIMIT :limit;
+
+-- name: log_until
+position <= :until
+
+-- name: log_topics
+topic IN (SELECT value FROM json_each(:topics))
+
+-- == Work ==============================================================================================================
+
+-- name: drop_agenda
+DELETE FROM agenda WHERE partition = ? AND orchestration = ?;
+
+-- name: put_agenda
+INSERT INTO agenda (partition, orchestration, in_flight, due_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (partition, orchestration) DO UPDATE SET in_flight = excluded.in_flight, due_at = excluded.due_at;
+
+-- name: put_emitted
+INSERT INTO emitted (partition, orchestration, number, event) VALUES (?, ?, ?, ?);
+
+-- name: drop_emitted
+DELETE FROM emitted WHERE partition = ? AND orchestration = ? AND number = ?;
+
+-- name: drop_subscriptions
+DELETE FROM subscriptions WHERE partition = ? AND orchestration = ? AND run = ?;
+
+-- name: put_subscription
+INSERT INTO subscriptions (partition, orchestration, run, slot, event_type) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (partition, orchestration, run, slot) DO UPDATE SET event_type = excluded.event_type;
+
+-- name: in_flight
+SELECT orchestration FROM agenda
+WHERE partition = :partition AND in_flight = 1 /* where */
+ORDER BY orchestration
+LIMIT :limit;
+
+-- name: in_flight_after
+orchestration > :after
+
+-- name: due
+SELECT due_at, partition, orchestration FROM agenda
+WHERE partition = :partition AND due_at <= :until
+ORDER BY due_at, orchestration
+LIMIT :limit;
+
+-- name: next_due
+SELECT due_at FROM agenda
+WHERE partition = :partition AND due_at IS NOT NULL
+ORDER BY due_at
+LIMIT 1;
+
+-- name: emitted
+SELECT orchestration, number, event FROM emitted
+WHERE partition = :partition
+ORDER BY orchestration, number
+LIMIT :limit;
+
+-- name: subscribers
+SELECT DISTINCT partition, orchestration FROM subscriptions
+WHERE partition = :partition AND event_type IN (:event_type, '') /* where */
+ORDER BY orchestration
+LIMIT :limit;
+
+-- name: subscribers_after
+(partition, orchestration) > (:after_partition, :after)
+
+-- == Definitions =======================================================================================================
+
+-- name: definition
+SELECT namespace, name, version, digest, media_type, document, value, resource, warnings, created_at
+FROM definitions
+WHERE namespace = :namespace AND name = :name AND version = :version
+ORDER BY revision DESC
+LIMIT 1;
+
+-- name: definition_by_digest
+SELECT namespace, name, version, digest, media_type, document, value, resource, warnings, created_at
+FROM definitions
+WHERE digest = :digest
+ORDER BY created_at DESC, namespace, name, version, revision DESC
+LIMIT 1;
+
+-- name: definitions
+SELECT namespace, name, version, digest, media_type, document, value, resource, warnings, created_at
+FROM definitions AS d
+WHERE revision = (
+    SELECT max(revision) FROM definitions AS newer
+    WHERE newer.namespace = d.namespace AND newer.name = d.name AND newer.version = d.version
+) /* where */
+ORDER BY namespace, name, created_at, version;
+
+-- name: definition_namespace
+namespace = :namespace
+
+-- name: definition_name
+name = :name
+
+-- name: put_definition
+INSERT INTO definitions
+    (namespace, name, version, revision, digest, media_type, document, value, resource, warnings, created_at)
+SELECT
+    :namespace, :name, :version, coalesce(max(revision), 0) + 1,
+    :digest, :media_type, :document, :value, :resource, :warnings, :created_at
+FROM definitions
+WHERE namespace = :namespace AND name = :name AND version = :version
+ON CONFLICT DO NOTHING
+RETURNING revision;
+
+-- name: claim_resource
+INSERT INTO resources (resource, namespace, name) VALUES (:resource, :namespace, :name)
+ON CONFLICT DO NOTHING
+RETURNING resource;
+
+-- name: resource_owner
+SELECT namespace, name FROM resources WHERE resource = :resource;
+
+-- name: resource_in_use
+SELECT version FROM definitions AS d
+WHERE resource = :resource AND namespace = :namespace AND name = :name AND revision = (
+    SELECT max(revision) FROM definitions AS newer
+    WHERE newer.namespace = d.namespace AND newer.name = d.name AND newer.version = d.version
+)
+LIMIT 1;
+
+-- name: pass_resource
+UPDATE resources SET namespace = :namespace, name = :name WHERE resource = :resource;
+
+-- == Projections =======================================================================================================
+
+-- name: tracked
+SELECT partition, position FROM tracking WHERE projection = :projection;
+
+-- name: start_tracking
+INSERT INTO tracking (partition, projection, position) VALUES (:partition, :projection, 0) ON CONFLICT DO NOTHING;
+
+-- No row: someone else has projected these events.
+-- name: move_tracking
+UPDATE tracking SET position = :until
+WHERE partition = :partition AND projection = :projection AND position = :after
+RETURNING position;
+
+-- name: put_status
+INSERT INTO status
+    (partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+     incidents, started_at, updated_at, summary)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (partition, orchestration) DO UPDATE SET
+    public_id = excluded.public_id, namespace = excluded.namespace, name = excluded.name,
+    definition_version = excluded.definition_version, status = excluded.status, version = excluded.version,
+    business_key = excluded.business_key, tags = excluded.tags, incidents = excluded.incidents,
+    started_at = excluded.started_at, updated_at = excluded.updated_at, summary = excluded.summary;
+
+-- name: drop_tags
+DELETE FROM status_tags WHERE partition = ? AND orchestration = ?;
+
+-- name: put_tag
+INSERT INTO status_tags (partition, orchestration, key, value) VALUES (?, ?, ?, ?);
+
+-- name: list_status
+SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+       incidents, started_at, updated_at, summary
+FROM status AS s
+WHERE partition = :partition /* where */
+ORDER BY started_at DESC, public_id
+LIMIT :limit;
+
+-- name: status_namespace
+namespace = :namespace
+
+-- name: status_name
+name = :name
+
+-- name: status_definition_version
+definition_version = :definition_version
+
+-- name: status_business_key
+business_key = :business_key
+
+-- name: status_started_after
+started_at > :started_after
+
+-- name: status_started_before
+started_at < :started_before
+
+-- name: status_in
+status IN (SELECT value FROM json_each(:statuses))
+
+-- name: status_with_incident
+incidents > 0
+
+-- name: status_without_incident
+incidents = 0
+
+-- name: status_tag
+EXISTS (
+    SELECT 1 FROM status_tags AS t
+    WHERE t.partition = s.partition AND t.orchestration = s.orchestration
+      AND t.key = :tag_key_{n} AND t.value = :tag_value_{n}
+)
+
+-- The first condition bounds the index range, the second drops what was seen of its first instant.
+-- name: status_page
+started_at <= :last_started_at AND (started_at < :last_started_at OR public_id > :last_public_id)
+
+-- name: reset_tracking
+DELETE FROM tracking WHERE partition = :partition AND projection = :projection;
+
+-- name: reset_tags
+DELETE FROM status_tags WHERE partition = :partition;
+
+-- name: reset_status
+DELETE FROM status WHERE partition = :partition;
+
+-- == Registers =========================================================================================================
+
+-- name: begin_request
+INSERT INTO requests (partition, caller, key, fingerprint, started_at)
+VALUES (:partition, :caller, :key, :fingerprint, :at)
+ON CONFLICT DO NOTHING
+RETURNING partition;
+
+-- name: request
+SELECT fingerprint, status, headers, body, started_at FROM requests
+WHERE partition = :partition AND caller = :caller AND key = :key;
+
+-- name: finish_request
+UPDATE requests SET status = :status, headers = :headers, body = :body
+WHERE partition = :partition AND caller = :caller AND key = :key;
+
+-- name: abandon_request
+DELETE FROM requests
+WHERE partition = :partition AND caller = :caller AND key = :key AND status IS NULL;
+
+-- name: take_over_request
+UPDATE requests SET started_at = :at
+WHERE partition = :partition AND caller = :caller AND key = :key AND status IS NULL AND started_at = :started_at
+RETURNING partition;
+
+-- name: expire_requests
+DELETE FROM requests WHERE partition = :partition AND started_at < :before RETURNING partition;
+
+-- name: reserve_key
+INSERT INTO keys (partition, definition, key, holder) VALUES (:partition, :definition, :key, :holder)
+ON CONFLICT DO NOTHING;
+
+-- name: key_holder
+SELECT holder FROM keys WHERE partition = :partition AND definition = :definition AND key = :key;
+
+-- name: take_over_key
+UPDATE keys SET holder = :public_id
+WHERE partition = :partition AND definition = :definition AND key = :key AND holder = :holder
+RETURNING partition;
+
+-- name: hold_event
+INSERT INTO held_events (partition, source, id, event_type, digest, event, received_at, taken, looked)
+VALUES (:partition, :source, :id, :event_type, :digest, :event, :received_at, :taken, :looked)
+ON CONFLICT DO NOTHING
+RETURNING partition;
+
+-- name: held_event
+SELECT source, id, event_type, digest, event, received_at, taken, looked FROM held_events
+WHERE partition = :partition AND source = :source AND id = :id;
+
+-- name: mark_held
+UPDATE held_events SET taken = coalesce(:taken, taken), looked = coalesce(:looked, looked)
+WHERE partition = :partition AND source = :source AND id = :id;
+
+-- name: take_held
+UPDATE held_events SET taken = 1
+WHERE partition = :partition AND source = :source AND id = :id AND taken = 0
+RETURNING partition;
+
+-- name: waiting
+SELECT source, id, event_type, digest, event, received_at, taken, looked FROM held_events
+WHERE partition = :partition AND taken = 0 /* where */
+ORDER BY received_at, source, id
+LIMIT :limit;
+
+-- name: held_of_type
+event_type = :event_type
+
+-- name: held_after
+(received_at, source, id) > (:received_at, :source, :id)
+
+-- name: unlooked
+SELECT source, id, event_type, digest, event, received_at, taken, looked FROM held_events
+WHERE partition = :partition AND looked = 0
+ORDER BY received_at, source, id
+LIMIT :limit;
+
+-- name: expire_held
+DELETE FROM held_events WHERE partition = :partition AND received_at < :before RETURNING partition;

@@ -1,0 +1,37 @@
+"""`SqliteStorage`: the storage ports over one SQLite file."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+from adapters.sql.definitions import SqlDefinitions
+from adapters.sql.held import SqlHeldEvents
+from adapters.sql.log import SqlLog
+from adapters.sql.registers import SqlKeys, SqlRequests
+from adapters.sql.status import SqlStatusView
+from adapters.sqlite.database import SqliteDatabase
+from domain.errors import StorageError
+
+
+class SqliteStorage:
+    """`Storage` over the file at `path`, which is made when missing; its folder must exist."""
+
+    kind: Literal["sqlite"] = "sqlite"
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._database = SqliteDatabase(Path(path))
+        self.log = SqlLog(self._database)
+        self.definitions = SqlDefinitions(self._database)
+        self.view = SqlStatusView(self._database)
+        self.requests = SqlRequests(self._database)
+        self.keys = SqlKeys(self._database)
+        self.held = SqlHeldEvents(self._database)
+
+    async def ready(self) -> bool:
+        """Whether the database answers and is set up."""
+        try:
+            return bool(await self._database.read("stored_partitions", {}))
+        except StorageError:
+            return False

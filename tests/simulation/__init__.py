@@ -1,0 +1,1 @@
+"""Implementations of the ports in memory, for simulated worlds and pure tests."""

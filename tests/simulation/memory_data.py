@@ -1,0 +1,54 @@
+"""What a database in memory holds, and the door through which every call to it goes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from uuid import UUID
+
+from application.storage import DefinitionRecord, Head, HeldEvent, PutAgenda, RequestRecord, StatusRow, StoredRecord
+
+Step = Callable[[str], Awaitable[None]]
+
+
+@dataclass
+class MemoryPartition:
+    """One partition: its fence, its log in order of position, and its work."""
+
+    head: Head
+    log: list[StoredRecord] = field(default_factory=list)
+    streams: dict[UUID, list[StoredRecord]] = field(default_factory=dict)
+    positions: set[int] = field(default_factory=set)
+    versions: set[tuple[UUID, int]] = field(default_factory=set)
+    agenda: dict[UUID, PutAgenda] = field(default_factory=dict)
+    emitted: dict[tuple[UUID, int], bytes] = field(default_factory=dict)
+    subscriptions: dict[tuple[UUID, str, int], str | None] = field(default_factory=dict)
+
+
+@dataclass
+class MemoryData:
+    """A database: what survives a restart. The salt is the same in every run unless given."""
+
+    salt: bytes = sha256(b"a salt that is the same in every run").digest()
+    partitions: list[MemoryPartition] = field(default_factory=list)
+    definitions: list[DefinitionRecord] = field(default_factory=list)
+    tracking: dict[tuple[str, int], int] = field(default_factory=dict)
+    status: dict[tuple[int, UUID], StatusRow] = field(default_factory=dict)
+    requests: dict[tuple[str, str], RequestRecord] = field(default_factory=dict)
+    keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    held: dict[tuple[str, str], HeldEvent] = field(default_factory=dict)
+
+
+class Calls:
+    """The door of the database: every call goes through `call`, in and out."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    @asynccontextmanager
+    async def call(self, operation: str) -> AsyncIterator[None]:
+        await self._step(operation)
+        yield
+        await self._step(f"{operation} done")
