@@ -30,7 +30,7 @@ _COMPLAINT = re.compile(r"jq: error: (.*?) at <top-level>, line (\d+), column (\
 _SUMMARY = re.compile(r"^jq: (?:error: |\d+ compile errors?$)", re.MULTILINE)
 
 COMPILED_PROGRAMS = 256
-"""How many compiled programs a process keeps; each holds a few hundred kilobytes."""
+"""How many compiled programs a process keeps; each holds some tens of kilobytes."""
 ERROR_CHARACTERS = 2000
 """Longer messages of a program are cut: ``error(.)`` may carry a whole document."""
 
