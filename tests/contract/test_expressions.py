@@ -138,7 +138,7 @@ async def test_a_result_that_is_not_json_for_everyone_is_an_error(expressions, p
 
 async def test_an_input_that_is_no_json_is_an_error_of_the_evaluation(expressions):
     deep: list[object] = []
-    for _ in range(5000):
+    for _ in range(100_000):
         deep = [deep]
     half, nested = [await one(expressions, ".", value) for value in ("\ud800", deep)]
     assert half == EvaluationFailed("the input holds text that is not valid Unicode")
