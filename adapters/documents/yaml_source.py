@@ -41,6 +41,10 @@ def read_yaml(text: str, parts: Assembler) -> None:
             if documents > 1:
                 parts.stop("a definition is one document; here a second one begins", "syntax", *_place(event))
             _hand_over(event, parts)
+    except yaml.reader.ReaderError as error:
+        before = text.encode()[: error.position].decode(errors="replace")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        parts.stop(f"not YAML: the character U+{error.character:04X} is not allowed", "syntax", line, column)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         detail = getattr(error, "problem", None) or str(error).partition("\n")[0]

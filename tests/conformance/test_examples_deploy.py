@@ -85,6 +85,8 @@ def test_example_is_refused_for_a_keyword_that_is_left_out(example):
     pointer, keyword = REFUSED[example.stem]
     assert (problem.pointer, problem.code) == (pointer, "unsupported")
     assert keyword in problem.detail
+    assert problem.line is not None
+    assert problem.column is not None
     assert (
         example.read_text().splitlines()[problem.line - 1][problem.column - 1 :].startswith(pointer.rpartition("/")[2])
     )

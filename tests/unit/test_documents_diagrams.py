@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from adapters.documents import compile_plan, read_definition
@@ -73,7 +74,7 @@ def test_names_cannot_break_out_of_mermaid():
 
 def test_the_svg_shows_every_task_and_scope():
     plan = read_definition(TEXT, "application/yaml").plan
-    root = ET.fromstring(svg(plan))
+    root: Any = ET.fromstring(svg(plan))
     texts = [element.text for element in root.iter(SVG + "text")]
     assert {"a (call)", "p (call, pivot)", "b1 (wait)", "i: branch", "a: compensate", "n/d@1.0.0"} <= set(texts)
     boxes = [element for element in root.iter(SVG + "rect") if element.get("class").startswith("box")]
@@ -83,7 +84,7 @@ def test_the_svg_shows_every_task_and_scope():
 
 
 def test_boxes_lie_inside_the_picture_and_do_not_overlap():
-    root = ET.fromstring(svg(read_definition(TEXT, "application/yaml").plan))
+    root: Any = ET.fromstring(svg(read_definition(TEXT, "application/yaml").plan))
     width, height = float(root.get("width")), float(root.get("height"))
     boxes = [
         tuple(float(element.get(name)) for name in ("x", "y", "width", "height"))
@@ -101,7 +102,7 @@ def test_boxes_lie_inside_the_picture_and_do_not_overlap():
 
 
 def test_names_are_escaped_in_svg():
-    root = ET.fromstring(svg(plan_named("<script>&\x00\"'")))
+    root: Any = ET.fromstring(svg(plan_named("<script>&\x00\"'")))
     texts = [element.text for element in root.iter(SVG + "text")]
     assert "<script>&\N{REPLACEMENT CHARACTER}\"' (wait)" in texts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -69,15 +70,15 @@ do:
 """
 
 
-def plan_of(text):
+def plan_of(text) -> Any:
     return read_definition(text, "application/yaml").plan
 
 
-def plan_of_tasks(text, head=HEAD):
+def plan_of_tasks(text, head=HEAD) -> Any:
     return plan_of(head + "do:\n" + textwrap.indent(textwrap.dedent(text).strip("\n"), "  ") + "\n")
 
 
-def work_of(text, head=HEAD):
+def work_of(text, head=HEAD) -> Any:
     return (
         plan_of_tasks("- t:\n" + textwrap.indent(textwrap.dedent(text).strip("\n"), "    "), head).nodes["/do/0/t"].work
     )
@@ -317,7 +318,7 @@ def test_named_policies():
         """,
         head,
     )
-    policy = {
+    policy: dict[str, Any] = {
         "delay": Duration(1.0),
         "backoff": "linear",
         "max_retries": 2,
@@ -514,6 +515,7 @@ def test_listen():
         ("id", parse(".id"), Template(None, (Hole((), parse("$input.id")),))),
         ("room", parse(".room"), None),
     )
+    assert listen.to.until_events is not None
     assert listen.to.until_events.mode == "all"
     assert [entry.event_type for entry in listen.to.until_events.filters] == ["b", "c"]
     assert listen.foreach_output == Template(None, (Hole((), parse(".y")),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -371,7 +372,8 @@ def test_one_task_more_than_the_limit_is_too_large():
 
 
 def test_data_that_no_reader_would_give_is_a_problem():
-    deep = current = {}
+    deep: dict[str, Any] = {}
+    current = deep
     for _ in range(5_000):
         current["do"] = current = {}
     for value, code in ((deep, "too-deep"), ({1: 2}, "non-string-key")):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 
 from adapters.documents import Source, digest, load
 from domain.errors import InvalidDefinitionError
 
-YAML, JSON = "application/yaml", "application/json"
+YAML: Final = "application/yaml"
+JSON: Final = "application/json"
 
 
 def refused(text, media_type):
@@ -107,6 +110,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text():
         ("a: !!python/object:os.system {}", [("/a", "custom-tag", 1, 4)]),
         ("a: !!binary aGk=", [("/a", "custom-tag", 1, 4)]),
         ("a: 1\n---\nb: 2\n", [("", "syntax", 2, 1)]),
+        ("a: 1\nbé: \x07c", [("", "syntax", 2, 5)]),
         ("a: *nobody", [("/a", "syntax", 1, 4)]),
         ("a: &a [1, *a]", [("/a/1", "cyclic-alias", 1, 11)]),
         ("a: {<<: 1}", [("/a", "syntax", 1, 9)]),
