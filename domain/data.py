@@ -24,45 +24,46 @@ from domain.retry import seconds
 from domain.state import Run, State
 
 Deferred = tuple[tuple[str | int, ...], str, tuple[str, ...], tuple[Any, ...]]
+_ONE_OUTPUT = re.compile(r"""\$outputs(?:\.([A-Za-z_]\w*)|\s*\[\s*"([^"\\]*)"\s*\])""", re.ASCII)
 _WHOLE_WORKFLOW = re.compile(r"\$workflow(?!\s*\.\s*(?:id|input|startedAt)\b)")
 
 
 class Env:
     """The variables at one place: a scope, and the run that is being worked on there."""
 
-    def __init__(self, d: Decision, scope: str, pointer: str, run: Run | None = None, raw: Any = None) -> None:
-        self._d = d
+    def __init__(
+        self, d: Decision, scope: str, pointer: str, run: Run | None = None, raw: Any = None, owner: str | None = None
+    ) -> None:
+        """`owner`: the name of a run that has not been recorded yet; its questions are asked under it."""
+        self.decision = d
         self._scope = scope
         self._run = run
         self._raw = raw
+        self.owner = run.id if run else owner or f"{scope}>{pointer}"
         self.pointer = pointer
         self.extra: dict[str, Any] = {}
         """More variables for one expression, e.g. ``output``."""
-
-    @property
-    def owner(self) -> str:
-        return self._run.id if self._run else f"{self._scope}>{self.pointer}"
 
     def collect(self, expression: Expression) -> dict[str, Any]:
         """The variables that the expression mentions and that exist here; ``secrets`` never."""
         found: dict[str, Any] = {}
         for name in expression.variables:
-            if name != "secrets" and self._lookup(name, expression.program, found):
-                continue
+            if name != "secrets":
+                self._lookup(name, expression.program, found)
         return found
 
-    def _lookup(self, name: str, program: str, into: dict[str, Any]) -> bool:
-        state = self._d.state
+    def _lookup(self, name: str, program: str, into: dict[str, Any]) -> None:
+        state = self.decision.state
         if name in self.extra:
             into[name] = self.extra[name]
-            return True
+            return
         for scope in state.scope_chain(self._scope):
             if name in scope.variables:
                 into[name] = scope.variables[name]
-                return True
+                return
         undone = state.runs[found] if (found := state.undoing(self._scope)) else None
         match name:
-            case "context":
+            case "context" if state.version:
                 into[name] = state.rollback_context if undone and state.rolling_back else state.context
             case "input" if undone:
                 into[name] = undone.input
@@ -70,41 +71,37 @@ class Env:
                 into[name] = self._run.input
             case "task" if undone:
                 into[name] = describe_undone(undone)
-            case "task":
+            case "task" if self.pointer in self.decision.plan.nodes:
                 into[name] = self._task()
             case "workflow":
                 into[name] = self._workflow(program)
             case "runtime":
-                into[name] = {"name": "retrace", "version": self._d.limits.runtime_version, "metadata": {}}
+                into[name] = {"name": "retrace", "version": self.decision.limits.runtime_version, "metadata": {}}
             case "outputs":
-                into[name] = outputs(state, self._scope)
+                into[name] = outputs(state, self._scope, mentioned(program))
             case "error" if undone:
                 into[name] = cause_json(state)
-            case _:
-                return False
-        return True
 
     def _task(self) -> dict[str, Any]:
-        node = self._d.plan.nodes.get(self.pointer)
+        plan = self.decision.plan
         described: dict[str, Any] = {
-            "name": node.name if node else None,
+            "name": plan.nodes[self.pointer].name,
             "reference": self.pointer,
-            "definition": definition_at(self._d.plan.document, self.pointer),
+            "definition": definition_at(plan.document, self.pointer),
             "input": self._raw,
+            "startedAt": instant((self._run.started_at if self._run else None) or self.decision.now),
         }
-        if self._run and self._run.started_at:
-            described["startedAt"] = instant(self._run.started_at)
         if "task_output" in self.extra:
             described["output"] = self.extra["task_output"]
         return described
 
     def _workflow(self, program: str) -> dict[str, Any]:
-        state = self._d.state
+        state = self.decision.state
         described: dict[str, Any] = {"id": state.id, "input": state.input}
         if state.started_at:
             described["startedAt"] = instant(state.started_at)
         if _wants_definition(program):
-            described["definition"] = self._d.plan.document
+            described["definition"] = self.decision.plan.document
         return described
 
 
@@ -121,12 +118,15 @@ def instant(at: datetime) -> dict[str, Any]:
 
 
 def definition_at(document: Any, pointer: str) -> Any:
-    """The part of a document that a JSON Pointer names, or null."""
+    """The part of a document that a JSON Pointer names, or null. The task of a function of ``use.functions`` stands in
+    the plan below each ``call`` of it, so there the way leads on through the function."""
     value = document
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
         if isinstance(value, dict):
             value = value.get(key)
+        elif isinstance(value, str) and value == key:
+            value = document.get("use", {}).get("functions", {}).get(key)
         elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
             value = value[int(key)]
         else:
@@ -156,17 +156,37 @@ def cause_json(state: State) -> Any:
     return fault("cancelled", state.cause.text or "cancelled").as_json()
 
 
-def outputs(state: State, scope: str) -> dict[str, Any]:
+@lru_cache(4096)
+def mentioned(program: str) -> frozenset[str] | None:
+    """The tasks whose outputs a program reads; None when that cannot be told from its text."""
+    names = [plain or quoted for plain, quoted in _ONE_OUTPUT.findall(program)]
+    return frozenset(names) if len(names) == program.count("$outputs") else None
+
+
+def outputs(state: State, scope: str, names: frozenset[str] | None) -> dict[str, Any]:
     """``$outputs``: by name the latest output of a completed task, those of the nearest enclosing scopes first."""
-    nearest = {found.id: depth for depth, found in enumerate(state.scope_chain(scope))}
-    best: dict[str, tuple[int, int, Run]] = {}
-    for run in state.runs.values():
-        if run.effect == "completed" and run.order:
-            rank = (-nearest.get(run.scope, len(nearest)), run.order)
-            known = best.get(run.name)
-            if known is None or rank > known[:2]:
-                best[run.name] = (*rank, run)
-    return {name: run.data for name, (_, _, run) in best.items()}
+    best: dict[str, tuple[int, Run]] = {}
+    places = [(depth, around.id, around.runs) for depth, around in enumerate(state.scope_chain(scope))]
+    anywhere = {pointer: f"{pointer}#{count}" for pointer, count in state.counts.items()}
+    for depth, place, latest in [*places, (len(places), None, anywhere)]:
+        for pointer, name in latest.items():
+            task = state.runs[name].name
+            known = best.get(task)
+            if (names is not None and task not in names) or (known is not None and known[0] < depth):
+                continue
+            run = _completed(state, pointer, int(name.rpartition("#")[2]), place)
+            if run is not None and (known is None or run.order > known[1].order):
+                best[task] = (depth, run)
+    return {name: run.data for name, (_, run) in best.items()}
+
+
+def _completed(state: State, pointer: str, number: int, scope: str | None) -> Run | None:
+    """The latest run of a task, from `number` down, that has completed (in this scope)."""
+    for earlier in range(number, 0, -1):
+        run = state.runs.get(f"{pointer}#{earlier}")
+        if run is not None and run.effect == "completed" and run.order and scope in (None, run.scope):
+            return run
+    return None
 
 
 # Strands --------------------------------------------------------------------------------------------------------------
@@ -185,7 +205,7 @@ def evaluate(
         if result is None:
             names = tuple(variables)
             ask = Evaluation(expression.program, names, (dot, *variables.values()))
-            questions.append(Question((env.owner, f"{slot}.{number}"), ask))
+            questions.append(env.decision.question(env.owner, f"{slot}.{number}", ask))
     if questions:
         answers = iter((yield questions))
         results = [next(answers) if result is None else result for result in results]
@@ -239,17 +259,18 @@ def _where(slot: str, path: tuple[str | int, ...]) -> str:
     return "/".join((slot, *map(str, path)))
 
 
-def planted(base: Any, values: dict[tuple[str | int, ...], Any], path: tuple[str | int, ...] = ()) -> Any:
+def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
     """A copy of a JSON value with some places replaced; untouched parts are shared."""
-    if path in values:
-        return values[path]
-    if not any(place[: len(path)] == path for place in values):
-        return base
-    if isinstance(base, dict):
-        return {key: planted(item, values, (*path, key)) for key, item in base.items()}
-    if isinstance(base, list):
-        return [planted(item, values, (*path, index)) for index, item in enumerate(base)]
-    return base
+    if () in values:
+        return values[()]
+    copies: dict[tuple[str | int, ...], Any] = {(): base.copy()}
+    for path, new in values.items():
+        for end in range(1, len(path)):
+            if path[:end] not in copies:
+                outer, step = copies[path[: end - 1]], path[end - 1]
+                copies[path[:end]] = outer[step] = outer[step].copy()
+        copies[path[:-1]][path[-1]] = new
+    return copies[()]
 
 
 def duration_s(duration: Duration, dot: Any, env: Env, slot: str) -> Generator[list[Question], list[Any], float]:
@@ -267,7 +288,7 @@ def validate(schema: Schema | None, data: Any, env: Env, slot: str) -> Generator
     """The flow faults with a validation error that lists the violations."""
     if schema is None:
         return
-    answers = yield [Question((env.owner, slot), Validation(schema.document, schema.resource, data))]
+    answers = yield [env.decision.question(env.owner, slot, Validation(schema.document, schema.resource, data))]
     if isinstance(answers[0], str):
         raise Faulted(fault("configuration", f"{slot}: {answers[0]}"))
     if answers[0]:

@@ -37,6 +37,8 @@ class Limits(msgspec.Struct, frozen=True):
     callout_timeout_s: float = 30.0
     max_depth: int = 32
     max_held: int = 1000
+    max_events: int = 50_000
+    """Events of one decision. Only a loop of ``then`` that never waits, or far too large a collection, gets there."""
     runtime_version: str = "0"
 
 
@@ -99,6 +101,8 @@ class Decision:
         self._cause = cause
         self._strands: deque[tuple[Strand, str | None]] = deque()
         self._blocked: list[tuple[Strand, str | None, int]] = []
+        self._asked: dict[tuple[str, str], int] = {}
+        self._numbers: dict[str, int] = {}
 
     # Facts that are made here, from the command's seed ----------------------------------------------------------------
 
@@ -126,6 +130,19 @@ class Decision:
     @property
     def settle_at(self) -> datetime:
         return self.in_s(self.limits.settle_timeout_s)
+
+    def fresh_run(self, pointer: str) -> str:
+        """A name for the next run of a task. It is taken at once: another token may come to the same task while the
+        first still waits for facts."""
+        number = max(self.state.counts.get(pointer, 0), self._numbers.get(pointer, 0)) + 1
+        self._numbers[pointer] = number
+        return f"{pointer}#{number}"
+
+    def question(self, owner: str, slot: str, ask: Evaluation | Validation | ChildChoice) -> Question:
+        """A question under a key of its own: the same place may ask again in one decision (a ``while`` of each turn)."""
+        asked = self._asked.get((owner, slot), 0) + 1
+        self._asked[owner, slot] = asked
+        return Question((owner, slot if asked == 1 else f"{slot}~{asked}"), ask)
 
     # Events -----------------------------------------------------------------------------------------------------------
 

@@ -241,6 +241,8 @@ class ScopeEntered(Event, frozen=True, kw_only=True):
     after: str | None = None
     input: Any | UnsetType = UNSET
     variables: dict[str, Any] = {}
+    timeout_at: datetime | None = None
+    """The end of this attempt of a ``try`` (``retry.limit.attempt.duration``)."""
 
 
 class ScopeCompleted(Event, frozen=True, kw_only=True):

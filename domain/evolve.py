@@ -93,7 +93,7 @@ def _new_run(s: State, ev: e.TaskScheduled | e.TaskSkipped) -> Run:
     run = Run(ev.run, pointer, int(number), ev.name, ev.kind, ev.scope, after=ev.after, started_at=ev.at)
     run.scopes = {}
     s.runs[ev.run] = run
-    s.counts[pointer] = run.number
+    s.counts[pointer] = max(run.number, s.counts.get(pointer, 0))
     return run
 
 
@@ -241,6 +241,9 @@ def _scope_entered(s: State, ev: e.ScopeEntered) -> None:
     scope = ScopeState(ev.scope, ev.pointer, ev.run, ev.slot, owner.scope, data, data, dict(ev.variables))
     scope.previous = owner.scopes.get(ev.slot)
     scope.runs = {}
+    scope.timeout_at = ev.timeout_at
+    if ev.slot == "try":
+        owner.first_at = owner.first_at or ev.at
     owner.scopes[ev.slot] = ev.scope
     owner.entries += 1
     s.scopes[ev.scope] = scope

@@ -16,10 +16,10 @@ from typing import Any
 from msgspec import UNSET
 
 from domain import events as e
+from domain.commands import Cancel
 from domain.data import Env, duration_s, fill, truth, validate
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import Fault, fault
-from domain.commands import Cancel
 from domain.plan import END, EXIT, Call, Emit, Fork, Join, Listen, Node, Try
 from domain.plan import Run as RunWork
 from domain.state import COMPENSATE, ROOT, Run, ScopeState
@@ -61,13 +61,14 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
         return
     raw = state.runs[after].data if after else state.scopes[scope].input
     name = _run_id(d, scope, pointer)
-    env = Env(d, scope, pointer, None, raw)
+    if len(d.events) >= d.limits.max_events:
+        schedule(d, node, scope, name, after)
+        _overrun(d, state.runs[name])
+        return
+    env = Env(d, scope, pointer, None, raw, name)
     try:
         if node.if_ is not None and not (yield from truth(node.if_, raw, env, "if")):
-            to = _targets(node.then)
-            fresh = f"{pointer}#{state.counts.get(pointer, 0) + 1}"
-            d.emit(e.TaskSkipped, run=fresh, scope=scope, name=node.name, kind=node.kind, after=after, to=to)
-            go(d, scope, node.then, fresh)
+            _skip(d, scope, node, name, after)
             return
         yield from validate(node.input_schema, raw, env, "input.schema")
         data: Any = UNSET
@@ -75,7 +76,8 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
             data = yield from fill(node.input_from, raw, env, "input.from")
         timeout_at = None
         if node.timeout is not None and not isinstance(node.work, Call):
-            length = yield from duration_s(node.timeout, raw if data is UNSET else data, env, "timeout")
+            env.extra["input"] = current = raw if data is UNSET else data
+            length = yield from duration_s(node.timeout, current, env, "timeout")
             timeout_at = d.in_s(length)
     except Faulted as stop:
         schedule(d, node, scope, name, after)
@@ -83,6 +85,30 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
         return
     schedule(d, node, scope, name, after, input=data, timeout_at=timeout_at)
     yield from begin_work(d, state.runs[name])
+
+
+def _skip(d: Decision, scope: str, node: Node, name: str, after: str | None) -> None:
+    """Its ``if`` is false: the raw input goes on to the next task in line, whatever ``then`` says."""
+    if name in d.state.runs:
+        name = d.fresh_run(node.pointer)
+    to = node.skip_to or node.then
+    d.emit(e.TaskSkipped, run=name, scope=scope, name=node.name, kind=node.kind, after=after, to=_targets(to))
+    go(d, scope, to, name)
+
+
+def _overrun(d: Decision, run: Run) -> None:
+    """Far too many events in one decision: nothing inside may catch that, or the loop would go on."""
+    number = d.limits.max_events
+    why = fault("runtime", f"{number} events without a pause: a loop needs a wait, or the collection is too large")
+    why, outermost = why.at(run.pointer), run
+    for around in d.state.scope_chain(run.scope):
+        if around.slot == COMPENSATE or around.owner is None:
+            break
+        outermost = d.state.runs[around.owner]
+    if outermost is run:
+        fail(d, run, why)
+    else:
+        fail_composite(d, outermost, why, cut=False)
 
 
 def begin_work(d: Decision, run: Run) -> Strand:
@@ -121,7 +147,7 @@ def _run_id(d: Decision, scope: str, pointer: str) -> str:
         earlier = state.scopes[previous].runs.get(pointer)
         if earlier and state.runs[earlier].status in ("failed", "uncertain", "cancelled"):
             return earlier
-    return f"{pointer}#{state.counts.get(pointer, 0) + 1}"
+    return d.fresh_run(pointer)
 
 
 def _joined(d: Decision, scope: str, pointer: str) -> bool:
@@ -304,10 +330,15 @@ def propagate(d: Decision, scope: str, why: Fault, origin: Run) -> None:
     work = d.node(owner).work
     tried = isinstance(work, Try) and found.slot == "try"
     if found.slot == COMPENSATE or tried or (isinstance(work, Fork) and work.compete):
-        d.emit(e.ScopeFailing, scope=scope, fault=why, settle_at=d.settle_at)
-        begin_settling(d, scope, cut=False)
+        fail_scope(d, scope, why, cut=False)
     else:
         fail_composite(d, owner, why, cut=False)
+
+
+def fail_scope(d: Decision, scope: str, why: Fault, *, cut: bool) -> None:
+    """A scope fails as soon as all inside has settled; then the run that opened it decides."""
+    d.emit(e.ScopeFailing, scope=scope, fault=why, cut=cut, settle_at=d.settle_at)
+    begin_settling(d, scope, cut=cut)
 
 
 def fail_composite(d: Decision, run: Run, why: Fault, *, cut: bool) -> None:

@@ -40,8 +40,10 @@ def _listen(d: Decision, run: Run, node: Node) -> Strand:
     for held in list(d.state.held):
         if run.listening is None or run.listening.done or not run.open:
             break
+        if held not in d.state.held:
+            continue  # another listen that begins in this decision has taken it
         match = yield from _match(d, run, work.to, held.event)
-        if match is not None:
+        if match is not None and held in d.state.held:
             yield from _consume(d, run, work, held.event, match)
 
 
@@ -173,14 +175,20 @@ def _advance(d: Decision, run: Run, work: Listen) -> Strand:
     """With ``foreach``: the next turn, one after the other. Otherwise complete once done."""
     listening = run.listening
     assert listening is not None
+    iterates = work.scope or work.foreach_output or work.foreach_export
     turn = len(listening.outputs)
-    busy = any(d.state.scopes[s].phase == "active" for s in run.scopes.values())
-    if work.scope is not None and listening.queue and not busy:
+    busy = iterates and (current := run.scopes.get(str(turn))) and d.state.scopes[current].phase == "active"
+    if iterates and listening.queue and not busy:
         variables = {work.item: listening.values[turn], work.at: turn}
-        scope = open_scope(d, run, work.scope.pointer, str(turn), variables=variables)
-        begin(d, scope, work.scope.start)
-    elif listening.done and (work.scope is None or not (busy or listening.queue)):
-        yield from complete(d, run, list(listening.values if work.scope is None else listening.outputs))
+        if work.scope is not None:
+            scope = open_scope(d, run, work.scope.pointer, str(turn), variables=variables)
+            begin(d, scope, work.scope.start)
+        else:  # nothing to do with the event but to transform it
+            pointer = f"{run.pointer}/foreach"
+            scope = open_scope(d, run, pointer, str(turn), input=listening.values[turn], variables=variables)
+            begin(d, scope, None)
+    elif listening.done and not (iterates and (busy or listening.queue)):
+        yield from complete(d, run, list(listening.outputs if iterates else listening.values))
 
 
 @continues(Listen)

@@ -34,6 +34,7 @@ from domain.flow import (
     complete,
     fail,
     fail_composite,
+    fail_scope,
     raise_incident,
     schedule,
     start_rollback,
@@ -183,6 +184,9 @@ def _timer(d: Decision, kind: str, key: str) -> Strand:
         _give_up(d, key)
     elif run is None:
         return
+    elif kind == "attempt":
+        why = fault("timeout", f"this attempt of {run.name} took longer than its limit").at(run.pointer)
+        fail_scope(d, run.scopes["try"], why, cut=True)
     elif kind == "timeout" and run.kind in ("listen", "wait") and not run.entries:
         fail(d, run, fault("timeout", f"{run.name} took longer than its timeout"))
     elif kind == "timeout":
@@ -195,7 +199,7 @@ def _timer(d: Decision, kind: str, key: str) -> Strand:
     elif run.status == "waiting":
         yield from complete(d, run, run.input)
     elif isinstance(d.node(run).work, Try):
-        enter_try(d, run, d.node(run))
+        yield from enter_try(d, run, d.node(run))
     else:
         yield from again(d, run)
 

@@ -143,14 +143,21 @@ def _catch(d: Decision, run: Run, catch: Catch, why: Fault) -> Strand:
     except Faulted as stop:
         fail(d, run, stop.fault)
         return
-    inside = [scope for slot, scope in run.scopes.items() if slot == "try"]
-    inside += [s.id for s in d.state.scopes.values() if s.owner == run.id and s.slot == "try" and s.id not in inside]
     d.emit(e.ErrorCaught, run=run.id, fault=why, retry_at=retry_at, rollback=catch.compensate)
     if catch.compensate:
         reason = e.Cause("error", task=why.instance, fault=why)
-        yield from decide(d, run.id, inside, reason)
+        yield from decide(d, run.id, _entries(d, run), reason)
     elif retry_at is None:
         go_on(d, run)
+
+
+def _entries(d: Decision, run: Run) -> list[str]:
+    """Every scope that this ``try`` has entered, the latest first."""
+    found, current = [], run.scopes.get("try")
+    while current is not None:
+        found.append(current)
+        current = d.state.scopes[current].previous
+    return found
 
 
 def _matches(catch: Catch, why: Fault, run: Run, env: Env) -> Strand:

@@ -125,6 +125,7 @@ class ScopeState(msgspec.Struct):
     output: Any = None
     variables: dict[str, Any] = {}
     tokens: int = 1
+    timeout_at: datetime | None = None
     phase: str = "active"
     """active, failing, closed or done."""
     fault: Fault | None = None
@@ -267,7 +268,7 @@ class State(msgspec.Struct):
         return self.runs[run.after].data if run.after else self.scopes[run.scope].input
 
     def due(self) -> Iterator[tuple[datetime, str, str]]:
-        """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``due``."""
+        """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``."""
         if self.final:
             return
         if self.timeout_at and not self.rolling_back:
@@ -284,6 +285,9 @@ class State(msgspec.Struct):
                 yield run.due_at, "due", name
             if run.timeout_at and run.failing is None:
                 yield run.timeout_at, "timeout", name
+            if run.kind == "try" and (entered := self.scopes.get(run.scopes.get("try", ROOT))) and entered.timeout_at:
+                if entered.phase == "active" and run.failing is None:
+                    yield entered.timeout_at, "attempt", name
 
     def next_due(self) -> datetime | None:
         """When the earliest timer is due; None while suspended, since nothing is decided then."""

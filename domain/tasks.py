@@ -48,10 +48,10 @@ def _raise(d: Decision, run: Run, node: Node) -> Strand:
 
 
 def _fault(error: Any) -> Fault:
-    valid = isinstance(error, dict) and isinstance(error.get("type"), str) and isinstance(error.get("status"), int)
+    valid = isinstance(error, dict) and isinstance(error.get("type"), str) and type(error.get("status")) is int
     if not valid:
         return fault("expression", "raise.error did not give an object with a type and a status")
-    texts = {k: str(error[k]) for k in ("title", "detail", "instance") if error.get(k) is not None}
+    texts: dict[str, Any] = {k: str(error[k]) for k in ("title", "detail", "instance") if error.get(k) is not None}
     return Fault(error["type"], error["status"], **texts)
 
 
@@ -161,16 +161,18 @@ def _turned(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand:
 
 
 @starts(Try)
-def _try(d: Decision, run: Run, node: Node) -> Strand:
-    enter_try(d, run, node)
-    return
-    yield
-
-
-def enter_try(d: Decision, run: Run, node: Node) -> None:
+def enter_try(d: Decision, run: Run, node: Node) -> Strand:
     """The first time, or once more."""
     assert isinstance(node.work, Try)
-    scope = open_scope(d, run, node.work.scope.pointer, "try")
+    retry, timeout_at = node.work.catch.retry, None
+    try:
+        if retry is not None and retry.attempt_timeout is not None:
+            length = yield from duration_s(retry.attempt_timeout, run.input, env_of(d, run), "retry.limit.attempt.duration")
+            timeout_at = d.in_s(length)
+    except Faulted as stop:
+        fail(d, run, stop.fault)
+        return
+    scope = open_scope(d, run, node.work.scope.pointer, "try", timeout_at=timeout_at)
     begin(d, scope, node.work.scope.start)
 
 
