@@ -344,13 +344,20 @@ class HeldEventStore(Protocol):
 class Storage(Protocol):
     """One database: all of the above over the same connections. `kind` is for people."""
 
-    kind: Literal["sqlite", "postgresql", "memory"]
-    log: LogStore
-    definitions: DefinitionStore
-    view: StatusView
-    requests: RequestStore
-    keys: KeyStore
-    held: HeldEventStore
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql", "memory"]: ...
+    @property
+    def log(self) -> LogStore: ...
+    @property
+    def definitions(self) -> DefinitionStore: ...
+    @property
+    def view(self) -> StatusView: ...
+    @property
+    def requests(self) -> RequestStore: ...
+    @property
+    def keys(self) -> KeyStore: ...
+    @property
+    def held(self) -> HeldEventStore: ...
 
     async def ready(self) -> bool:
         """Whether the database answers."""

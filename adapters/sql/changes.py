@@ -19,6 +19,8 @@ from adapters.sql.threads import C, Threads, unusable
 Result = TypeVar("Result")
 
 _MOST_TOGETHER = 64
+_Change = tuple[Callable[[Transaction], Any], Future[Any]]
+_Outcome = tuple[Any, BaseException | None]
 
 
 class Changes(Generic[C]):
@@ -38,43 +40,44 @@ class Changes(Generic[C]):
         self._execute = execute
         self._transaction = transaction
         self._errors = errors
-        self._waiting: deque[tuple[Callable[[Transaction], Any], Future[Any]]] = deque()
+        self._waiting: deque[_Change] = deque()
 
     async def change(self, work: Callable[[Transaction], Result]) -> Result:
         done: Future[Result] = Future()
         self._waiting.append((work, done))
         # One turn of the writer per change: the first takes all that wait, the others find nothing left.
-        self._threads.submit(self._commit_waiting)
+        self._threads.on_writer(self._turn)
         return await asyncio.wrap_future(done)
 
-    def _commit_waiting(self, connection: C) -> None:
+    def _turn(self) -> None:
         batch = self._take()
         if not batch:
             return
         try:
-            self._execute(connection, self._begin)
-            outcomes = [self._attempt(connection, work) for work, _ in batch]
-            self._execute(connection, "COMMIT")
-        except BaseException as error:
-            failure = unusable(error) if isinstance(error, self._errors) else error
-            for _, done in batch:
-                done.set_exception(failure)
-            raise
+            outcomes = self._threads.write_here(lambda connection: self._commit(connection, batch))
+        except BaseException as error:  # noqa: BLE001 - every waiter must hear of it
+            outcomes = [(None, error)] * len(batch)
         for (_, done), (result, problem) in zip(batch, outcomes, strict=True):
             if problem is None:
                 done.set_result(result)
             else:
                 done.set_exception(problem)
 
-    def _take(self) -> list[tuple[Callable[[Transaction], Any], Future[Any]]]:
-        batch: list[tuple[Callable[[Transaction], Any], Future[Any]]] = []
+    def _take(self) -> list[_Change]:
+        batch: list[_Change] = []
         while self._waiting and len(batch) < _MOST_TOGETHER:
             work, done = self._waiting.popleft()
             if done.set_running_or_notify_cancel():
                 batch.append((work, done))
         return batch
 
-    def _attempt(self, connection: C, work: Callable[[Transaction], Any]) -> tuple[Any, Exception | None]:
+    def _commit(self, connection: C, batch: list[_Change]) -> list[_Outcome]:
+        self._execute(connection, self._begin)
+        outcomes = [self._attempt(connection, work) for work, _ in batch]
+        self._execute(connection, "COMMIT")
+        return outcomes
+
+    def _attempt(self, connection: C, work: Callable[[Transaction], Any]) -> _Outcome:
         self._execute(connection, "SAVEPOINT change")
         try:
             result = work(self._transaction(connection))

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 from domain.errors import StorageError
@@ -48,13 +49,14 @@ class Threads(Generic[C]):
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="retrace-reader")
 
     async def write(self, work: Callable[[C], Result]) -> Result:
-        return await asyncio.wrap_future(self.submit(work))
+        return await asyncio.wrap_future(_submit(self._writer, lambda: self.write_here(work)))
 
-    def submit(self, work: Callable[[C], Result]) -> Future[Result]:
-        return self._writer.submit(self._write, work)
+    def on_writer(self, turn: Callable[[], None]) -> None:
+        """Have `turn` called on the writer's thread; there it may `write_here`."""
+        _submit(self._writer, turn)
 
     async def read(self, work: Callable[[C], Result]) -> Result:
-        return await asyncio.wrap_future(self._readers.submit(self.read_now, work))
+        return await asyncio.wrap_future(_submit(self._readers, lambda: self.read_now(work)))
 
     def read_now(self, work: Callable[[C], Result]) -> Result:
         """Runs on the calling thread."""
@@ -77,11 +79,12 @@ class Threads(Generic[C]):
         return result
 
     async def close(self) -> None:
-        """Waits for what is running; nothing may be called afterwards."""
+        """Waits for what is running; calls that come later raise StorageError. Idempotent."""
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self._writer.submit(self._drop_writer).result()
+        with suppress(StorageError):
+            _submit(self._writer, self._drop_writer)
         self._writer.shutdown()
         self._readers.shutdown()
         while self._idle:
@@ -102,7 +105,8 @@ class Threads(Generic[C]):
         self._idle.append(connection)
         return result
 
-    def _write(self, work: Callable[[C], Result]) -> Result:
+    def write_here(self, work: Callable[[C], Result]) -> Result:
+        """Runs on the calling thread, which is the writer's."""
         try:
             if self._writing is None:
                 self._writing = self._connect(True)
@@ -117,6 +121,13 @@ class Threads(Generic[C]):
         connection, self._writing = self._writing, None
         if connection is not None:
             connection.close()
+
+
+def _submit(executor: ThreadPoolExecutor, work: Callable[[], Result]) -> Future[Result]:
+    try:
+        return executor.submit(work)
+    except RuntimeError as error:
+        raise StorageError("The storage is closed.") from error
 
 
 def unusable(error: Exception) -> StorageError:
