@@ -1,0 +1,233 @@
+"""What an operator may set: the environment variables ``RETRACE_*``, read once, typed, and complained about in full.
+
+A field ``settle_timeout`` is the variable ``RETRACE_SETTLE_TIMEOUT``. Durations are seconds, in the environment also
+ISO 8601 (``PT30S``, ``P7D``); sizes are bytes, also ``1MiB``. An empty variable counts as absent. A variable that begins
+with ``RETRACE_`` and is none of ours is an error: a setting with a typing error would otherwise silently do nothing.
+
+No message and no ``repr`` contains a value that could be a secret: the database's URL and tokens stay out of logs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    DirectoryPath,
+    Field,
+    FilePath,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "RETRACE_"
+ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_TEST_")
+"""Prefixes of variables that are read by others: secrets of definitions, the test suite."""
+OF_THE_CLIENT = frozenset({"RETRACE_URL", "RETRACE_TOKEN"})
+"""Variables of the command line that talks to a service."""
+
+DATABASE_FORMS = (
+    "write sqlite:///retrace.db (a file in the working folder), sqlite:////var/lib/retrace/retrace.db (an absolute "
+    "path) or postgresql://user:password@host:5432/name"
+)
+_BEARER_FORM = (
+    "write name:sha256, several separated by commas, where sha256 is the digest of the token in hexadecimal: "
+    'printf %s "$TOKEN" | sha256sum'
+)
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(timedelta)
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; `problems` has one sentence for each variable at fault."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def _as_seconds(value: Any) -> Any:
+    """ISO 8601 becomes seconds; everything else is left to pydantic."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, str) and value.strip().upper().startswith("P"):
+        try:
+            return _DURATION.validate_python(value.strip().upper()).total_seconds()
+        except ValidationError:
+            raise ValueError("write seconds (30) or an ISO 8601 duration (PT30S, P7D)") from None
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_as_seconds)]
+
+
+class Settings(BaseSettings):
+    """The settings of a service. Arguments by field name win over the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    database: str = Field("sqlite:///retrace.db", repr=False)
+    """``sqlite:///path`` or ``postgresql://...``."""
+    partitions: int = Field(16, ge=1, le=1024)
+    """Partitions of a new database; an existing one keeps its own number."""
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    """0: any free port."""
+    api_tokens: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict, repr=False)
+    """Digest (SHA-256, lower-case hexadecimal) of a token -> the name of its bearer, who may have several."""
+    auth: Literal["none"] | None = None
+    """``none``: whoever reaches the service may do anything."""
+    max_body_bytes: ByteSize = Field(ByteSize(1 << 20), ge=1024)
+    grace: Seconds = 10.0
+    """How long callouts may still run when the service is told to stop."""
+
+    settle_timeout: Seconds = 60.0
+    """How long a rollback waits for what is still running before it counts as uncertain."""
+    callout_timeout: Seconds = 30.0
+    """Of callouts whose definition sets none."""
+    held_events_for: Seconds = 7 * 86400.0
+    """How long an event that nobody waits for is kept."""
+    allow_loopback: bool = False
+    """Whether callouts may reach this very machine."""
+    event_sink: str | None = Field(None, repr=False)
+    """Address that emitted events are posted to; without one they reach only this service's own ``listen`` tasks."""
+
+    expression_timeout: Seconds = 2.0
+    """Processor time of one expression."""
+    expression_workers: int = Field(2, ge=1, le=64)
+    """Child processes that evaluate expressions, at most."""
+    expression_memory: ByteSize = Field(ByteSize(512 << 20), ge=100 << 20)
+    """Of one such process."""
+
+    definitions: DirectoryPath | None = None
+    """A folder whose definitions are deployed when the service starts."""
+    functions: FilePath | None = None
+    """A file of Python functions that definitions may call."""
+
+    log_format: Literal["json", "text"] | None = None
+    """None: text in development, JSON otherwise."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("database")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if separator and scheme == "sqlite":
+            if not rest.startswith("/") or rest.strip("/") == "" or rest.endswith("/") or ":memory:" in rest:
+                raise ValueError(f"names no SQLite file; {DATABASE_FORMS}")
+            return value
+        if separator and scheme in ("postgresql", "postgres"):
+            if not rest:
+                raise ValueError(f"names no server; {DATABASE_FORMS}")
+            return value
+        if scheme.startswith(("postgresql+", "postgres+", "sqlite+")):
+            raise ValueError(f"leave out the driver, {scheme.partition('+')[2]!r}; {DATABASE_FORMS}")
+        raise ValueError(f"is not the URL of a database that Retrace knows; {DATABASE_FORMS}")
+
+    @field_validator("api_tokens", mode="before")
+    @classmethod
+    def _read_tokens(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        bearers: dict[str, str] = {}
+        for number, entry in enumerate((entry.strip() for entry in value.split(",")), start=1):
+            name, _, digest = (part.strip() for part in entry.rpartition(":"))
+            if not _NAME.fullmatch(name) or not _SHA256.fullmatch(digest):
+                # The entry itself stays out of the message: it may be a token in clear.
+                raise ValueError(f"entry {number} cannot be read; {_BEARER_FORM}")
+            if bearers.setdefault(digest.lower(), name) != name:
+                raise ValueError(f"entry {number} gives {name} the token of {bearers[digest.lower()]}")
+        return bearers
+
+    @field_validator("event_sink")
+    @classmethod
+    def _http_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("write the address of an HTTP receiver, such as https://broker.example/events")
+        return value
+
+    @field_validator("log_level", "log_format", "auth", mode="before")
+    @classmethod
+    def _in_lower_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_way_to_authenticate(self) -> Settings:
+        if self.auth == "none" and self.api_tokens:
+            raise ValueError("RETRACE_AUTH=none and RETRACE_API_TOKENS exclude each other; remove one of them")
+        return self
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of a SQLite database; None when it is PostgreSQL."""
+        scheme, _, rest = self.database.partition("://")
+        return Path(rest[1:]) if scheme == "sqlite" else None
+
+    @property
+    def reachable_from_elsewhere(self) -> bool:
+        """Whether `host` is more than loopback; a name other than localhost counts as more."""
+        try:
+            return not ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """The settings of this process, `overrides` by field name first.
+
+    Raises:
+        SettingsError: naming every variable that is unknown or cannot be used.
+    """
+    problems = _unknown(os.environ)
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(problems + [_sentence(each) for each in error.errors(include_url=False)]) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _unknown(names: Iterable[str]) -> list[str]:
+    known = [field.upper() for field in Settings.model_fields]
+    problems: list[str] = []
+    for name in sorted(names):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper.startswith(ELSEWHERE) or upper in OF_THE_CLIENT:
+            continue
+        setting = upper.removeprefix(PREFIX)
+        if setting in known:
+            continue
+        nearest = get_close_matches(setting, known, n=1)
+        hint = (
+            f"did you mean {PREFIX}{nearest[0]}?"
+            if nearest
+            else f"after {PREFIX} may stand {', '.join(sorted(known))}."
+        )
+        problems.append(f"{name} is not a setting of Retrace; {hint}")
+    return problems
+
+
+def _sentence(error: Any) -> str:
+    place = "".join(PREFIX + str(part).upper() for part in error["loc"][:1])
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{place} {message}." if place else f"{message}."
+    return f"{place}: {message[0].lower()}{message[1:]}."
