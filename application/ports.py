@@ -7,6 +7,7 @@ The application knows time, chance, storage and the outside only through these. 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -122,3 +123,23 @@ class Secrets(Protocol):
 
 class DeliveryError(Exception):
     """The event was not delivered, or nobody knows; it must be tried again."""
+
+
+class Clock(Protocol):
+    """Time. In a simulation it is virtual and moves with the event loop."""
+
+    def now(self) -> datetime:
+        """The instant (UTC)."""
+        ...
+
+
+class Resources(Protocol):
+    """External documents (schemas) that definitions name. Fetched at first use, cached."""
+
+    async def fetch(self, resource: Any) -> Any:
+        """The parsed document of ``{"endpoint": ...}``. Raises ResourceError."""
+        ...
+
+
+class ResourceError(Exception):
+    """An external document could not be had; the text says why."""

@@ -1,0 +1,277 @@
+"""Definitions: deploying documents, finding them again, and the plans that are compiled from them.
+
+Deployment checks everything that can be checked without the outside: the document, its graph, each expression (compiled in
+the jail) and each schema. An unknown function or child is a warning, since it may be deployed later. Plans are cached by
+digest; an orchestration keeps the digest it started with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from application.ports import Callouts, Clock, Expressions, Schemas
+from application.service import Deployed
+from application.storage import DefinitionRecord, DefinitionStore
+from domain.errors import DefinitionExistsError, InvalidDefinitionError, NotFoundError, Problem
+from domain.expressions import Expression
+from domain.plan import Plan, Run, Schema
+
+MediaType = Literal["application/yaml", "application/json"]
+_SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?")
+_KEPT_PLANS = 500
+
+
+class ReadDefinition(Protocol):
+    """A document that was read: its plan, warnings and parsed value; `placed` adds line and column to a problem."""
+
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def warnings(self) -> list[Problem]: ...
+    @property
+    def source(self) -> Any: ...
+    def placed(self, problem: Problem) -> Problem: ...
+
+
+class Documents(Protocol):
+    """The notation of definitions: from text to plan, and pictures of plans."""
+
+    def read(self, text: bytes, media_type: MediaType) -> ReadDefinition: ...
+    def compile(self, value: Any, digest: str) -> Plan: ...
+    def expressions_of(self, plan: Plan) -> list[tuple[str, Expression, tuple[str, ...] | None]]: ...
+    def schemas_of(self, plan: Plan) -> list[tuple[str, Schema]]: ...
+    def functions_of(self, plan: Plan) -> list[tuple[str, str]]: ...
+    def children_of(self, plan: Plan) -> list[tuple[str, Run]]: ...
+    def diagram(self, plan: Plan, kind: Literal["mermaid", "svg"]) -> str: ...
+
+
+def semver_key(version: str) -> tuple[Any, ...]:
+    """Order of SemVer 2.0.0, releases above all their pre-releases."""
+    match = _SEMVER.match(version)
+    if match is None:
+        return (0, 0, 0, 0, ())
+    pre = match[4]
+    parts = tuple((0, int(p), "") if p.isdigit() else (1, 0, p) for p in pre.split(".")) if pre else ()
+    return (int(match[1]), int(match[2]), int(match[3]), 0 if pre else 1, parts)
+
+
+def latest(records: list[DefinitionRecord]) -> DefinitionRecord:
+    """The highest release; a pre-release only where there is nothing else."""
+    return max(records, key=lambda r: (semver_key(r.version)[3], semver_key(r.version)))
+
+
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """(namespace, name, version) of "name", "namespace/name" or "namespace/name@version"."""
+    path, _, version = reference.partition("@")
+    namespace, slash, name = path.partition("/")
+    return (namespace, name, version or "latest") if slash else ("default", namespace, version or "latest")
+
+
+class DefinitionRegistry:
+    """Implements the use cases of `application.service.Definitions` and the engine's `Plans`."""
+
+    def __init__(
+        self,
+        store: DefinitionStore,
+        documents: Documents,
+        expressions: Expressions,
+        schemas: Schemas,
+        callouts: Callouts,
+        clock: Clock,
+        *,
+        revise: bool = False,
+    ) -> None:
+        self._store = store
+        self._documents = documents
+        self._expressions = expressions
+        self._schemas = schemas
+        self._callouts = callouts
+        self._clock = clock
+        self._revise = revise
+        self._plans: OrderedDict[str, Plan] = OrderedDict()
+        self._current: dict[tuple[str, str, str], DefinitionRecord] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_deployed(self, listener: Callable[[], None]) -> None:
+        """Called after every deployment that changed something."""
+        self._listeners.append(listener)
+
+    # Deploying --------------------------------------------------------------------------------------------------------
+
+    async def check(self, text: bytes, media_type: MediaType) -> tuple[list[Problem], list[Problem]]:
+        """(errors, warnings); nothing is stored."""
+        try:
+            read = self._documents.read(text, media_type)
+        except InvalidDefinitionError as error:
+            return error.problems, []
+        errors = await self._errors(read)
+        return errors, [*read.warnings, *await self._warnings(read)]
+
+    async def deploy(self, text: bytes, media_type: MediaType) -> Deployed:
+        read = self._documents.read(text, media_type)
+        if errors := await self._errors(read):
+            raise InvalidDefinitionError(errors)
+        warnings = [*read.warnings, *await self._warnings(read)]
+        plan = read.plan
+        record = DefinitionRecord(
+            plan.namespace,
+            plan.name,
+            plan.version,
+            plan.digest,
+            media_type,
+            text,
+            msgspec.json.encode(read.source.value),
+            plan.resource.path if plan.resource else None,
+            msgspec.json.encode(warnings),
+            self._clock.now(),
+        )
+        try:
+            known = await self._store.put(record, revise=self._revise)
+        except ValueError as taken:
+            problem = Problem("/resource/path", f"another definition owns this path ({taken})", "resource-taken")
+            raise InvalidDefinitionError([read.placed(problem)]) from taken
+        if known is not None and known.digest != plan.digest and not self._revise:
+            raise DefinitionExistsError(f"{plan.reference} is deployed with other content; raise the version.")
+        changed = known is None or known.digest != plan.digest
+        if changed:
+            self._current.clear()
+            for listener in self._listeners:
+                listener()
+        return _deployed(record if changed or known is None else known, created=changed)
+
+    async def _errors(self, read: ReadDefinition) -> list[Problem]:
+        problems = []
+        checked: dict[tuple[str, tuple[str, ...]], str | None] = {}
+        for pointer, expression, names in self._documents.expressions_of(read.plan):
+            mentioned = expression.variables
+            unknown = [n for n in mentioned if names is not None and n not in names and n not in _bound(expression)]
+            complaint: str | None
+            if unknown:
+                complaint = f"${unknown[0]} is not defined here"
+            elif expression.path is not None:
+                complaint = None
+            else:
+                key = (expression.program, mentioned)
+                if key not in checked:
+                    checked[key] = await self._expressions.check(expression.program, mentioned)
+                complaint = checked[key]
+            if complaint is not None:
+                problems.append(Problem(pointer, complaint, "expression"))
+        for pointer, schema in self._documents.schemas_of(read.plan):
+            complaint = None if schema.resource is not None else self._schemas.check(schema.document)
+            if complaint is not None:
+                problems.append(Problem(pointer, complaint, "schema"))
+        return [read.placed(problem) for problem in problems]
+
+    async def _warnings(self, read: ReadDefinition) -> list[Problem]:
+        found = []
+        for pointer, function in self._documents.functions_of(read.plan):
+            if not self._callouts.knows(function):
+                text = f"no function named {function} is known here yet; it must be before this task runs"
+                found.append(Problem(pointer, text, "unknown-function"))
+        for pointer, child in self._documents.children_of(read.plan):
+            own = (child.namespace, child.name) == (read.plan.namespace, read.plan.name)
+            if not own and await self.find(child.namespace, child.name, child.version) is None:
+                text = f"{child.namespace}/{child.name}@{child.version} is not deployed yet"
+                found.append(Problem(pointer, text, "unknown-child"))
+        return [read.placed(problem) for problem in found]
+
+    # Finding ----------------------------------------------------------------------------------------------------------
+
+    async def record(self, namespace: str, name: str, version: str) -> DefinitionRecord:
+        """Raises NotFoundError."""
+        key = (namespace, name, version)
+        if (known := self._current.get(key)) is not None:
+            return known
+        if version == "latest":
+            records = await self._store.versions(namespace, name)
+            found = latest(records) if records else None
+        else:
+            found = await self._store.get(namespace, name, version)
+        if found is None:
+            raise NotFoundError(f"There is no definition {namespace}/{name}@{version}; deploy it first.")
+        self._current[key] = found
+        return found
+
+    async def find(self, namespace: str, name: str, version: str) -> Plan | None:
+        try:
+            return self._plan(await self.record(namespace, name, version))
+        except NotFoundError:
+            return None
+
+    async def by_digest(self, digest: str) -> Plan:
+        plan = self._plans.get(digest)
+        if plan is not None:
+            return plan
+        record = await self._store.by_digest(digest)
+        if record is None:
+            raise NotFoundError(f"The definition with digest {digest} is not in this database.")
+        return self._plan(record)
+
+    def _plan(self, record: DefinitionRecord) -> Plan:
+        plan = self._plans.get(record.digest)
+        if plan is None:
+            plan = self._documents.compile(msgspec.json.decode(record.value), record.digest)
+            self._plans[record.digest] = plan
+            if len(self._plans) > _KEPT_PLANS:
+                self._plans.popitem(last=False)
+        return plan
+
+    # Reading for people -----------------------------------------------------------------------------------------------
+
+    async def list(self, *, namespace: str | None = None, name: str | None = None) -> list[Deployed]:
+        """Latest versions; with namespace and name all versions of that definition."""
+        records = await self._store.versions(namespace, name)
+        if namespace is not None and name is not None:
+            ordered = sorted(records, key=lambda r: semver_key(r.version), reverse=True)
+            return [_deployed(record) for record in ordered]
+        groups: dict[tuple[str, str], list[DefinitionRecord]] = {}
+        for record in records:
+            groups.setdefault((record.namespace, record.name), []).append(record)
+        return [_deployed(latest(group)) for group in groups.values()]
+
+    async def document(self, namespace: str, name: str, version: str) -> tuple[Deployed, bytes, str, Any]:
+        record = await self.record(namespace, name, version)
+        return _deployed(record), record.document, record.media_type, msgspec.json.decode(record.value)
+
+    async def diagram(self, namespace: str, name: str, version: str, kind: Literal["mermaid", "svg"]) -> str:
+        return self._documents.diagram(self._plan(await self.record(namespace, name, version)), kind)
+
+    async def resources(self) -> dict[str, tuple[Deployed, Any, dict[str, str]]]:
+        """path -> (latest version, schema of its input, labels)."""
+        groups: dict[tuple[str, str], list[DefinitionRecord]] = {}
+        for record in await self._store.versions():
+            groups.setdefault((record.namespace, record.name), []).append(record)
+        found: dict[str, tuple[Deployed, Any, dict[str, str]]] = {}
+        for group in groups.values():
+            newest = latest(group)
+            plan = self._plan(newest)
+            if plan.resource is not None:
+                schema = plan.input_schema.document if plan.input_schema else None
+                found[plan.resource.path] = (_deployed(newest), schema, plan.resource.labels)
+        return found
+
+
+def _bound(expression: Expression) -> set[str]:
+    """Variables that the program itself binds with ``as $x`` or as parameters."""
+    return set(re.findall(r"(?:\bas\s*|[\[,:(;{]\s*)\$([A-Za-z_]\w*)", expression.program)) if (
+        " as " in expression.program or "def " in expression.program or "reduce" in expression.program
+    ) else set()
+
+
+def _deployed(record: DefinitionRecord, *, created: bool = False) -> Deployed:
+    return Deployed(
+        created,
+        record.namespace,
+        record.name,
+        record.version,
+        record.digest,
+        record.resource,
+        record.created_at,
+        msgspec.json.decode(record.warnings, type=list[Problem]),
+    )

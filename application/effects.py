@@ -1,0 +1,183 @@
+"""Sends callouts after the commit and takes their results; the only place from which the outside is called.
+
+An attempt that was in flight when its node died is sent again under the same key, with its full timeout (or reported as
+uncertain, with ``idempotent: false``): its outcome was never recorded, and nobody else will record it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import structlog
+
+from application.engine import Engine
+from application.live import Live
+from application.ports import (
+    Answered,
+    Callout,
+    CalloutResult,
+    Callouts,
+    Declined,
+    Doubtful,
+    Expressions,
+    Secrets,
+    Unusable,
+)
+from domain import commands as c
+from domain import events as e
+from domain.data import planted
+from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError, fault
+from domain.expressions import EvaluationFailed, Evaluation
+
+_log = structlog.get_logger(__name__)
+_SECRET = re.compile(r'\$secrets\s*(?:\.\s*([A-Za-z_]\w*)|\.?\s*\[\s*"([^"]+)"\s*\])')
+_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+
+
+class Effects:
+    """Follows commits; every `AttemptStarted` becomes one callout and one `ReportResult`."""
+
+    def __init__(
+        self, engine: Engine, callouts: Callouts, expressions: Expressions, secrets: Secrets, *, at_once: int = 1000
+    ) -> None:
+        self._engine = engine
+        self._callouts = callouts
+        self._expressions = expressions
+        self._secrets = secrets
+        self._slots = asyncio.Semaphore(at_once)
+        self._tasks: set[asyncio.Task[None]] = set()
+        engine.follow(self)
+
+    def committed(self, live: Live, events: list[e.Event]) -> None:
+        for event in events:
+            if isinstance(event, e.AttemptStarted) and event.child is None:
+                self._spawn(live.id, event)
+
+    def resume(self, live: Live) -> None:
+        """After a restart: attempts whose outcome was never recorded."""
+        for name in list(live.state.open):
+            run = live.state.runs[name]
+            if not run.flying or run.child is not None or run.request is None:
+                continue
+            if run.request.idempotent:
+                self._spawn(live.id, run.request)
+            else:
+                lost = Doubtful(fault("communication", "the node died while the request was in flight"))
+                self._keep(self._report(live.id, run.request, lost))
+
+    async def stop(self, grace_s: float) -> None:
+        """Let what is in flight end, at most `grace_s`; the rest is sent again after the restart."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, public_id: str, attempt: e.AttemptStarted) -> None:
+        self._keep(self._send(public_id, attempt))
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, public_id: str, attempt: e.AttemptStarted) -> None:
+        async with self._slots:
+            try:
+                arguments = await self._arguments(attempt)
+            except _NotEvaluatedError as error:
+                result: CalloutResult = Declined(error.fault)
+            else:
+                result = await self._callouts.send(
+                    Callout(
+                        kind=attempt.callout,  # type: ignore[arg-type]
+                        function=attempt.function,
+                        arguments=arguments,
+                        idempotency_key=attempt.key,
+                        attempt=attempt.number,
+                        timeout_s=attempt.timeout_s,
+                        orchestration=public_id,
+                        task=attempt.run.rpartition("#")[0],
+                        compensates=attempt.compensates,
+                    )
+                )
+        await self._report(public_id, attempt, result)
+
+    async def _arguments(self, attempt: e.AttemptStarted) -> Any:
+        """The recorded arguments; parts that mention secrets are evaluated here and recorded nowhere."""
+        if not attempt.deferred:
+            return attempt.arguments
+        batch = []
+        for _, program, names, values in attempt.deferred:
+            known = {}
+            for name in _mentioned(program):
+                secret = self._secrets.get(name)
+                if secret is None:
+                    raise _NotEvaluatedError(fault("authorization", f"there is no secret named {name}"))
+                known[name] = secret
+            batch.append(Evaluation(program, (*names, "secrets"), (*values, known)))
+        filled: dict[tuple[str | int, ...], Any] = {}
+        for (path, *_), result in zip(attempt.deferred, await self._expressions.evaluate(batch), strict=True):
+            if isinstance(result, EvaluationFailed):
+                detail = str(self._secrets.redact(result.detail))
+                raise _NotEvaluatedError(fault("expression", f"with/{'/'.join(map(str, path))}: {detail}"))
+            filled[tuple(path)] = result.value
+        return planted(attempt.arguments, filled)
+
+    async def _report(self, public_id: str, attempt: e.AttemptStarted, result: CalloutResult) -> None:
+        """Hand the result in until it is recorded: a database that is away for a while loses nothing."""
+        pause = _PAUSE_S
+        members = _members(self._secrets.redact, result)
+        while True:
+            try:
+                await self._engine.execute(
+                    public_id,
+                    lambda _: self._engine.command(c.ReportResult, run=attempt.run, number=attempt.number, **members),
+                )
+                return
+            except (OwnershipLostError, NotFoundError):
+                return
+            except StorageError as error:
+                _log.warning("result.not_recorded", orchestration=public_id, task=attempt.run, detail=error.detail)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+            except Exception as error:
+                _log.exception("result.poison", orchestration=public_id, task=attempt.run)
+                await self._poison(public_id, f"a result could not be handled: {error!r}")
+                return
+
+    async def _poison(self, public_id: str, detail: str) -> None:
+        try:
+            await self._engine.execute(public_id, lambda _: self._engine.command(c.ReportPoison, detail=detail))
+        except Exception:
+            _log.exception("poison.not_recorded", orchestration=public_id)
+
+
+class _NotEvaluatedError(Exception):
+    def __init__(self, why: Fault) -> None:
+        self.fault = why
+        super().__init__(why.detail)
+
+
+def _mentioned(program: str) -> list[str]:
+    """Names of the secrets that a program reads, as ``$secrets.name`` or ``$secrets["name"]``."""
+    return list(dict.fromkeys(a or b for a, b in _SECRET.findall(program)))
+
+
+def _members(redact: Any, result: CalloutResult) -> dict[str, Any]:
+    match result:
+        case Answered(output):
+            return {"outcome": "completed", "output": redact(output)}
+        case Unusable(why, output):
+            return {"outcome": "unusable", "output": redact(output), "fault": _redacted(redact, why)}
+        case Declined(why, retry_after_s):
+            return {"outcome": "refused", "fault": _redacted(redact, why), "retry_after_s": retry_after_s}
+        case Doubtful(why, retry_after_s):
+            return {"outcome": "uncertain", "fault": _redacted(redact, why), "retry_after_s": retry_after_s}
+
+
+def _redacted(redact: Any, why: Fault) -> Fault:
+    return Fault(**redact(why.as_json()))

@@ -1,0 +1,286 @@
+"""The engine loop: command in, events committed, effects out.
+
+`execute` decides one command for one orchestration, and in the same transaction every message that it causes in the
+family (children, parents). Nothing is acknowledged and no callout is made before the commit. When a commit fails, what was
+decided is forgotten and the truth is read from the log again.
+
+The engine knows the world only through its ports and its event loop, so it runs unchanged in a simulation.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from application.facts import FactFinder, Plans
+from application.identity import Chance, Identity
+from application.journal import Appended, Journal
+from application.live import Live, LiveCache, agenda_of, listening_runs
+from application.ports import Clock
+from application.storage import (
+    DropAgenda,
+    DropSubscriptions,
+    PutAgenda,
+    PutEmitted,
+    PutSubscription,
+    WorkChange,
+)
+from domain import commands as c
+from domain import events as e
+from domain.decision import Limits
+from domain.errors import (
+    InvalidInputError,
+    NotFoundError,
+    OrchestrationEndedError,
+    OwnershipLostError,
+    PastPivotError,
+    Problem,
+    RetraceError,
+    StorageError,
+    VersionMismatchError,
+)
+from domain.orchestration import opened, step
+from domain.plan import Plan
+from domain.state import State
+
+T = TypeVar("T", bound=c.Command)
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a command led to, after the commit. `events`: those of the orchestration itself."""
+
+    id: str
+    status: str
+    version: int
+    events: list[e.Event]
+
+
+class Follower(Protocol):
+    """Is told of every commit, in the order of commits of a family."""
+
+    def committed(self, live: Live, events: list[e.Event]) -> None: ...
+
+
+class _Unit:
+    """What one command has decided so far, over all orchestrations it touched."""
+
+    def __init__(self) -> None:
+        self.touched: dict[str, tuple[Live, int, list[e.Event]]] = {}
+
+    def add(self, live: Live, version: int, events: list[e.Event]) -> None:
+        if events:
+            _, first, known = self.touched.setdefault(live.id, (live, version, []))
+            known += events
+
+
+class Engine:
+    """One per process and database."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        cache: LiveCache,
+        facts: FactFinder,
+        plans: Plans,
+        identity: Identity,
+        clock: Clock,
+        chance: Chance,
+        limits: Limits,
+    ) -> None:
+        self.cache = cache
+        self.identity = identity
+        self.clock = clock
+        self._journal = journal
+        self._facts = facts
+        self._plans = plans
+        self._chance = chance
+        self._limits = limits
+        self._followers: list[Follower] = []
+        self._latest: datetime | None = None
+
+    def follow(self, follower: Follower) -> None:
+        self._followers.append(follower)
+
+    def now(self) -> datetime:
+        """Never runs backwards, so neither do the times of events."""
+        now = self.clock.now()
+        self._latest = now if self._latest is None else max(now, self._latest)
+        return self._latest
+
+    def command(self, cls: type[T], **members: Any) -> T:
+        """A command with the instant and the seed that the domain must not make itself."""
+        return cls(at=self.now(), seed=self._chance.random_bytes(16), **members)
+
+    # Deciding ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, digest: str, public_id: str, make: Callable[[], c.Start]) -> tuple[Outcome, bool]:
+        """Begin an orchestration; (outcome, whether it is new). One that exists already is left as it is."""
+        async with self.cache.family(public_id):
+            try:
+                live = await self.cache.load(public_id)
+            except NotFoundError:
+                live = self.cache.new(public_id)
+            if live.state.version:
+                return Outcome(live.id, live.state.status, live.state.version, []), False
+            live.plan = await self._plans.by_digest(digest)
+            return await self._carry_out(live, make()), True
+
+    async def execute(self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None) -> Outcome:
+        """Carry out a command. `make` gets the state as it is when the turn comes. Raises RetraceError."""
+        async with self._turn(public_id) as live:
+            if if_match is not None and live.state.version != if_match:
+                raise VersionMismatchError(f"It has version {live.state.version}, not {if_match}.")
+            return await self._carry_out(live, make(live.state))
+
+    async def rehearse(self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None) -> Outcome:
+        """Decide a command on a copy; nothing is recorded and nobody is told."""
+        partition, orchestration = self.identity.locate(public_id)
+        state, _ = await self.cache.fold(partition, orchestration)
+        version = state.version
+        if if_match is not None and version != if_match:
+            raise VersionMismatchError(f"It has version {version}, not {if_match}.")
+        plan = await self._plans.by_digest(state.digest)
+        decision = opened(plan, state, make(state), self._limits)
+        questions = step(decision)
+        while questions:
+            questions = step(decision, await self._facts.answer(questions, partition))
+        return Outcome(public_id, state.status, version, decision.events)
+
+    async def rehearse_cancel(self, public_id: str) -> list[e.Event]:
+        """What a cancel would lead to if every attempt in flight stayed without an answer."""
+        partition, orchestration = self.identity.locate(public_id)
+        state, _ = await self.cache.fold(partition, orchestration)
+        plan = await self._plans.by_digest(state.digest)
+        found: list[e.Event] = []
+        later = self._limits.settle_timeout_s + 1
+        for command in (
+            self.command(c.Cancel, override_pivot=True),
+            msgspec.structs.replace(self.command(c.FireTimers), at=self.now() + timedelta(seconds=later)),
+        ):
+            decision = opened(plan, state, command, self._limits)
+            questions = step(decision)
+            while questions:
+                questions = step(decision, await self._facts.answer(questions, partition))
+            found += decision.events
+        return found
+
+    async def plan_of(self, live: Live) -> Plan:
+        """The plan that an orchestration runs by."""
+        return await self._plans.by_digest(live.state.digest)
+
+    @asynccontextmanager
+    async def _turn(self, public_id: str) -> AsyncIterator[Live]:
+        """Load and hold the family's lock. The family of a child is known only once it is loaded."""
+        while True:
+            live = await self.cache.load(public_id)
+            async with self.cache.family(live.family):
+                current = self.cache.peek(public_id)
+                if current is not None:
+                    yield current
+                    return
+
+    async def _carry_out(self, live: Live, command: c.Command) -> Outcome:
+        """Decide, commit, tell. The caller holds the family's lock."""
+        unit = _Unit()
+        try:
+            await self._decide(unit, live, command)
+            if unit.touched:
+                await self._commit(unit)
+        except BaseException as error:
+            self._forget(unit, live, error)
+            raise
+        events = unit.touched[live.id][2] if live.id in unit.touched else []
+        return Outcome(live.id, live.state.status, live.state.version, events)
+
+    def _forget(self, unit: _Unit, live: Live, error: BaseException) -> None:
+        """What was decided did not happen. A command that was merely refused has changed nothing."""
+        refused = isinstance(error, RetraceError) and not isinstance(error, StorageError | OwnershipLostError)
+        for touched, _, _ in unit.touched.values():
+            touched.deciding = False
+            self.cache.evict(touched)
+        if not (refused and not unit.touched) or not live.state.version:
+            self.cache.evict(live)
+        live.deciding = False
+
+    async def _decide(self, unit: _Unit, first: Live, command: c.Command) -> None:
+        """One command and all the messages it causes, in the order in which they are sent."""
+        pending: deque[tuple[Live, c.Command]] = deque([(first, command)])
+        while pending:
+            live, current = pending.popleft()
+            if live.plan is None:
+                live.plan = await self._plans.by_digest(live.state.digest)
+            before = live.state.version
+            live.deciding = True
+            try:
+                decision = opened(live.plan, live.state, current, self._limits)
+                questions = step(decision)
+                while questions:
+                    questions = step(decision, await self._facts.answer(questions, live.partition))
+            except (PastPivotError, OrchestrationEndedError):
+                if current is command:
+                    raise
+                continue  # a child that cannot be cancelled goes on; its parent awaits it
+            unit.add(live, before, decision.events)
+            for message in decision.messages:
+                pending.append((await self._addressee(message), message.command))
+
+    async def _addressee(self, message: c.Message) -> Live:
+        if message.digest is None:
+            return await self.cache.load(message.to)
+        child = self.cache.new(message.to)
+        child.plan = await self._plans.by_digest(message.digest)
+        return child
+
+    # Committing -------------------------------------------------------------------------------------------------------
+
+    async def _commit(self, unit: _Unit) -> None:
+        streams: list[Appended] = []
+        work: list[WorkChange] = []
+        touched = list(unit.touched.values())
+        for live, version, events in touched:
+            streams.append(Appended(live.orchestration, version, live.event_hash, events))
+            work += _work(live, events)
+        hashes = await self._journal.append(touched[0][0].partition, streams, work)
+        for (live, _, events), last in zip(touched, hashes, strict=True):
+            live.event_hash = last
+            live.agenda = agenda_of(live.state)
+            live.subscribed = listening_runs(live.state)
+            live.deciding = False
+        for live, _, events in touched:
+            for follower in self._followers:
+                follower.committed(live, events)
+
+
+def _work(live: Live, events: list[e.Event]) -> list[WorkChange]:
+    """How the work tables change with these events."""
+    state, orchestration = live.state, live.orchestration
+    work: list[WorkChange] = []
+    agenda = agenda_of(state)
+    if agenda == (False, None):
+        if live.agenda != agenda:
+            work.append(DropAgenda(orchestration))
+    elif live.agenda != agenda:
+        work.append(PutAgenda(orchestration, *agenda))
+    listening = listening_runs(state)
+    for name in live.subscribed - listening:
+        work.append(DropSubscriptions(orchestration, name))
+    for name in listening - live.subscribed:
+        found = state.runs[name].listening
+        assert found is not None
+        work += [PutSubscription(orchestration, name, slot, kind) for slot, kind in enumerate(found.types)]
+    emitted = [event for event in events if isinstance(event, e.EventEmitted)]
+    first = state.emitted - len(emitted)
+    for offset, event in enumerate(emitted):
+        work.append(PutEmitted(orchestration, first + offset, msgspec.json.encode(event.event)))
+    return work
+
+
+def invalid_input(violations: list[tuple[str, str]]) -> InvalidInputError:
+    """The refusal of a start whose input does not fit."""
+    return InvalidInputError([Problem(pointer, message, "schema") for pointer, message in violations])

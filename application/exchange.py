@@ -1,0 +1,124 @@
+"""Events between orchestrations and the world: *write, then look* (storage.md).
+
+A publisher commits the event, then reads the subscriptions; a subscriber commits its subscription, then reads the held
+events. Whichever comes second sees the other, so no event is lost between them; looks that were not finished are repeated
+after a restart. Each orchestration drops repeats by source and id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from application.engine import Engine
+from application.live import Live
+from application.service import EventOutcome, Json
+from application.storage import HeldEvent, HeldEventStore, LogStore, canonical
+from domain import commands as c
+from domain import events as e
+from domain.errors import EventIdReusedError, OrchestrationEndedError, RetraceError
+
+_log = structlog.get_logger(__name__)
+
+
+class EventExchange:
+    """Delivers published events to whoever waits, and held events to whoever begins to wait."""
+
+    def __init__(self, engine: Engine, held: HeldEventStore, log: LogStore, *, hold_s: float) -> None:
+        self._engine = engine
+        self._held = held
+        self._log = log
+        self._hold = timedelta(seconds=hold_s)
+        self._any_held = True
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        engine.follow(self)
+
+    def committed(self, live: Live, events: list[e.Event]) -> None:
+        """A new subscription: look at what is held."""
+        if not self._any_held:
+            return
+        listening = [ev.run for ev in events if isinstance(ev, e.ListenStarted) and ev.run in live.subscribed]
+        if listening:
+            types = {kind for run in listening for kind in _types(live, run)}
+            task = asyncio.get_running_loop().create_task(self._offer(live.partition, live.orchestration, types))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def start(self) -> None:
+        """Forget what is too old, repeat looks that were not finished."""
+        await self._held.expire(self._engine.clock.now() - self._hold)
+        for event in await self._held.unlooked():
+            await self._look(event, None)
+        self._any_held = bool(await self._held.waiting(None, limit=1))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def publish(self, event: Json, actor: str | None) -> EventOutcome:
+        """Commit the event, then deliver it. Raises EventIdReusedError for the same id with other content."""
+        digest = hashlib.sha256(canonical(event)).digest()
+        held = HeldEvent(
+            event["source"], event["id"], event["type"], digest, msgspec.json.encode(event), self._engine.clock.now()
+        )
+        known = await self._held.put(held)
+        if known is not None:
+            if known.digest != digest:
+                raise EventIdReusedError
+            if known.looked:
+                return EventOutcome("duplicate")
+        self._any_held = True
+        return EventOutcome("matched" if await self._look(held, actor) else "held")
+
+    async def _look(self, held: HeldEvent, actor: str | None) -> bool:
+        """Offer an event to every subscriber; whether one took it."""
+        async with self._lock:
+            taken = False
+            after: tuple[int, UUID] | None = None
+            while True:
+                page = await self._log.subscribers(held.event_type, after)
+                for partition, orchestration in page:
+                    taken = await self._deliver(partition, orchestration, held, actor) or taken
+                if not page:
+                    break
+                after = page[-1]
+            await self._held.mark(held.source, held.id, taken=taken or None, looked=True)
+            return taken
+
+    async def _offer(self, partition: int, orchestration: UUID, types: set[str | None]) -> None:
+        """Offer held events to a new subscriber, oldest first; the first taker has them."""
+        try:
+            async with self._lock:
+                for kind in types:
+                    for held in await self._held.waiting(kind):
+                        if await self._deliver(partition, orchestration, held, None):
+                            await self._held.take(held.source, held.id)
+        except RetraceError as error:
+            _log.warning("held.not_offered", detail=error.detail)
+
+    async def _deliver(self, partition: int, orchestration: UUID, held: HeldEvent, actor: str | None) -> bool:
+        event: dict[str, Any] = msgspec.json.decode(held.event)
+        try:
+            live = await self._engine.cache.load_at(partition, orchestration)
+            outcome = await self._engine.execute(
+                live.id,
+                lambda _: self._engine.command(
+                    c.ReceiveEvent, actor=actor, event=event, digest=held.digest, hold=False
+                ),
+            )
+        except (OrchestrationEndedError, EventIdReusedError):
+            return False
+        return any(isinstance(ev, e.EventReceived) for ev in outcome.events)
+
+
+def _types(live: Live, run: str) -> tuple[str | None, ...]:
+    listening = live.state.runs[run].listening
+    return listening.types if listening else ()

@@ -1,0 +1,69 @@
+"""Public ids, the partitions they belong to, and the aggregates' own ids.
+
+``partition(public id) = HMAC(salt, public id) mod N``, so an id needs no directory and shows no partition; a fresh id is
+drawn until it falls where it must. The aggregate's own id is derived in the same way and never leaves the service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Final, Protocol
+from uuid import UUID
+
+BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_FORM: Final = re.compile(r"o_[0-9A-Za-z]{22}\Z")
+
+
+class Chance(Protocol):
+    """Where randomness comes from. A simulation gives a seeded one."""
+
+    def random_bytes(self, count: int) -> bytes: ...
+
+
+def base62(data: bytes) -> str:
+    """22 characters that stand for the first 16 bytes and a little more."""
+    number = int.from_bytes(data[:17], "big")
+    digits = []
+    for _ in range(22):
+        number, rest = divmod(number, 62)
+        digits.append(BASE62[rest])
+    return "".join(digits)
+
+
+class Identity:
+    """Ids of one database, keyed by its salt."""
+
+    def __init__(self, salt: bytes, partitions: int, chance: Chance) -> None:
+        self.partitions = partitions
+        self._salt = salt
+        self._chance = chance
+
+    @staticmethod
+    def well_formed(public_id: str) -> bool:
+        """Whether a text could be a public id at all."""
+        return _FORM.match(public_id) is not None
+
+    def _keyed(self, *parts: str) -> bytes:
+        return hmac.new(self._salt, "\x00".join(parts).encode(), hashlib.sha256).digest()
+
+    def locate(self, public_id: str) -> tuple[int, UUID]:
+        """(partition, the aggregate's own id) of a public id."""
+        digest = self._keyed("place", public_id)
+        return int.from_bytes(digest[:8], "big") % self.partitions, UUID(bytes=digest[8:24])
+
+    def draw(self, partition: int | None = None) -> str:
+        """A fresh public id, in this partition if one is named."""
+        while True:
+            public_id = "o_" + base62(self._chance.random_bytes(17))
+            if partition is None or self.locate(public_id)[0] == partition:
+                return public_id
+
+    def derived(self, caller: str, key: str) -> str:
+        """The public id of a start with an idempotency key: the same for every repeat."""
+        return "o_" + base62(self._keyed("start", caller, key))
+
+    def sealing_key(self) -> bytes:
+        """A key for what clients carry around unread, such as cursors."""
+        return self._keyed("seal")

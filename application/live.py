@@ -1,0 +1,173 @@
+"""The orchestrations in memory: a bounded cache over the log, one lock per family.
+
+A parked orchestration costs disk, not memory: what is evicted is folded from the log again when it is needed. A family
+(an orchestration and all its descendants) shares a lock, because a child's start, result and undo are one transaction with
+its parent's events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from application.chain import GENESIS
+from application.identity import Identity
+from application.journal import Codec
+from application.storage import LogStore, StoredRecord
+from domain.errors import NotFoundError
+from domain.evolve import evolve
+from domain.plan import Plan
+from domain.state import State
+
+_PAGE = 1000
+
+
+class Live(msgspec.Struct):
+    """One orchestration in memory. `agenda` and `subscribed` are what the work tables say of it."""
+
+    id: str
+    partition: int
+    orchestration: UUID
+    state: State
+    plan: Plan | None = None
+    event_hash: bytes = GENESIS
+    agenda: tuple[bool, datetime | None] = (False, None)
+    subscribed: set[str] = set()
+    deciding: bool = False
+
+    @property
+    def family(self) -> str:
+        return self.state.root or self.id
+
+
+def agenda_of(state: State) -> tuple[bool, datetime | None]:
+    """(whether a callout is in flight, when a timer is next due): what has to be looked after."""
+    if state.final and not state.flying:
+        return False, None
+    flying = state.flying > 0 and any(
+        state.runs[name].flying and state.runs[name].child is None for name in state.open
+    )
+    return flying, state.next_due()
+
+
+def listening_runs(state: State) -> set[str]:
+    """Runs that wait for events."""
+    return {
+        name for name in state.open if (found := state.runs[name].listening) is not None and not found.done
+    }
+
+
+class LiveCache:
+    """Loads, keeps and forgets. At most `capacity` orchestrations stay, the least recently used go first."""
+
+    def __init__(self, log: LogStore, codec: Codec, identity: Identity, *, capacity: int = 10_000) -> None:
+        self._log = log
+        self._codec = codec
+        self._identity = identity
+        self._capacity = capacity
+        self._entries: OrderedDict[UUID, Live] = OrderedDict()
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    def peek(self, public_id: str) -> Live | None:
+        """What is in memory, if anything."""
+        return self._entries.get(self._identity.locate(public_id)[1])
+
+    def peek_at(self, orchestration: UUID) -> Live | None:
+        """The same by the aggregate's own id."""
+        return self._entries.get(orchestration)
+
+    def new(self, public_id: str) -> Live:
+        """An orchestration that has no event yet."""
+        partition, orchestration = self._identity.locate(public_id)
+        live = Live(public_id, partition, orchestration, State(), subscribed=set())
+        self._keep(live)
+        return live
+
+    async def load(self, public_id: str) -> Live:
+        """From memory or from the log. Raises NotFoundError."""
+        partition, orchestration = self._identity.locate(public_id)
+        return await self.load_at(partition, orchestration)
+
+    async def settled(self, public_id: str) -> Live:
+        """Loaded, and between two decisions: what is in memory is committed. Raises NotFoundError."""
+        live = await self.load(public_id)
+        while live.deciding:
+            async with self.family(live.family):
+                live = await self.load(public_id)
+        return live
+
+    async def load_at(self, partition: int, orchestration: UUID) -> Live:
+        """The same by the aggregate's own id, as the work tables name it."""
+        live = self._entries.get(orchestration)
+        if live is not None:
+            self._entries.move_to_end(orchestration)
+            return live
+        state, last = await self.fold(partition, orchestration)
+        live = self._entries.get(orchestration)
+        if live is not None:
+            return live  # someone else was quicker
+        live = Live(state.id, partition, orchestration, state, event_hash=last.event_hash)
+        live.agenda = agenda_of(state)
+        live.subscribed = listening_runs(state)
+        self._keep(live)
+        return live
+
+    async def fold(
+        self,
+        partition: int,
+        orchestration: UUID,
+        *,
+        version: int | None = None,
+        at: datetime | None = None,
+    ) -> tuple[State, StoredRecord]:
+        """The state after its last event, or as it was at a version or an instant. Raises NotFoundError when it has no
+        event (so far)."""
+        state = State()
+        last: StoredRecord | None = None
+        while True:
+            records = await self._log.stream(partition, orchestration, state.version, _PAGE)
+            for record in records:
+                event = self._codec.decode(record.topic, record.state)
+                if (version is not None and record.version > version) or (at is not None and event.at > at):
+                    records = []
+                    break
+                evolve(state, event)
+                last = record
+            if len(records) < _PAGE:
+                break
+        if last is None:
+            raise NotFoundError("There is no orchestration with this id.")
+        return state, last
+
+    def evict(self, live: Live) -> None:
+        """Forget; it is folded from the log when it is needed again."""
+        self._entries.pop(live.orchestration, None)
+
+    def _keep(self, live: Live) -> None:
+        self._entries[live.orchestration] = live
+        while len(self._entries) > self._capacity:
+            oldest = next((u for u, entry in self._entries.items() if not entry.deciding), None)
+            if oldest is None or oldest == live.orchestration:
+                break
+            del self._entries[oldest]
+
+    @asynccontextmanager
+    async def family(self, name: str) -> AsyncIterator[None]:
+        """Hold the lock of a family."""
+        lock, waiting = self._locks.get(name) or (asyncio.Lock(), 0)
+        self._locks[name] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks[name]
+            if waiting == 1:
+                del self._locks[name]
+            else:
+                self._locks[name] = (lock, waiting - 1)

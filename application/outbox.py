@@ -1,0 +1,101 @@
+"""Publishes emitted events after their commit: to the listeners of this service, then to the sink.
+
+At least once, in order per orchestration, under the event's own source and id so that receivers can drop repeats. A sink
+that fails delays the events of that orchestration and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from application.engine import Engine
+from application.exchange import EventExchange
+from application.live import Live
+from application.ports import DeliveryError, EventSink
+from application.storage import LogStore
+from domain import events as e
+from domain.errors import EventIdReusedError, StorageError
+
+_log = structlog.get_logger(__name__)
+_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+
+
+class Outbox:
+    """One loop per process; woken by commits that emit."""
+
+    def __init__(self, engine: Engine, log: LogStore, exchange: EventExchange, sink: EventSink, partitions: int) -> None:
+        self._log = log
+        self._exchange = exchange
+        self._sink = sink
+        self._partitions = partitions
+        self._waiting: set[int] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        engine.follow(self)
+
+    def committed(self, live: Live, events: list[e.Event]) -> None:
+        if any(isinstance(event, e.EventEmitted) for event in events):
+            self._waiting.add(live.partition)
+            self._wake.set()
+
+    def start(self) -> None:
+        self._waiting = set(range(self._partitions))
+        self._task = asyncio.create_task(self._run(), name="outbox")
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        pause = _PAUSE_S
+        while True:
+            self._wake.clear()
+            later: set[int] = set()
+            for partition in sorted(self._waiting):
+                self._waiting.discard(partition)
+                try:
+                    if not await self._publish(partition):
+                        later.add(partition)
+                except StorageError as error:
+                    _log.warning("outbox.not_read", detail=error.detail)
+                    later.add(partition)
+            self._waiting |= later
+            pause = min(pause * 2, _LONGEST_PAUSE_S) if later else _PAUSE_S
+            if self._waiting - later:
+                continue
+            try:
+                await asyncio.wait_for(self._wake.wait(), pause if later else None)
+            except TimeoutError:
+                continue
+
+    async def _publish(self, partition: int) -> bool:
+        """Publish what is there; False when something has to be tried again later."""
+        blocked: set[UUID] = set()
+        while True:
+            rows = [row for row in await self._log.emitted(partition, 500) if row[0] not in blocked]
+            if not rows:
+                return not blocked
+            done: list[tuple[UUID, int]] = []
+            for orchestration, number, body in rows:
+                if orchestration in blocked:
+                    continue
+                event = msgspec.json.decode(body)
+                try:
+                    await self._exchange.publish(event, None)
+                except EventIdReusedError:
+                    _log.warning("outbox.event_id_reused", source=event["source"], id=event["id"])
+                try:
+                    await self._sink.publish(event)
+                except DeliveryError as error:
+                    _log.warning("outbox.sink_failed", detail=str(error))
+                    blocked.add(orchestration)
+                else:
+                    done.append((orchestration, number))
+            if done:
+                await self._log.published(partition, done)

@@ -1,0 +1,218 @@
+"""The use cases that only read. They implement `application.service.Queries`.
+
+What is in memory is used only between two decisions, so a reader never sees what is not committed. The past is folded from
+the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from application.definitions import split_reference
+from application.engine import Engine
+from application.history import item
+from application.journal import Codec
+from application.live import Live
+from application.projector import StatusProjector
+from application.service import Json, ListRequest
+from application.status import instant, represent, task_entries
+from application.storage import LogStore, StatusQuery, StatusView
+from application.watching import Watch
+from domain import commands as c
+from domain import events as e
+from domain.errors import NotFoundError, OutsideLifeError, RetraceError
+from domain.state import State
+
+
+class OrchestrationQueries:
+    """Reads of one service."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: LogStore,
+        view: StatusView,
+        codec: Codec,
+        watch: Watch,
+        projector: StatusProjector,
+    ) -> None:
+        self._engine = engine
+        self._log = log
+        self._view = view
+        self._codec = codec
+        self._watch = watch
+        self._projector = projector
+        self._key = engine.identity.sealing_key()
+
+    async def _live(self, id_: str) -> Live:
+        if not self._engine.identity.well_formed(id_):
+            raise NotFoundError("There is no orchestration with this id.")
+        return await self._engine.cache.settled(id_)
+
+    async def status(self, id_: str, *, at_version: int | None = None, at: datetime | None = None) -> Json:
+        live = await self._live(id_)
+        if at_version is None and at is None:
+            return represent(live.state)
+        if at_version is not None and not 1 <= at_version <= live.state.version:
+            raise OutsideLifeError(f"It has the versions 1 to {live.state.version}.")
+        try:
+            state, _ = await self._engine.cache.fold(live.partition, live.orchestration, version=at_version, at=at)
+        except NotFoundError:
+            raise OutsideLifeError(f"It was started at {instant(live.state.started_at)}.") from None
+        if at is not None and at > self._engine.clock.now():
+            raise OutsideLifeError("That instant is in the future.")
+        return represent(state)
+
+    async def wait(self, id_: str, timeout_s: float, *, after_version: int | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        while True:
+            live = await self._live(id_)
+            enough = live.state.final if after_version is None else live.state.version > after_version
+            if enough or self._watch.closed:
+                return
+            if not await self._watch.changed(live.orchestration, until - loop.time()):
+                return
+
+    async def tasks(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
+        entries = task_entries((await self._live(id_)).state)
+        page = entries[after : after + limit]
+        return page, after + limit if after + limit < len(entries) else None
+
+    async def history(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
+        live = await self._live(id_)
+        items = await self._items(live, after, limit)
+        more = bool(items) and items[-1]["version"] < live.state.version
+        return items, items[-1]["version"] if more else None
+
+    async def _items(self, live: Live, after: int, limit: int) -> list[Json]:
+        records = await self._log.stream(live.partition, live.orchestration, after, limit)
+        return [item(record, self._codec.decode(record.topic, record.state)) for record in records]
+
+    async def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:
+        """Never ends by itself before the final event; while nothing happens it yields an empty object every 15 s, so
+        that the edge can keep the connection alive."""
+        live = await self._live(id_)
+        while True:
+            items = await self._items(live, after, 500)
+            for found in items:
+                yield found
+                after = found["version"]
+            live = await self._live(id_)
+            if live.state.version > after:
+                continue
+            if live.state.final or self._watch.closed:
+                return
+            if not await self._watch.changed(live.orchestration, 15.0) and not self._watch.closed:
+                yield {}
+
+    async def rollback_plan(self, id_: str) -> Json:
+        """What a cancel now would do; decided on a copy, with every attempt in flight taken as uncertain."""
+        live = await self._live(id_)
+        plan: Json = {
+            "version": live.state.version,
+            "steps": [],
+            "not_undone": [],
+            "blocked_by_pivot": live.state.pivot_passed is not None,
+        }
+        if live.state.final:
+            return plan
+        outcome = await self._engine.rehearse(id_, lambda _: self._engine.command(c.Cancel, override_pivot=True))
+        decided = next((ev for ev in outcome.events if isinstance(ev, e.CompensationDecided) and not ev.rollback), None)
+        if decided is None:
+            decided = await self._decided_after_settling(live)
+        if decided is not None:
+            definition = await self._engine.plan_of(live)
+            plan["steps"] = [_planned(live.state, definition, step) for step in decided.plan]
+            runs = live.state.runs
+            plan["not_undone"] = [{"task": runs[left.run].name, "why": left.why} for left in decided.left_behind]
+        return plan
+
+    async def _decided_after_settling(self, live: Live) -> e.CompensationDecided | None:
+        """Attempts in flight keep a cancel from deciding at once: look as if their outcome stayed unknown."""
+        for event in await self._engine.rehearse_cancel(live.id):
+            if isinstance(event, e.CompensationDecided) and not event.rollback:
+                return event
+        rollback = live.state.rollbacks.get("")
+        if rollback is None:
+            return None
+        return e.CompensationDecided(
+            at=self._engine.now(), reason=rollback.reason, plan=rollback.steps, left_behind=rollback.left_behind
+        )
+
+    # Lists ------------------------------------------------------------------------------------------------------------
+
+    async def list(self, request: ListRequest) -> Json:
+        namespace = name = version = None
+        if request.definition is not None:
+            namespace, name, version = split_reference(request.definition)
+            version = None if version == "latest" else version
+        query = StatusQuery(
+            statuses=request.statuses,
+            namespace=namespace,
+            name=name,
+            definition_version=version,
+            business_key=request.business_key,
+            tags=request.tags,
+            started_after=request.started_after,
+            started_before=request.started_before,
+            has_incident=request.has_incident,
+            after=self._opened(request.cursor) if request.cursor else None,
+            limit=request.limit + 1,
+        )
+        rows = await self._view.list(query)
+        page = rows[: request.limit]
+        cursor = self._sealed(page[-1].started_at, page[-1].public_id) if len(rows) > request.limit else None
+        as_of = self._projector.as_of()
+        lag_ms = max(0, round((self._engine.clock.now() - as_of).total_seconds() * 1000))
+        items = [msgspec.Raw(row.summary) for row in page]
+        return {"items": items, "next": cursor, "as_of": instant(as_of), "lag_ms": lag_ms}
+
+    def _sealed(self, started_at: datetime, public_id: str) -> str:
+        body = msgspec.json.encode([started_at, public_id])
+        seal = hmac.new(self._key, body, hashlib.sha256).digest()[:12]
+        return base64.urlsafe_b64encode(seal + body).decode().rstrip("=")
+
+    def _opened(self, cursor: str) -> tuple[datetime, str]:
+        try:
+            raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            seal, body = raw[:12], raw[12:]
+            if not hmac.compare_digest(seal, hmac.new(self._key, body, hashlib.sha256).digest()[:12]):
+                raise ValueError
+            return msgspec.json.decode(body, type=tuple[datetime, str])
+        except (ValueError, binascii.Error, msgspec.DecodeError):
+            raise MalformedCursorError from None
+
+
+class MalformedCursorError(RetraceError):
+    """This cursor is not one that this service gave; start again without it."""
+
+    code = "malformed-request"
+
+
+def _planned(state: State, plan: Any, step: e.UndoStep) -> Json:
+    run = state.runs[step.run]
+    node = plan.nodes[run.pointer]
+    condition = None
+    if node.compensate is not None and node.compensate.if_ is not None:
+        condition = {"expression": node.compensate.if_.program, "result": step.condition}
+    undo = node.compensate.scope.pointer if node.compensate else None
+    return {
+        "task": run.name,
+        "reference": run.pointer,
+        "run": run.number,
+        "outcome": step.outcome,
+        "condition": condition,
+        "undo": undo,
+    }
+
+

@@ -1,0 +1,109 @@
+"""What is due: fires timers when their time has come.
+
+The agenda in the database is the truth; memory holds only what is due within a horizon, so timers by the million cost disk.
+The agenda is read again every half horizon, which also covers clocks that jump. A wake-up too many is harmless: the domain
+handles what is really due and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from application.engine import Engine
+from application.live import Live
+from application.storage import LogStore
+from domain import commands as c
+from domain import events as e
+from domain.errors import NotFoundError, OwnershipLostError, StorageError
+
+_log = structlog.get_logger(__name__)
+HORIZON_S = 60.0
+AT_ONCE = 64
+
+
+class Timers:
+    """Follows commits for new due times; one loop fires them."""
+
+    def __init__(self, engine: Engine, log: LogStore) -> None:
+        self._engine = engine
+        self._log = log
+        self._heap: list[tuple[datetime, int, UUID]] = []
+        self._known: set[tuple[datetime, UUID]] = set()
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop_task: asyncio.Task[None] | None = None
+        engine.follow(self)
+
+    def committed(self, live: Live, events: list[e.Event]) -> None:
+        due_at = live.agenda[1]
+        if due_at is not None and due_at <= self._engine.clock.now() + timedelta(seconds=HORIZON_S):
+            self._add(due_at, live.partition, live.orchestration)
+
+    def start(self) -> None:
+        self._loop_task = asyncio.create_task(self._run(), name="timers")
+
+    async def stop(self) -> None:
+        for task in (self._loop_task, *self._tasks):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*(t for t in (self._loop_task, *self._tasks) if t), return_exceptions=True)
+
+    def _add(self, due_at: datetime, partition: int, orchestration: UUID) -> None:
+        if (due_at, orchestration) not in self._known:
+            self._known.add((due_at, orchestration))
+            heapq.heappush(self._heap, (due_at, partition, orchestration))
+            self._wake.set()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_look = 0.0
+        while True:
+            if loop.time() >= next_look:
+                await self._look()
+                next_look = loop.time() + HORIZON_S / 2
+            now = self._engine.clock.now()
+            while self._heap and self._heap[0][0] <= now:
+                due_at, partition, orchestration = heapq.heappop(self._heap)
+                self._known.discard((due_at, orchestration))
+                await self._slots.acquire()
+                task = loop.create_task(self._fire(partition, orchestration))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            pause = next_look - loop.time()
+            if self._heap:
+                pause = min(pause, (self._heap[0][0] - now).total_seconds())
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), max(pause, 0.001))
+            except TimeoutError:
+                continue
+
+    async def _look(self) -> None:
+        """Read what the agenda has within the horizon."""
+        try:
+            until = self._engine.clock.now() + timedelta(seconds=HORIZON_S)
+            for partition, orchestration, due_at in await self._log.due(until, limit=10_000):
+                self._add(due_at, partition, orchestration)
+        except StorageError as error:
+            _log.warning("timers.not_read", detail=error.detail)
+
+    async def _fire(self, partition: int, orchestration: UUID) -> None:
+        try:
+            live = await self._engine.cache.load_at(partition, orchestration)
+            await self._engine.execute(live.id, lambda _: self._engine.command(c.FireTimers))
+        except (NotFoundError, OwnershipLostError):
+            return
+        except StorageError as error:
+            _log.warning("timer.not_fired", detail=error.detail)
+            later = self._engine.clock.now() + timedelta(seconds=1)
+            self._add(later, partition, orchestration)
+        except Exception:
+            _log.exception("timer.poison")
+        finally:
+            self._slots.release()
