@@ -1,7 +1,7 @@
 """What an operator may set: the environment variables ``RETRACE_*``, read once, typed, and complained about in full.
 
 A field ``settle_timeout`` is the variable ``RETRACE_SETTLE_TIMEOUT``. Durations are seconds, in the environment also
-ISO 8601 (``PT30S``, ``P7D``); sizes are bytes, also ``1MiB``. An empty variable counts as absent. A variable that begins
+ISO 8601 (``PT30S``, ``P7D``), sizes bytes, also ``1MiB``; an empty variable counts as absent. A variable that begins
 with ``RETRACE_`` and is none of ours is an error: a setting with a typing error would otherwise silently do nothing.
 
 No message and no ``repr`` contains a value that could be a secret: the database's URL and tokens stay out of logs.
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535)
     """0: any free port."""
     api_tokens: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict, repr=False)
-    """Digest (SHA-256, lower-case hexadecimal) of a token -> the name of its bearer, who may have several."""
+    """Name of a bearer -> digest (SHA-256, lower-case hexadecimal) of the token."""
     auth: Literal["none"] | None = None
     """``none``: whoever reaches the service may do anything."""
     max_body_bytes: ByteSize = Field(ByteSize(1 << 20), ge=1024)
@@ -150,8 +150,9 @@ class Settings(BaseSettings):
             if not _NAME.fullmatch(name) or not _SHA256.fullmatch(digest):
                 # The entry itself stays out of the message: it may be a token in clear.
                 raise ValueError(f"entry {number} cannot be read; {_BEARER_FORM}")
-            if bearers.setdefault(digest.lower(), name) != name:
-                raise ValueError(f"entry {number} gives {name} the token of {bearers[digest.lower()]}")
+            if name in bearers:
+                raise ValueError(f"has two tokens named {name}; give each a name of its own, such as {name}-2")
+            bearers[name] = digest.lower()
         return bearers
 
     @field_validator("event_sink")
