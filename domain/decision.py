@@ -162,6 +162,10 @@ class Decision:
         """Run a strand; with `scope` it is dropped as soon as that scope is no longer live."""
         self._strands.append((strand, scope))
 
+    def spawn_next(self, strand: Strand, scope: str | None = None) -> None:
+        """Run a strand before all that have not begun yet."""
+        self._strands.appendleft((strand, scope))
+
     def advance(self, answers: list[Any] | None = None) -> list[Question]:
         """Go on with the answers to the last questions; gives the next questions, or none when all strands have ended."""
         resumed = iter(answers or ())

@@ -241,7 +241,11 @@ def _exit(d: Decision, scope: str, after: str | None) -> Strand:
             propagate(d, scope, stop.fault.at(node.pointer), owner)
             return
     d.emit(e.ScopeCompleted, scope=scope, after=after, output=output, context=context)
-    yield from _CONTINUATIONS[COMPENSATE if found.slot == COMPENSATE else type(node.work)](d, owner, node, found)
+    # From here on it is the owner that goes on: its strand lives as long as the scope around the owner, not this one.
+    if found.slot == COMPENSATE:
+        d.spawn_next(_CONTINUATIONS[COMPENSATE](d, owner, node, found))
+    else:
+        d.spawn_next(_CONTINUATIONS[type(node.work)](d, owner, node, found), owner.scope)
 
 
 def _end(d: Decision, scope: str, after: str) -> None:
