@@ -15,7 +15,8 @@ from domain.commands import ReportChild, ReportResult, Start
 from domain.data import duration_s, fill, fill_some
 from domain.decision import Child, ChildChoice, Decision, Faulted, Question, Strand
 from domain.errors import SPEC, Fault, fault
-from domain.flow import complete, fail, raise_incident, starts
+from domain.failing import fail, raise_incident
+from domain.flow import complete, starts
 from domain.plan import Call, Node, Retry
 from domain.plan import Run as RunWork
 from domain.retry import ASKED_TO_WAIT, TRANSIENT_STATUSES

@@ -14,7 +14,8 @@ from domain.data import evaluate, fill, value
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import EventIdReusedError, OrchestrationEndedError, OverloadedError
 from domain.expressions import Evaluated, Expression
-from domain.flow import begin, complete, continues, fail, open_scope, starts
+from domain.failing import fail
+from domain.flow import begin, complete, continues, open_scope, starts
 from domain.plan import EventFilter, Listen, Node, Strategy
 from domain.state import Run, ScopeState
 from domain.tasks import env_of

@@ -28,18 +28,8 @@ from domain.errors import (
     Problem,
     fault,
 )
-from domain.flow import (
-    begin,
-    begin_work,
-    complete,
-    fail,
-    fail_composite,
-    fail_scope,
-    raise_incident,
-    schedule,
-    start_rollback,
-    uncaught,
-)
+from domain.failing import fail, fail_composite, fail_scope, raise_incident, start_rollback, uncaught
+from domain.flow import begin, begin_work, complete, schedule
 from domain.listening import offer_held, receive
 from domain.plan import Plan, Try
 from domain.plan import Run as RunWork

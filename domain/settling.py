@@ -12,7 +12,8 @@ from domain import events as e
 from domain.data import Env, duration_s, fill, truth
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import KIT, SPEC, Fault
-from domain.flow import fail, finish
+from domain.failing import fail
+from domain.flow import finish
 from domain.plan import Catch, Duration, Fork, Retry, Try
 from domain.retry import delay_s
 from domain.state import COMPENSATE, ROOT, Run, ScopeState

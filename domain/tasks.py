@@ -8,7 +8,8 @@ from domain import events as e
 from domain.data import Env, duration_s, evaluate, fill, instant, truth, value, value_of
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import Fault, fault
-from domain.flow import begin, begin_settling, complete, continues, fail, open_scope, starts
+from domain.failing import begin_settling, fail
+from domain.flow import begin, complete, continues, open_scope, starts
 from domain.plan import Do, Emit, For, Fork, Join, Node, Raise, Set, Split, Switch, Try, Wait
 from domain.state import Run, ScopeState
 

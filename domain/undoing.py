@@ -15,7 +15,8 @@ from domain.data import Env, evaluate
 from domain.decision import Decision, Strand
 from domain.errors import Fault, fault
 from domain.expressions import EvaluationFailed, Expression
-from domain.flow import begin, complete, continues, open_scope, raise_incident
+from domain.failing import raise_incident
+from domain.flow import begin, complete, continues, open_scope
 from domain.plan import Node, Try
 from domain.rollback import Candidate, arrange, candidates
 from domain.state import COMPENSATE, ROOT, Rollback, Run, ScopeState

@@ -1,0 +1,155 @@
+"""Where an error goes, and how settling begins.
+
+An error leaves a task for the scope around it, up to a ``try``, an undo, a competing branch, or the whole orchestration.
+Whoever takes it goes on only when everything inside has settled (`domain.settling`). After the pivot an error that nobody
+would catch stays where it is: its token is held and an incident asks an operator.
+"""
+
+from __future__ import annotations
+
+from domain import events as e
+from domain.commands import Cancel
+from domain.decision import Decision
+from domain.errors import Fault, fault
+from domain.plan import Fork, Try
+from domain.state import COMPENSATE, ROOT, Run
+
+
+def fail(
+    d: Decision,
+    run: Run,
+    why: Fault,
+    effect: e.Effect = "none",
+    output: Any = None,
+    attempt: int | None = None,
+) -> None:
+    """The flow faults in a run; the error goes to whoever is around it."""
+    if not run.open and not run.held:
+        return
+    why = why.at(run.pointer)
+    state = d.state
+    doubtful = effect != "completed" and "uncertain" in (effect, run.effect)
+    live = d.live(run.scope)
+    if run.pivot and doubtful and live and not run.held:
+        d.emit(e.TaskUncertain, run=run.id, attempt=attempt, fault=why, held=True)
+        raise_incident(d, "uncertain_pivot", run, why, ("retry", "complete", "fail"))
+        return
+    past_pivot = live and run.scope == ROOT and state.pivot_passed is not None
+    if doubtful and run.status != "uncertain" and run.open and run.status != "scheduled":
+        d.emit(e.TaskUncertain, run=run.id, attempt=attempt, fault=why, held=past_pivot)
+    else:
+        d.emit(e.TaskFailed, run=run.id, attempt=attempt, fault=why, effect=effect, output=output, held=past_pivot)
+    if past_pivot:
+        raise_incident(d, "after_pivot", run, why, ("retry", "skip", "complete"))
+        return
+    if run.pivot and state.cancel_pending is not None:
+        reason, actor, _ = state.cancel_pending
+        start_rollback(d, e.Cause("cancel", text=reason, actor=actor))
+        return
+    propagate(d, run.scope, why, run)
+
+
+def propagate(d: Decision, scope: str, why: Fault, origin: Run) -> None:
+    """An error leaves a task: the scope, or the composite that opened it, fails once everything inside has settled."""
+    if not d.live(scope):
+        return
+    found = d.state.scopes[scope]
+    if found.owner is None:
+        uncaught(d, why, origin)
+        return
+    owner = d.state.runs[found.owner]
+    work = d.node(owner).work
+    tried = isinstance(work, Try) and found.slot == "try"
+    if found.slot == COMPENSATE or tried or (isinstance(work, Fork) and work.compete):
+        fail_scope(d, scope, why, cut=False)
+    else:
+        fail_composite(d, owner, why, cut=False)
+
+
+def fail_scope(d: Decision, scope: str, why: Fault, *, cut: bool) -> None:
+    """A scope fails as soon as all inside has settled; then the run that opened it decides."""
+    d.emit(e.ScopeFailing, scope=scope, fault=why, cut=cut, settle_at=d.settle_at)
+    begin_settling(d, scope, cut=cut)
+
+
+def fail_composite(d: Decision, run: Run, why: Fault, *, cut: bool) -> None:
+    """A composite fails as soon as all that it opened has settled."""
+    d.emit(e.TaskFailing, run=run.id, fault=why, cut=cut, settle_at=d.settle_at)
+    for scope in list(run.scopes.values()):
+        begin_settling(d, scope, cut=cut)
+
+
+def uncaught(d: Decision, why: Fault, origin: Run | None) -> None:
+    """No catch handled it: roll back, or ask an operator when the pivot was passed."""
+    if d.state.pivot_passed is not None and origin is None:
+        raise_incident(d, "after_pivot", None, why, ("skip",))
+        return
+    start_rollback(d, e.Cause("error", task=origin.pointer if origin else why.instance, fault=why))
+
+
+def start_rollback(d: Decision, cause: e.Cause, *, cut: bool = False) -> None:
+    """From here on nothing goes forward: settle, decide, undo."""
+    for incident in d.state.open_incidents():
+        if incident.kind != "late_result":
+            d.emit(e.IncidentResolved, number=incident.number, action="rollback")
+    d.emit(e.RollbackStarted, reason=cause, settle_at=d.settle_at, cut=cut)
+    begin_settling(d, ROOT, cut=cut)
+
+
+def raise_incident(
+    d: Decision,
+    kind: str,
+    run: Run | None,
+    why: Fault | None,
+    actions: tuple[str, ...],
+    rollback: str = ROOT,
+) -> None:
+    """Something that only an operator can resolve."""
+    number = len(d.state.incidents) + 1
+    name = run.id if run else None
+    d.emit(e.IncidentRaised, number=number, kind=kind, run=name, fault=why, rollback=rollback, actions=actions)
+
+
+# Settling begins ----------------------------------------------------------------------------------------------------------
+
+
+def begin_settling(d: Decision, scope: str, *, cut: bool) -> None:
+    """Waits end, what was not sent is dropped, attempts in flight are awaited (or, when `cut`, uncertain at once).
+
+    An undo in progress inside is not touched: it ends by itself.
+    """
+    state = d.state
+    why = fault("cancelled", "cut off while in flight") if not cut else fault("timeout", "given up when the time was over")
+    for name in list(state.open):
+        run = state.runs[name]
+        if not state.inside(run.scope, scope) or _undo_between(d, run.scope, scope) or composite(d, run):
+            continue
+        if run.child is not None and run.flying:
+            d.send(run.child[0], Cancel, reason="its parent gives it up")
+        elif run.flying and not cut:
+            continue
+        else:
+            abandon(d, run, why)
+
+
+def _undo_between(d: Decision, scope: str, ancestor: str) -> bool:
+    for found in d.state.scope_chain(scope):
+        if found.id == ancestor:
+            return False
+        if found.slot == COMPENSATE:
+            return True
+    return False
+
+
+def composite(d: Decision, run: Run) -> bool:
+    """Whether the run has a scope of its own open; it ends after what is inside."""
+    scopes = d.state.scopes
+    return any(scopes[s].phase in ("active", "failing") for slot, s in run.scopes.items() if slot != COMPENSATE)
+
+
+def abandon(d: Decision, run: Run, why: Fault) -> None:
+    """Drop a run at once; an attempt in flight or an earlier doubt makes it uncertain."""
+    if run.flying or (run.effect == "uncertain" and run.status in ("waiting", "retrying")):
+        d.emit(e.TaskUncertain, run=run.id, attempt=run.attempts or None, fault=why.at(run.pointer))
+    else:
+        d.emit(e.TaskCancelled, run=run.id)
