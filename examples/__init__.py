@@ -1,0 +1,1 @@
+"""Four processes to try, and the systems that they call."""
