@@ -65,14 +65,14 @@ class EventMapper(Mapper[UUID]):
             state = self._upcasts[topic](state)
         decoder = self._decoders.get(topic)
         if decoder is None:
-            raise StorageError(f"the log holds an event of the unknown kind {topic}; was it written by a newer version?")
+            raise StorageError(
+                f"the log holds an event of the unknown kind {topic}; was it written by a newer version?"
+            )
         return decoder(state)
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         event: Event = domain_event.event
-        return StoredEvent(
-            domain_event.originator_id, domain_event.originator_version, event.topic, self.encode(event)
-        )
+        return StoredEvent(domain_event.originator_id, domain_event.originator_version, event.topic, self.encode(event))
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         event = self.decode(stored_event.topic, stored_event.state)

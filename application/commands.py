@@ -101,7 +101,8 @@ class OrchestrationCommands:
 
     async def _reserve(self, definition: str, key: str, public_id: str) -> None:
         """The key is ours, or an unfinished orchestration has it. A holder that is final, or whose start never happened,
-        gives it up."""
+        gives it up.
+        """
         for _ in range(3):
             holder = await self._keys.reserve(definition, key, public_id)
             if holder == public_id:
@@ -165,9 +166,7 @@ class OrchestrationCommands:
         )
 
     async def add_note(self, request: CommandRequest, *, text: str) -> Answer | DryRun:
-        return await self._carry_out(
-            request, lambda _: self._engine.command(c.AddNote, actor=request.actor, text=text)
-        )
+        return await self._carry_out(request, lambda _: self._engine.command(c.AddNote, actor=request.actor, text=text))
 
     # Events -----------------------------------------------------------------------------------------------------------
 

@@ -243,7 +243,7 @@ class DefinitionRegistry:
         return self._documents.diagram(self._plan(await self.record(namespace, name, version)), kind)
 
     async def resources(self) -> dict[str, tuple[Deployed, Any, dict[str, str]]]:
-        """path -> (latest version, schema of its input, labels)."""
+        """Path -> (latest version, schema of its input, labels)."""
         groups: dict[tuple[str, str], list[DefinitionRecord]] = {}
         for record in await self._store.versions():
             groups.setdefault((record.namespace, record.name), []).append(record)
@@ -259,9 +259,11 @@ class DefinitionRegistry:
 
 def _bound(expression: Expression) -> set[str]:
     """Variables that the program itself binds with ``as $x`` or as parameters."""
-    return set(re.findall(r"(?:\bas\s*|[\[,:(;{]\s*)\$([A-Za-z_]\w*)", expression.program)) if (
-        " as " in expression.program or "def " in expression.program or "reduce" in expression.program
-    ) else set()
+    return (
+        set(re.findall(r"(?:\bas\s*|[\[,:(;{]\s*)\$([A-Za-z_]\w*)", expression.program))
+        if (" as " in expression.program or "def " in expression.program or "reduce" in expression.program)
+        else set()
+    )
 
 
 def _deployed(record: DefinitionRecord, *, created: bool = False) -> Deployed:

@@ -29,7 +29,7 @@ from domain import commands as c
 from domain import events as e
 from domain.data import planted
 from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError, fault
-from domain.expressions import EvaluationFailed, Evaluation
+from domain.expressions import Evaluation, EvaluationFailed
 
 _log = structlog.get_logger(__name__)
 _SECRET = re.compile(r'\$secrets\s*(?:\.\s*([A-Za-z_]\w*)|\.?\s*\[\s*"([^"]+)"\s*\])')

@@ -131,14 +131,18 @@ class Engine:
             live.plan = await self._plans.by_digest(digest)
             return await self._carry_out(live, make()), True
 
-    async def execute(self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None) -> Outcome:
+    async def execute(
+        self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None
+    ) -> Outcome:
         """Carry out a command. `make` gets the state as it is when the turn comes. Raises RetraceError."""
         async with self._turn(public_id) as live:
             if if_match is not None and live.state.version != if_match:
                 raise VersionMismatchError(f"It has version {live.state.version}, not {if_match}.")
             return await self._carry_out(live, make(live.state))
 
-    async def rehearse(self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None) -> Outcome:
+    async def rehearse(
+        self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None
+    ) -> Outcome:
         """Decide a command on a copy; nothing is recorded and nobody is told."""
         partition, orchestration = self.identity.locate(public_id)
         state, _ = await self.cache.fold(partition, orchestration)

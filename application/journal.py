@@ -90,7 +90,8 @@ class Journal:
 
     async def append(self, partition: int, streams: list[Appended], work: list[WorkChange]) -> list[bytes]:
         """Commit; gives the last event hash of each stream. Raises OwnershipLostError or StorageError, and then the
-        caller must forget what it decided."""
+        caller must forget what it decided.
+        """
         if partition in self._lost:
             raise OwnershipLostError
         entry = Entry(partition, streams, work, asyncio.get_running_loop().create_future())
@@ -116,7 +117,8 @@ class Journal:
                         _fail(entry, StorageError(f"the batch could not be written: {error}"))
 
     def _take(self) -> list[Entry]:
-        batch, size = [], 0
+        batch: list[Entry] = []
+        size = 0
         while self._queue and (not batch or size + self._queue[0].size <= LARGEST_BATCH):
             entry = self._queue.popleft()
             batch.append(entry)
@@ -164,13 +166,13 @@ class Journal:
     ) -> set[int]:
         """After an unknown commit: which partitions hold what was written?"""
         pause = _FIRST_PAUSE_S
+        heads: dict[int, Head] = {}
         while True:
             try:
                 heads = {head.partition: head for head in await self._store.heads(list(prepared))}
                 break
             except StorageError:
                 if asyncio.get_running_loop().time() > give_up_at:
-                    heads = {}
                     break
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
@@ -216,9 +218,7 @@ class Journal:
                     state, topic = self._codec.encode(event), event.topic
                     previous = event_hash(previous, partition, position, stream.orchestration, version, topic, state)
                     chain = log_hash(chain, previous)
-                    records.append(
-                        StoredRecord(position, stream.orchestration, version, topic, state, previous, chain)
-                    )
+                    records.append(StoredRecord(position, stream.orchestration, version, topic, state, previous, chain))
                 last.append(previous)
             work += entry.work
             lasts.append(last)

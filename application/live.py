@@ -50,17 +50,13 @@ def agenda_of(state: State) -> tuple[bool, datetime | None]:
     """(whether a callout is in flight, when a timer is next due): what has to be looked after."""
     if state.final and not state.flying:
         return False, None
-    flying = state.flying > 0 and any(
-        state.runs[name].flying and state.runs[name].child is None for name in state.open
-    )
+    flying = state.flying > 0 and any(state.runs[name].flying and state.runs[name].child is None for name in state.open)
     return flying, state.next_due()
 
 
 def listening_runs(state: State) -> set[str]:
     """Runs that wait for events."""
-    return {
-        name for name in state.open if (found := state.runs[name].listening) is not None and not found.done
-    }
+    return {name for name in state.open if (found := state.runs[name].listening) is not None and not found.done}
 
 
 class LiveCache:
@@ -127,7 +123,8 @@ class LiveCache:
         at: datetime | None = None,
     ) -> tuple[State, StoredRecord]:
         """The state after its last event, or as it was at a version or an instant. Raises NotFoundError when it has no
-        event (so far)."""
+        event (so far).
+        """
         state = State()
         last: StoredRecord | None = None
         while True:

@@ -28,7 +28,9 @@ _LONGEST_PAUSE_S = 60.0
 class Outbox:
     """One loop per process; woken by commits that emit."""
 
-    def __init__(self, engine: Engine, log: LogStore, exchange: EventExchange, sink: EventSink, partitions: int) -> None:
+    def __init__(
+        self, engine: Engine, log: LogStore, exchange: EventExchange, sink: EventSink, partitions: int
+    ) -> None:
         self._log = log
         self._exchange = exchange
         self._sink = sink

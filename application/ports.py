@@ -21,7 +21,8 @@ class Expressions(Protocol):
 
     async def evaluate(self, batch: Sequence[Evaluation]) -> list[Evaluand]:
         """Results in the order of the batch; a program that overruns its budget gives EvaluationFailed, its neighbours
-        are answered as usual."""
+        are answered as usual.
+        """
         ...
 
     async def check(self, program: str, names: Sequence[str]) -> str | None:
@@ -94,7 +95,8 @@ CalloutResult = Answered | Declined | Doubtful | Unusable
 
 class Callouts(Protocol):
     """Sends one attempt and tells what is known of its outcome. Never raises but CancelledError; always returns within
-    `timeout_s` and a grace of a second; sending the same attempt again is allowed (same idempotency key)."""
+    `timeout_s` and a grace of a second; sending the same attempt again is allowed (same idempotency key).
+    """
 
     async def send(self, callout: Callout) -> CalloutResult: ...
 

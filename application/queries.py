@@ -100,7 +100,8 @@ class OrchestrationQueries:
 
     async def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:
         """Never ends by itself before the final event; while nothing happens it yields an empty object every 15 s, so
-        that the edge can keep the connection alive."""
+        that the edge can keep the connection alive.
+        """
         live = await self._live(id_)
         while True:
             items = await self._items(live, after, 500)
@@ -214,5 +215,3 @@ def _planned(state: State, plan: Any, step: e.UndoStep) -> Json:
         "condition": condition,
         "undo": undo,
     }
-
-

@@ -19,7 +19,8 @@ Json = dict[str, Any]
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`definition`: "name" (namespace default), "namespace/name" or "namespace/name@version". `actor`: the caller's name.
-    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration."""
+    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration.
+    """
 
     definition: str
     input: Any = None
@@ -92,7 +93,8 @@ class Commands(Protocol):
     async def start(self, request: StartRequest) -> str:
         """Public id, once the start is committed. Repeating with the same idempotency key and content gives the same id;
         other content raises IdempotencyKeyReusedError. Raises NotFoundError (definition), InvalidInputError,
-        BusinessKeyInUseError."""
+        BusinessKeyInUseError.
+        """
         ...
 
     async def cancel(self, request: CommandRequest, *, override_pivot: bool = False) -> Answer | DryRun: ...
@@ -101,14 +103,20 @@ class Commands(Protocol):
     async def resume(self, request: CommandRequest) -> Answer | DryRun: ...
 
     async def resolve(
-        self, request: CommandRequest, *, number: int, action: Literal["retry", "skip", "complete", "fail"], output: Any = None
+        self,
+        request: CommandRequest,
+        *,
+        number: int,
+        action: Literal["retry", "skip", "complete", "fail"],
+        output: Any = None,
     ) -> Answer | DryRun: ...
 
     async def add_note(self, request: CommandRequest, *, text: str) -> Answer | DryRun: ...
 
     async def send_event(self, id_: str, event: Json, *, actor: str = "anonymous") -> EventOutcome:
         """A CloudEvent (validated JSON form: specversion, id, source, type, ... and data or data_base64) for one
-        orchestration."""
+        orchestration.
+        """
         ...
 
     async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
@@ -121,12 +129,14 @@ class Queries(Protocol):
 
     async def status(self, id_: str, *, at_version: int | None = None, at: datetime | None = None) -> Json:
         """The status representation of api.md without ``links``; raises NotFoundError, InvalidInputError (outside its
-        life)."""
+        life).
+        """
         ...
 
     async def wait(self, id_: str, timeout_s: float, *, after_version: int | None = None) -> None:
         """Returns when the version exceeds `after_version` (or, without it, when the orchestration has ended), or after
-        `timeout_s`."""
+        `timeout_s`.
+        """
         ...
 
     async def tasks(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
@@ -137,8 +147,8 @@ class Queries(Protocol):
         """History items of api.md with version > after; and next_after."""
         ...
 
-    async def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:
-        """History items as they happen, until the final event."""
+    def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:
+        """History items as they happen, until the final event; an empty object every 15 s in which nothing happens."""
         ...
 
     async def rollback_plan(self, id_: str) -> Json: ...
@@ -155,7 +165,9 @@ class Definitions(Protocol):
         """Raises InvalidDefinitionError (every problem), DefinitionExistsError."""
         ...
 
-    async def check(self, text: bytes, media_type: Literal["application/yaml", "application/json"]) -> tuple[list[Problem], list[Problem]]:
+    async def check(
+        self, text: bytes, media_type: Literal["application/yaml", "application/json"]
+    ) -> tuple[list[Problem], list[Problem]]:
         """(errors, warnings) of a dry run; nothing is stored."""
         ...
 
@@ -170,5 +182,5 @@ class Definitions(Protocol):
     async def diagram(self, namespace: str, name: str, version: str, kind: Literal["mermaid", "svg"]) -> str: ...
 
     async def resources(self) -> dict[str, tuple[Deployed, Any, dict[str, str]]]:
-        """path -> (latest version that has it, the JSON Schema of its input or None, labels by status)."""
+        """Path -> (latest version that has it, the JSON Schema of its input or None, labels by status)."""
         ...

@@ -1,0 +1,176 @@
+"""The composition root: settings in, a running service out. The only place where adapters meet the application."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+
+from adapters import documents
+from adapters.callouts.dispatch import CalloutDispatch
+from adapters.callouts.functions import FunctionCallouts
+from adapters.callouts.http import HttpCallouts
+from adapters.callouts.network import NetworkPolicy, open_session
+from adapters.callouts.openapi import OpenApiCallouts
+from adapters.callouts.resources import HttpResources
+from adapters.callouts.secrets import EnvironmentSecrets
+from adapters.callouts.sink import HttpEventSink, NoSink
+from adapters.documents.mermaid import mermaid
+from adapters.documents.svg import svg
+from adapters.expressions.jail import JqJail
+from adapters.expressions.schemas import JsonSchemas
+from adapters.rest.app import build_app
+from adapters.rest.services import Services
+from adapters.settings import Settings
+from adapters.stored_events import EventMapper
+from adapters.system import SystemChance, SystemClock
+from application.definitions import DefinitionRegistry
+from application.runtime import Node, Options, World
+from application.storage import Storage
+from domain.decision import Limits
+from domain.expressions import Expression
+from domain.plan import Plan, Run, Schema
+from retrace import __version__
+from retrace.functions import Function
+
+
+class ServerlessWorkflowDocuments:
+    """Implements `application.definitions.Documents` with `adapters.documents`."""
+
+    def read(self, text: bytes, media_type: Literal["application/yaml", "application/json"]) -> documents.Definition:
+        return documents.read_definition(text, media_type)
+
+    def compile(self, value: Any, digest: str) -> Plan:
+        return documents.compile_plan(value, digest)[0]
+
+    def expressions_of(self, plan: Plan) -> list[tuple[str, Expression, tuple[str, ...] | None]]:
+        return list(documents.expressions_of(plan))
+
+    def schemas_of(self, plan: Plan) -> list[tuple[str, Schema]]:
+        return documents.schemas_of(plan)
+
+    def functions_of(self, plan: Plan) -> list[tuple[str, str]]:
+        return documents.functions_of(plan)
+
+    def children_of(self, plan: Plan) -> list[tuple[str, Run]]:
+        return documents.children_of(plan)
+
+    def diagram(self, plan: Plan, kind: Literal["mermaid", "svg"]) -> str:
+        return mermaid(plan) if kind == "mermaid" else svg(plan)
+
+
+def open_storage(url: str) -> Storage:
+    """The storage that a database URL names; nothing is opened yet."""
+    if url.startswith("sqlite:///"):
+        from adapters.sqlite.storage import SqliteStorage
+
+        return SqliteStorage(Path(url.removeprefix("sqlite:///")))
+    from adapters.postgres.storage import PostgresStorage
+
+    return PostgresStorage(url)
+
+
+class Service:
+    """A running service: its ASGI application and the node behind it."""
+
+    def __init__(self, node: Node, app: FastAPI, services: Services, closers: list[Any], grace_s: float) -> None:
+        self.node = node
+        self.app = app
+        self._services = services
+        self._closers = closers
+        self._grace_s = grace_s
+
+    @property
+    def definitions(self) -> DefinitionRegistry:
+        return self.node.definitions
+
+    def leave(self) -> None:
+        """The service is about to stop: not ready any more; streams and long polls end."""
+        self._services.closing.set()
+        self.node.watch.close()
+
+    async def close(self) -> None:
+        """Stop gracefully; what is unfinished goes on at the next start."""
+        self.leave()
+        await self.node.stop(self._grace_s)
+        for close in self._closers:
+            await close()
+
+
+async def open_service(settings: Settings, *, functions: Mapping[str, Function], development: bool) -> Service:
+    """Build and start a service. Raises StorageError or the storage's own refusal when the database cannot be had."""
+    secrets = EnvironmentSecrets()
+    policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
+    jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
+    await jail.start()
+    session = open_session(policy)
+    http = HttpCallouts(session, secrets)
+    callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), FunctionCallouts(functions))
+    closers: list[Any] = [callouts.close, jail.close]
+    world = World(
+        storage=open_storage(settings.database),
+        codec=EventMapper(),
+        documents=ServerlessWorkflowDocuments(),
+        expressions=jail,
+        schemas=JsonSchemas(),
+        resources=HttpResources(http),
+        callouts=callouts,
+        sink=HttpEventSink(settings.event_sink, session) if settings.event_sink else NoSink(),
+        secrets=secrets,
+        clock=SystemClock(),
+        chance=SystemChance(),
+    )
+    limits = Limits(
+        settle_timeout_s=settings.settle_timeout,
+        callout_timeout_s=settings.callout_timeout,
+        runtime_version=__version__,
+    )
+    options = Options(
+        owner=f"{platform.node()}:{os.getpid()}",
+        partitions=settings.partitions,
+        limits=limits,
+        held_events_for_s=settings.held_events_for,
+        revise=development,
+    )
+    node = Node(world, options)
+    try:
+        await node.start()
+    except BaseException:
+        for close in closers:
+            await close()
+        raise
+
+    async def ready() -> Mapping[str, Any]:
+        database = await world.storage.ready()
+        return {"ready": database, "database": world.storage.kind, "partitions": node.partitions}
+
+    services = Services(
+        commands=node.commands,
+        queries=node.queries,
+        definitions=node.definitions,
+        requests=world.storage.requests,
+        clock=world.clock.now,
+        ready=ready,
+        tokens=_tokens(settings, development=development),
+        version=__version__,
+        max_body_bytes=int(settings.max_body_bytes),
+    )
+    service = Service(node, build_app(services), services, closers, settings.grace)
+    await node.go_on()
+    return service
+
+
+def _tokens(settings: Settings, *, development: bool) -> Mapping[str, str] | None:
+    """Who may come in; None lets everyone in."""
+    return None if development or settings.auth == "none" or not settings.api_tokens else settings.api_tokens
+
+
+def server_of(url: str) -> str:
+    """The database for people: without user, password and parameters."""
+    parts = urlsplit(url)
+    return url if parts.scheme == "sqlite" else f"{parts.scheme}://{parts.hostname}{parts.path}"
