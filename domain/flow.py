@@ -19,7 +19,16 @@ from domain import events as e
 from domain.data import Env, duration_s, fill, truth, validate
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import fault
-from domain.failing import abandon, begin_settling, fail, propagate, start_rollback, uncaught
+from domain.failing import (
+    abandon,
+    begin_settling,
+    fail,
+    fail_composite,
+    propagate,
+    raise_incident,
+    start_rollback,
+    uncaught,
+)
 from domain.plan import END, EXIT, Call, Emit, Join, Listen, Node
 from domain.plan import Run as RunWork
 from domain.state import COMPENSATE, ROOT, Run, ScopeState
@@ -142,11 +151,10 @@ def schedule(d: Decision, node: Node, scope: str, name: str, after: str | None, 
 def _run_id(d: Decision, scope: str, pointer: str) -> str:
     """A fresh run, or, when the scope repeats another, the one there that did not complete."""
     state = d.state
-    previous = state.scopes[scope].previous
-    if previous is not None and pointer not in state.scopes[scope].runs:
-        earlier = state.scopes[previous].runs.get(pointer)
-        if earlier and state.runs[earlier].status in ("failed", "uncertain", "cancelled"):
-            return earlier
+    if pointer not in state.scopes[scope].runs:
+        earlier = state.earlier(scope, pointer)
+        if earlier is not None and earlier.status in ("failed", "uncertain", "cancelled"):
+            return earlier.id
     return d.fresh_run(pointer)
 
 
@@ -184,7 +192,7 @@ def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None,
             context = yield from fill(node.export_as, current, env, "export.as")
             yield from validate(node.export_schema, context, env, "export.schema")
     except Faulted as stop:
-        fail(d, run, stop.fault, "completed" if run.effectful else "none", raw, attempt)
+        fail(d, run, stop.fault, "completed" if run.effectful or attempt is not None else "none", raw, attempt)
         return
     if not run.open and not run.held:
         return  # settled while the answer was being looked at
@@ -272,9 +280,21 @@ def finish(d: Decision, after: str | None) -> Strand:
             output = yield from fill(plan.output_as, raw, env, "output.as")
         yield from validate(plan.output_schema, output, env, "output.schema")
     except Faulted as stop:
-        uncaught(d, stop.fault.at("/output"), None)
+        why = stop.fault.at("/output")
+        if state.pivot_passed is not None:
+            raise_incident(d, "after_pivot", None, why, ("retry", "skip", "complete"))
+        else:
+            uncaught(d, why, None)
         return
     d.emit(e.OrchestrationCompleted, output=output)
+
+
+def pass_over(d: Decision, run: Run) -> None:
+    """An operator lets the token of a held run go on with the raw input; what is known of its effect stays."""
+    raw, targets = d.state.raw_input(run), _targets(d.node(run).then)
+    d.emit(e.TaskCompleted, run=run.id, output=raw, passed_over=True, to=targets)
+    for target in targets:
+        go(d, run.scope, target, run.id)
 
 
 # Scopes ----------------------------------------------------------------------------------------------------------------
