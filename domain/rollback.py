@@ -70,7 +70,8 @@ def _around(state: State, run: Run, scopes: Sequence[str]) -> tuple[tuple[str, s
             return None
         if scope.id in scopes:
             return tuple(reversed(branches))
-        assert scope.owner is not None
+        if scope.owner is None:
+            return None
         owner = state.runs[scope.owner]
         if owner.undoable is not None and owner.effect == "completed":
             return None
