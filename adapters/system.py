@@ -14,7 +14,17 @@ class SystemClock:
 
 
 class SystemChance:
-    """Implements `application.identity.Chance` with the operating system's generator."""
+    """Implements `application.identity.Chance` with the operating system's generator, asked for a page at a time."""
+
+    _PAGE = 4096
+
+    def __init__(self) -> None:
+        self._page = b""
+        self._used = 0
 
     def random_bytes(self, count: int) -> bytes:
-        return os.urandom(count)
+        if self._used + count > len(self._page):
+            self._page, self._used = os.urandom(max(self._PAGE, count)), 0
+        start = self._used
+        self._used += count
+        return self._page[start : self._used]

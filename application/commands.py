@@ -76,6 +76,7 @@ class OrchestrationCommands:
                     request=digest,
                     actor=request.actor,
                 ),
+                drawn=request.idempotency_key is None,
             )
         )
         if not new:

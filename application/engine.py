@@ -74,7 +74,7 @@ class _Unit:
 
     def add(self, live: Live, version: int, events: list[e.Event]) -> None:
         if events:
-            _, first, known = self.touched.setdefault(live.id, (live, version, []))
+            _, _, known = self.touched.setdefault(live.id, (live, version, []))
             known += events
 
 
@@ -119,11 +119,15 @@ class Engine:
 
     # Deciding ---------------------------------------------------------------------------------------------------------
 
-    async def start(self, digest: str, public_id: str, make: Callable[[], c.Start]) -> tuple[Outcome, bool]:
-        """Begin an orchestration; (outcome, whether it is new). One that exists already is left as it is."""
+    async def start(
+        self, digest: str, public_id: str, make: Callable[[], c.Start], *, drawn: bool = False
+    ) -> tuple[Outcome, bool]:
+        """Begin an orchestration; (outcome, whether it is new). One that exists already is left as it is; an id that was
+        just `drawn` cannot.
+        """
         async with self.cache.family(public_id):
             try:
-                live = await self.cache.load(public_id)
+                live = self.cache.new(public_id) if drawn else await self.cache.load(public_id)
             except NotFoundError:
                 live = self.cache.new(public_id)
             if live.state.version:
@@ -251,7 +255,7 @@ class Engine:
             streams.append(Appended(live.orchestration, version, live.event_hash, events))
             work += _work(live, events)
         hashes = await self._journal.append(touched[0][0].partition, streams, work)
-        for (live, _, events), last in zip(touched, hashes, strict=True):
+        for (live, _, _), last in zip(touched, hashes, strict=True):
             live.event_hash = last
             live.agenda = agenda_of(live.state)
             live.subscribed = listening_runs(live.state)
@@ -272,8 +276,7 @@ def _work(live: Live, events: list[e.Event]) -> list[WorkChange]:
     elif live.agenda != agenda:
         work.append(PutAgenda(orchestration, *agenda))
     listening = listening_runs(state)
-    for name in live.subscribed - listening:
-        work.append(DropSubscriptions(orchestration, name))
+    work += [DropSubscriptions(orchestration, name) for name in live.subscribed - listening]
     for name in listening - live.subscribed:
         found = state.runs[name].listening
         assert found is not None

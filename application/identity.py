@@ -6,13 +6,13 @@ drawn until it falls where it must. The aggregate's own id is derived in the sam
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from typing import Final, Protocol
 from uuid import UUID
 
 BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_REMEMBERED: Final = 20_000
 _FORM: Final = re.compile(r"o_[0-9A-Za-z]{22}\Z")
 
 
@@ -39,6 +39,7 @@ class Identity:
         self.partitions = partitions
         self._salt = salt
         self._chance = chance
+        self._places: dict[str, tuple[int, UUID]] = {}
 
     @staticmethod
     def well_formed(public_id: str) -> bool:
@@ -46,12 +47,18 @@ class Identity:
         return _FORM.match(public_id) is not None
 
     def _keyed(self, *parts: str) -> bytes:
-        return hmac.new(self._salt, "\x00".join(parts).encode(), hashlib.sha256).digest()
+        return hmac.digest(self._salt, "\x00".join(parts).encode(), "sha256")
 
     def locate(self, public_id: str) -> tuple[int, UUID]:
         """(partition, the aggregate's own id) of a public id."""
-        digest = self._keyed("place", public_id)
-        return int.from_bytes(digest[:8], "big") % self.partitions, UUID(bytes=digest[8:24])
+        place = self._places.get(public_id)
+        if place is None:
+            digest = self._keyed("place", public_id)
+            place = int.from_bytes(digest[:8], "big") % self.partitions, UUID(bytes=digest[8:24])
+            if len(self._places) >= _REMEMBERED:
+                self._places.clear()
+            self._places[public_id] = place
+        return place
 
     def draw(self, partition: int | None = None) -> str:
         """A fresh public id, in this partition if one is named."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -68,17 +68,22 @@ class Journal:
         self._lost: set[int] = set()
         self._queue: deque[Entry] = deque()
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
         self._give_up_s = give_up_s
         self._task: asyncio.Task[None] | None = None
+        self._listeners: list[Callable[[int, list[UUID]], None]] = []
+
+    def on_commit(self, listener: Callable[[int, list[UUID]], None]) -> None:
+        """Called with the partition and the orchestrations of every commit, when `position` has just moved."""
+        self._listeners.append(listener)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="journal")
 
     async def stop(self) -> None:
         """Commit what was handed in, then end."""
-        while self._queue and self._task and not self._task.done():
-            await asyncio.sleep(0)
-        if self._task:
+        if self._task and not self._task.done():
+            await self._idle.wait()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for entry in self._queue:
@@ -96,11 +101,13 @@ class Journal:
             raise OwnershipLostError
         entry = Entry(partition, streams, work, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
+        self._idle.clear()
         self._wake.set()
         return await entry.done
 
     async def _run(self) -> None:
         while True:
+            self._idle.set()
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
@@ -150,6 +157,9 @@ class Journal:
             for partition in committed:
                 write, hashes = prepared[partition]
                 self._heads[partition] = write.after
+                touched = list(dict.fromkeys(record.orchestration for record in write.records))
+                for listener in self._listeners:
+                    listener(partition, touched)
                 for entry, last in zip(by_partition.pop(partition), hashes, strict=True):
                     if not entry.done.done():
                         entry.done.set_result(last)

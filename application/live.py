@@ -92,10 +92,14 @@ class LiveCache:
 
     async def settled(self, public_id: str) -> Live:
         """Loaded, and between two decisions: what is in memory is committed. Raises NotFoundError."""
-        live = await self.load(public_id)
+        return await self.settled_at(*self._identity.locate(public_id))
+
+    async def settled_at(self, partition: int, orchestration: UUID) -> Live:
+        """The same by the aggregate's own id."""
+        live = await self.load_at(partition, orchestration)
         while live.deciding:
             async with self.family(live.family):
-                live = await self.load(public_id)
+                live = await self.load_at(partition, orchestration)
         return live
 
     async def load_at(self, partition: int, orchestration: UUID) -> Live:

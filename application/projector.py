@@ -15,47 +15,51 @@ import msgspec
 import structlog
 
 from application.engine import Engine
-from application.live import Live
+from application.journal import Journal
 from application.status import instant
 from application.storage import LogStore, StatusRow, StatusView
-from domain import events as e
 from domain.errors import StorageError
 from domain.state import State
 
 _log = structlog.get_logger(__name__)
 PROJECTION: Final = "status"
 _BATCH: Final = 1000
-_IDLE_S: Final = 5.0
+_REST_S: Final = 0.05
+_AFTER_TROUBLE_S: Final = 1.0
 
 
 class StatusProjector:
-    """One loop per process; woken by commits."""
+    """One loop per process; woken by commits.
 
-    def __init__(self, engine: Engine, log: LogStore, view: StatusView, partitions: int) -> None:
+    At the start it reads the log from where it stopped. From then on the journal tells it which orchestrations moved, so
+    the log is not read a second time.
+    """
+
+    def __init__(self, engine: Engine, journal: Journal, log: LogStore, view: StatusView, partitions: int) -> None:
         self._engine = engine
+        self._journal = journal
         self._log = log
         self._view = view
         self._partitions = partitions
         self._seen: dict[int, int] = {}
-        self._behind: dict[int, datetime] = {}
+        self._moved: dict[int, dict[UUID, None]] = {}
+        self._since: dict[int, datetime] = {}
         self._wake = asyncio.Event()
-        self._caught_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        engine.follow(self)
+        self._waiting: list[asyncio.Future[None]] = []
+        journal.on_commit(self._on_commit)
 
-    def committed(self, live: Live, events: list[e.Event]) -> None:
-        self._behind.setdefault(live.partition, events[0].at)
-        self._caught_up.clear()
+    def _on_commit(self, partition: int, orchestrations: list[UUID]) -> None:
+        self._moved.setdefault(partition, {}).update(dict.fromkeys(orchestrations))
+        self._since.setdefault(partition, self._engine.clock.now())
         self._wake.set()
 
     def as_of(self) -> datetime:
         """Up to which instant the view is complete: that of the partition that is furthest behind."""
-        return min(self._behind.values(), default=self._engine.clock.now())
+        return min(self._since.values(), default=self._engine.clock.now())
 
     async def start(self) -> None:
-        self._seen = await self._view.tracked(PROJECTION)
-        now = self._engine.clock.now()
-        self._behind = dict.fromkeys(range(self._partitions), now)
+        self._since = dict.fromkeys(range(self._partitions), self._engine.clock.now())
         self._task = asyncio.create_task(self._run(), name="status projector")
 
     async def stop(self) -> None:
@@ -65,67 +69,72 @@ class StatusProjector:
 
     async def caught_up(self) -> None:
         """Returns when every commit so far is in the view."""
-        await self._caught_up.wait()
+        if self._since:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            await future
 
     async def rebuild(self) -> None:
         """Forget the view and build it again from the log."""
+        await self.stop()
         await self._view.reset(PROJECTION)
-        self._seen = {}
-        self._behind = dict.fromkeys(range(self._partitions), self._engine.clock.now())
-        self._caught_up.clear()
-        self._wake.set()
+        await self.start()
 
     async def _run(self) -> None:
         while True:
-            self._wake.clear()
             try:
-                for partition in list(self._behind):
-                    await self._catch_up(partition)
+                await self._read_log()
+                while True:
+                    await self._project()
             except StorageError as error:
                 _log.warning("status.not_projected", detail=error.detail)
-                self._seen = await self._tracked_again()
-                continue
             except Exception:
                 _log.exception("status.broken")
-                await asyncio.sleep(_IDLE_S)
-            if not self._behind:
-                self._caught_up.set()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), _IDLE_S)
-                except TimeoutError:
-                    self._behind = dict.fromkeys(range(self._partitions), self._engine.clock.now())
+            await asyncio.sleep(_AFTER_TROUBLE_S)
 
-    async def _tracked_again(self) -> dict[int, int]:
-        while True:
-            try:
-                return await self._view.tracked(PROJECTION)
-            except StorageError:
-                await asyncio.sleep(1.0)
+    async def _read_log(self) -> None:
+        """From where the view stopped to the head."""
+        self._seen = await self._view.tracked(PROJECTION)
+        for partition in range(self._partitions):
+            while records := await self._log.log(partition, self._seen.get(partition, 0), _BATCH):
+                touched = dict.fromkeys(record.orchestration for record in records)
+                await self._apply(partition, records[-1].position, touched)
+        for partition in list(self._since):
+            if self._seen.get(partition, 0) >= self._journal.position(partition):
+                self._moved.pop(partition, None)
+                self._since.pop(partition)
 
-    async def _catch_up(self, partition: int) -> None:
-        self._behind[partition] = self._engine.clock.now()
-        while True:
-            after = self._seen.get(partition, 0)
-            records = await self._log.log(partition, after, _BATCH)
-            if not records:
-                break
-            touched: dict[UUID, None] = {record.orchestration: None for record in records}
-            rows = [await self._row(partition, orchestration) for orchestration in touched]
-            until = records[-1].position
-            if await self._view.apply(PROJECTION, partition, after, until, rows):
-                self._seen[partition] = until
-            else:
-                self._seen = await self._view.tracked(PROJECTION)
-            if len(records) < _BATCH:
-                break
-        self._behind.pop(partition, None)
+    async def _project(self) -> None:
+        """Everything that has moved since the last time, all partitions at once; then a short rest, so that the view
+        costs the writers little.
+        """
+        if not self._since:
+            for future in self._waiting:
+                if not future.done():
+                    future.set_result(None)
+            self._waiting.clear()
+            self._wake.clear()
+            await self._wake.wait()
+        moved, self._moved = self._moved, {}
+        since, self._since = self._since, {}
+        positions = {partition: self._journal.position(partition) for partition in moved}
+        try:
+            await asyncio.gather(*(self._apply(p, positions[p], touched) for p, touched in moved.items()))
+        except BaseException:
+            self._since = {**self._since, **since}
+            raise
+        if not self._waiting:
+            await asyncio.sleep(_REST_S)
 
-    async def _row(self, partition: int, orchestration: UUID) -> StatusRow:
-        live = self._engine.cache.peek_at(orchestration)
-        if live is not None and not live.deciding:
-            return row_of(partition, orchestration, live.state)
-        state, _ = await self._engine.cache.fold(partition, orchestration)
-        return row_of(partition, orchestration, state)
+    async def _apply(self, partition: int, until: int, touched: dict[UUID, None]) -> None:
+        after = self._seen.get(partition, 0)
+        if until <= after:
+            return
+        lives = [await self._engine.cache.settled_at(partition, orchestration) for orchestration in touched]
+        rows = [row_of(partition, live.orchestration, live.state) for live in lives]
+        if not await self._view.apply(PROJECTION, partition, after, until, rows):
+            raise StorageError("the view was moved by someone else")
+        self._seen[partition] = until
 
 
 def row_of(partition: int, orchestration: UUID, state: State) -> StatusRow:

@@ -186,12 +186,12 @@ class OrchestrationQueries:
     def _opened(self, cursor: str) -> tuple[datetime, str]:
         try:
             raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-            seal, body = raw[:12], raw[12:]
-            if not hmac.compare_digest(seal, hmac.new(self._key, body, hashlib.sha256).digest()[:12]):
-                raise ValueError
-            return msgspec.json.decode(body, type=tuple[datetime, str])
-        except (ValueError, binascii.Error, msgspec.DecodeError):
+            place = msgspec.json.decode(raw[12:], type=tuple[datetime, str])
+        except (ValueError, binascii.Error):
             raise MalformedCursorError from None
+        if not hmac.compare_digest(raw[:12], hmac.new(self._key, raw[12:], hashlib.sha256).digest()[:12]):
+            raise MalformedCursorError
+        return place
 
 
 class MalformedCursorError(RetraceError):

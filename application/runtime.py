@@ -97,7 +97,7 @@ class Node:
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets)
         self.timers = Timers(self.engine, log)
         self.watch = Watch(self.engine)
-        self.projector = StatusProjector(self.engine, log, world.storage.view, len(heads))
+        self.projector = StatusProjector(self.engine, self.journal, log, world.storage.view, len(heads))
         self.exchange = EventExchange(self.engine, world.storage.held, log, hold_s=options.held_events_for_s)
         self.outbox = Outbox(self.engine, log, self.exchange, world.sink, len(heads))
         self.commands = OrchestrationCommands(self.engine, self.definitions, facts, world.storage.keys, self.exchange)

@@ -154,7 +154,7 @@ class Queries(Protocol):
     async def rollback_plan(self, id_: str) -> Json: ...
 
     async def list(self, request: ListRequest) -> Json:
-        """{"items": [...], "next": cursor or None, "as_of": instant, "lag_ms": number}"""
+        """One page: {"items": [...], "next": cursor or None, "as_of": instant, "lag_ms": number}."""
         ...
 
 

@@ -119,7 +119,7 @@ def reason_entry(state: State, cause: Cause) -> Json:
     return {
         "kind": cause.kind,
         "task": cause.task,
-        "error": _fault(cause.fault) if cause.kind != "cancel" else cause_json(state),
+        "error": _fault(cause.fault) if cause.kind != "cancel" else cause_json(cause),
         "text": cause.text,
         "actor": cause.actor,
     }

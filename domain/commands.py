@@ -112,7 +112,8 @@ class UndoChild(Command, frozen=True, kw_only=True):
 
 class Message(msgspec.Struct, frozen=True):
     """A command for another orchestration of the same family, decided in the same transaction. `to` is a public id;
-    for `Start`, `digest` names the definition."""
+    for `Start`, `digest` names the definition.
+    """
 
     to: str
     command: Command

@@ -18,6 +18,7 @@ from typing import Any
 
 from domain.decision import Decision, Faulted, Question, Validation
 from domain.errors import fault
+from domain.events import Cause
 from domain.expressions import Evaluand, Evaluated, Evaluation, Expression, resolve
 from domain.plan import Duration, Schema, Template
 from domain.retry import seconds
@@ -64,7 +65,7 @@ class Env:
         undone = state.runs[found] if (found := state.undoing(self._scope)) else None
         match name:
             case "context" if state.version:
-                into[name] = state.rollback_context if undone and state.rolling_back else state.context
+                into[name] = state.rollbacks[undone.undo.rollback].context if undone else state.context
             case "input" if undone:
                 into[name] = undone.input
             case "input" if self._run:
@@ -80,7 +81,7 @@ class Env:
             case "outputs":
                 into[name] = outputs(state, self._scope, mentioned(program))
             case "error" if undone:
-                into[name] = cause_json(state)
+                into[name] = cause_json(state.rollbacks[undone.undo.rollback].reason)
 
     def _task(self) -> dict[str, Any]:
         plan = self.decision.plan
@@ -119,7 +120,8 @@ def instant(at: datetime) -> dict[str, Any]:
 
 def definition_at(document: Any, pointer: str) -> Any:
     """The part of a document that a JSON Pointer names, or null. The task of a function of ``use.functions`` stands in
-    the plan below each ``call`` of it, so there the way leads on through the function."""
+    the plan below each ``call`` of it, so there the way leads on through the function.
+    """
     value = document
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
@@ -147,13 +149,11 @@ def describe_undone(run: Run) -> dict[str, Any]:
     }
 
 
-def cause_json(state: State) -> Any:
+def cause_json(cause: Cause | None) -> Any:
     """``$error`` of an undo."""
-    if state.cause is None:
+    if cause is None:
         return None
-    if state.cause.fault is not None:
-        return state.cause.fault.as_json()
-    return fault("cancelled", state.cause.text or "cancelled").as_json()
+    return (cause.fault or fault("cancelled", cause.text or "cancelled")).as_json()
 
 
 @lru_cache(4096)
@@ -225,7 +225,7 @@ def value(expression: Expression, dot: Any, env: Env, slot: str) -> Generator[li
 
 
 def truth(expression: Expression, dot: Any, env: Env, slot: str) -> Generator[list[Question], list[Any], bool]:
-    """jq's truth: everything but false and null."""
+    """Jq's truth: everything but false and null."""
     result = yield from value(expression, dot, env, slot)
     return result is not None and result is not False
 

@@ -133,7 +133,8 @@ class Decision:
 
     def fresh_run(self, pointer: str) -> str:
         """A name for the next run of a task. It is taken at once: another token may come to the same task while the
-        first still waits for facts."""
+        first still waits for facts.
+        """
         number = max(self.state.counts.get(pointer, 0), self._numbers.get(pointer, 0)) + 1
         self._numbers[pointer] = number
         return f"{pointer}#{number}"
@@ -197,7 +198,8 @@ class Decision:
 
     def live(self, scope: str) -> bool:
         """Whether tokens may go on in this scope: neither it nor anything around it settles. An undo in progress is not
-        touched by what happens around the run that it undoes."""
+        touched by what happens around the run that it undoes.
+        """
         state = self.state
         if state.final:
             return False

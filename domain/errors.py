@@ -9,6 +9,7 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
 
     RetraceError                    code
     ├── NotFoundError               not-found
+    ├── OutsideLifeError            malformed-request
     ├── InvalidInputError           invalid-input           problems: one entry per violation
     ├── InvalidDefinitionError      invalid-definition      problems: one entry per problem, with line and column
     ├── DefinitionExistsError       definition-exists
@@ -110,6 +111,12 @@ class NotFoundError(RetraceError):
     """There is no such thing here."""
 
     code = "not-found"
+
+
+class OutsideLifeError(RetraceError):
+    """The orchestration did not exist then; choose a version or an instant within its life."""
+
+    code = "malformed-request"
 
 
 class InvalidInputError(_ProblemsError):

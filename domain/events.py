@@ -151,7 +151,8 @@ class TaskSkipped(RunEvent, frozen=True, kw_only=True):
 
 class AttemptStarted(RunEvent, frozen=True, kw_only=True):
     """It is about to be sent and counts as sent. `arguments`: the evaluated ``with``; `deferred`: the parts that mention
-    secrets, (path, program, names, values) each, evaluated at every sending. `child`: (public id, definition, digest)."""
+    secrets, (path, program, names, values) each, evaluated at every sending. `child`: (public id, definition, digest).
+    """
 
     topic: ClassVar[str] = "attempt.started"
     number: int
@@ -185,6 +186,8 @@ class TaskCompleted(RunEvent, frozen=True, kw_only=True):
     data: Any | UnsetType = UNSET
     context: Any | UnsetType = UNSET
     to: tuple[str, ...] = ()
+    passed_over: bool = False
+    """An operator let the token go on after a failure; this says nothing of the effect."""
 
 
 class TaskFailed(RunEvent, frozen=True, kw_only=True):
@@ -284,7 +287,8 @@ class WaitStarted(RunEvent, frozen=True, kw_only=True):
 
 class ErrorCaught(RunEvent, frozen=True, kw_only=True):
     """A ``try`` caught an error of its scope. `retry_at`: it will be entered again; else ``catch.do`` or the end of the
-    ``try`` follows. `rollback`: what was done inside is undone first."""
+    ``try`` follows. `rollback`: what was done inside is undone first.
+    """
 
     topic: ClassVar[str] = "error.caught"
     fault: Fault
@@ -355,7 +359,8 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class UndoStep(msgspec.Struct, frozen=True, omit_defaults=True):
     """One undo of a plan. It may begin when the steps `after` (indices) have ended. `condition`: the recorded result of
-    ``compensate.if``, `condition_fault` why it could not be evaluated."""
+    ``compensate.if``, `condition_fault` why it could not be evaluated.
+    """
 
     run: str
     outcome: str
@@ -427,6 +432,9 @@ class PlanCorrected(RunEvent, frozen=True, kw_only=True):
     dropped: bool = False
     added: bool = False
     why: str | None = None
+    """Why it is left behind, if it is."""
+    condition: bool | None = None
+    condition_fault: str | None = None
 
 
 class RollbackFinished(Event, frozen=True, kw_only=True):
@@ -466,7 +474,7 @@ class ResultRecorded(RunEvent, frozen=True, kw_only=True):
 
 
 class ResultLate(RunEvent, frozen=True, kw_only=True):
-    """A result that came after the run had been given up."""
+    """A result that came after its attempt had been given up."""
 
     topic: ClassVar[str] = "result.late"
     number: int

@@ -46,6 +46,10 @@ def _suspended(s: State, ev: e.OrchestrationSuspended) -> None:
 
 def _resumed(s: State, ev: e.OrchestrationResumed) -> None:
     fire_orchestration["resume_rollback" if s.rolling_back else "resume"](s)
+    for recorded in s.recorded:  # in flight until their results are handled, so that settling awaits them
+        run = s.runs[recorded.run]
+        if run.open and run.attempts == recorded.number:
+            _fly(s, run, flying=True)
     s.recorded = []
 
 
@@ -74,11 +78,19 @@ def _end(trigger: str) -> Callable[[State, Any], None]:
             s.rollbacks[ROOT].finished = True
         if trigger == "terminate":
             for name in list(s.open):
-                run = s.runs[name]
-                if run.flying:
-                    _fly(s, run, flying=False)
+                _cut_off(s, s.runs[name], ev)
 
     return handler
+
+
+def _cut_off(s: State, run: Run, ev: e.Event) -> None:
+    """Nothing more is done about this run; of an attempt in flight nobody knows."""
+    doubtful = run.flying or run.effect == "uncertain"
+    if run.flying:
+        run.doubts = [*run.doubts, run.attempts]
+        _weaken(run, "uncertain")
+    fire_run["doubt" if doubtful else "cancel"](run)
+    _close(s, run, ev)
 
 
 def _nothing(s: State, ev: e.Event) -> None:
@@ -161,6 +173,8 @@ def _attempt_failed(s: State, ev: e.AttemptFailed) -> None:
     run = s.runs[ev.run]
     fire_run["retry"](run)
     _weaken(run, ev.effect)
+    if ev.effect == "uncertain":
+        run.doubts = [*run.doubts, ev.number]
     run.fault, run.due_at = ev.fault, ev.retry_at
     _fly(s, run, flying=False)
 
@@ -172,12 +186,13 @@ def _task_completed(s: State, ev: e.TaskCompleted) -> None:
     run.data = ev.output if ev.data is UNSET else ev.data
     run.fault = None
     run.held = False
-    run.effect = "completed"
+    if not ev.passed_over:
+        run.effect, run.doubts = "completed", []
     if ev.context is not UNSET:
         s.context = ev.context
     _close(s, run, ev)
     _move(s.scopes[run.scope], ev.to)
-    if run.pivot:
+    if run.pivot and run.effect == "completed":
         s.pivot_passed = run.id
 
 
@@ -190,10 +205,14 @@ def _ended_badly(trigger: str) -> Callable[[State, Any], None]:
         if trigger == "fail":
             _weaken(run, ev.effect)
             if was_held:
-                run.effect = ev.effect  # an operator knows
+                run.effect, run.doubts = ev.effect, []  # an operator knows
             if ev.effect == "completed":
-                run.output = run.data = ev.output
+                run.output, run.data, run.doubts = ev.output, ev.output, []
+            if run.pivot and run.effect == "completed":
+                s.pivot_passed = run.id
         elif trigger == "doubt":
+            if run.flying:
+                run.doubts = [*run.doubts, run.attempts]
             _weaken(run, "uncertain")
         if trigger != "cancel":
             run.fault = ev.fault
@@ -341,13 +360,18 @@ def _rollback_started(s: State, ev: e.RollbackStarted) -> None:
     s.cancel_pending = s.ending = None
     s.rollback_context = s.context
     s.recorded = []
+    for run in s.runs.values():
+        run.held = False
     s.scopes[ROOT].phase = "failing"
     s.failing["s:"] = None
 
 
 def _compensation_decided(s: State, ev: e.CompensationDecided) -> None:
     n = len(ev.plan)
-    s.rollbacks[ev.rollback] = Rollback(ev.rollback, ev.reason, ev.plan, ev.left_behind, [None] * n, [False] * n)
+    context = s.rollback_context if ev.rollback == ROOT else s.context
+    s.rollbacks[ev.rollback] = Rollback(
+        ev.rollback, ev.reason, ev.plan, ev.left_behind, [None] * n, [False] * n, context
+    )
     for step in ev.plan:
         undo = s.runs[step.run].undo
         undo.status, undo.rollback = "scheduled", ev.rollback
@@ -396,34 +420,51 @@ def _plan_corrected(s: State, ev: e.PlanCorrected) -> None:
     run.effect = ev.effect
     if ev.effect == "completed":
         run.output = run.data = ev.output
-    rollback = s.rollbacks.get(run.undo.rollback)
-    if rollback is None or rollback.finished:
+    rollback = _concerned(s, ev.run)
+    if rollback is None:
         return
+    left = tuple(left for left in rollback.left_behind if left.run != ev.run)
+    rollback.left_behind = (*left, e.LeftBehind(ev.run, ev.why)) if ev.why else left
     index = rollback.index(ev.run)
-    if index is not None and ev.dropped:
-        rollback.ended[index] = "void"
-        run.undo.status = "none"
-    if ev.why:
-        rollback.left_behind = (*rollback.left_behind, e.LeftBehind(ev.run, ev.why))
     if index is None and ev.added:
-        _add_step(s, rollback, run)
+        _add_step(s, rollback, e.UndoStep(ev.run, ev.effect, (), ev.condition, ev.condition_fault))
+    elif index is not None and ev.dropped:
+        rollback.ended[index] = "void"
+        run.undo.status = "armed" if run.undoable else "none"
+    elif index is not None:
+        told = {"outcome": ev.effect, "condition": ev.condition, "condition_fault": ev.condition_fault}
+        _replace_step(rollback, index, **told)
 
 
-def _add_step(s: State, rollback: Rollback, run: Run) -> None:
-    """Between what has begun to be undone and what is older than the run."""
-    new = len(rollback.steps)
-    begun = tuple(i for i, started in enumerate(rollback.started) if started and rollback.ended[i] is None)
-    older = [i for i, step in enumerate(rollback.steps) if not rollback.started[i] and s.runs[step.run].order < run.order]
-    newer = tuple(i for i in range(new) if i not in older)
-    steps = [
-        msgspec.structs.replace(step, after=(*step.after, new)) if i in older else step
-        for i, step in enumerate(rollback.steps)
-    ]
-    rollback.steps = (*steps, e.UndoStep(run.id, run.effect, tuple(sorted({*begun, *newer})), True))
+def _concerned(s: State, run: str) -> Rollback | None:
+    """The rollback in progress that has this run in its plan or has left it behind; else that of the whole."""
+    going = [rollback for rollback in s.rollbacks.values() if not rollback.finished]
+    for rollback in going:
+        if rollback.index(run) is not None or any(left.run == run for left in rollback.left_behind):
+            return rollback
+    return next((rollback for rollback in going if rollback.id == ROOT), None)
+
+
+def _replace_step(rollback: Rollback, index: int, **members: Any) -> None:
+    changed = msgspec.structs.replace(rollback.steps[index], **members)
+    rollback.steps = (*rollback.steps[:index], changed, *rollback.steps[index + 1 :])
+
+
+def _add_step(s: State, rollback: Rollback, step: e.UndoStep) -> None:
+    """After all that is newer or has begun, before all that is older: safe in every kind of plan."""
+    new, run = len(rollback.steps), s.runs[step.run]
+    older = {i for i, known in enumerate(rollback.steps) if not rollback.started[i] and _order(s, known) < run.order}
+    first = tuple(i for i in range(new) if i not in older)
+    for i in older:
+        _replace_step(rollback, i, after=(*rollback.steps[i].after, new))
+    rollback.steps = (*rollback.steps, msgspec.structs.replace(step, after=first))
     rollback.ended.append(None)
     rollback.started.append(False)
-    rollback.left_behind = tuple(left for left in rollback.left_behind if left.run != run.id)
-    run.undo.status = "scheduled"
+    run.undo.status, run.undo.rollback = "scheduled", rollback.id
+
+
+def _order(s: State, step: e.UndoStep) -> int:
+    return s.runs[step.run].order
 
 
 def _rollback_finished(s: State, ev: e.RollbackFinished) -> None:
@@ -443,7 +484,25 @@ def _incident_raised(s: State, ev: e.IncidentRaised) -> None:
 
 
 def _incident_resolved(s: State, ev: e.IncidentResolved) -> None:
-    s.incidents[ev.number - 1].resolved = ev.action
+    """Another try of an undo is a step that has not started; a condition that cannot be evaluated is not asked again."""
+    incident = s.incidents[ev.number - 1]
+    incident.resolved = ev.action
+    if incident.run is not None and ev.action == "superseded":
+        s.runs[incident.run].held = False
+    if incident.kind == "compensation_failed" and incident.run is not None and ev.action == "retry":
+        rollback = s.rollbacks[incident.rollback]
+        index = rollback.index(incident.run)
+        if index is not None:
+            rollback.started[index] = False
+            s.runs[incident.run].undo.status = "scheduled"
+            _replace_step(rollback, index, condition_fault=None)
+
+
+def _result_late(s: State, ev: e.ResultLate) -> None:
+    run = s.runs[ev.run]
+    run.doubts = [] if ev.effect == "completed" else [number for number in run.doubts if number != ev.number]
+    if run.open and ev.effect == "completed":
+        run.effect, run.output, run.data = ev.effect, ev.output, ev.output
 
 
 def _result_recorded(s: State, ev: e.ResultRecorded) -> None:
@@ -498,5 +557,5 @@ _HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.IncidentRaised: _incident_raised,
     e.IncidentResolved: _incident_resolved,
     e.ResultRecorded: _result_recorded,
-    e.ResultLate: _nothing,
+    e.ResultLate: _result_late,
 }

@@ -7,6 +7,8 @@ would catch stays where it is: its token is held and an incident asks an operato
 
 from __future__ import annotations
 
+from typing import Any
+
 from domain import events as e
 from domain.commands import Cancel
 from domain.decision import Decision
@@ -28,25 +30,49 @@ def fail(
         return
     why = why.at(run.pointer)
     state = d.state
-    doubtful = effect != "completed" and "uncertain" in (effect, run.effect)
+    happened = "completed" in (effect, run.effect)
+    doubtful = not happened and "uncertain" in (effect, run.effect)
     live = d.live(run.scope)
     if run.pivot and doubtful and live and not run.held:
         d.emit(e.TaskUncertain, run=run.id, attempt=attempt, fault=why, held=True)
         raise_incident(d, "uncertain_pivot", run, why, ("retry", "complete", "fail"))
         return
-    past_pivot = live and run.scope == ROOT and state.pivot_passed is not None
-    if doubtful and run.status != "uncertain" and run.open and run.status != "scheduled":
-        d.emit(e.TaskUncertain, run=run.id, attempt=attempt, fault=why, held=past_pivot)
+    cancel = state.cancel_pending if run.pivot else None
+    cancelled = cancel is not None and (cancel[2] or not happened)
+    passed = state.pivot_passed is not None or (run.pivot and happened)
+    held = passed and live and not cancelled and _nobody_catches(d, run.scope)
+    if doubtful and run.open:
+        d.emit(e.TaskUncertain, run=run.id, attempt=attempt, fault=why, held=held)
     else:
-        d.emit(e.TaskFailed, run=run.id, attempt=attempt, fault=why, effect=effect, output=output, held=past_pivot)
-    if past_pivot:
-        raise_incident(d, "after_pivot", run, why, ("retry", "skip", "complete"))
+        d.emit(e.TaskFailed, run=run.id, attempt=attempt, fault=why, effect=effect, output=output, held=held)
+    if cancel is not None and cancelled:
+        start_rollback(d, e.Cause("cancel", text=cancel[0], actor=cancel[1]))
         return
-    if run.pivot and state.cancel_pending is not None:
-        reason, actor, _ = state.cancel_pending
-        start_rollback(d, e.Cause("cancel", text=reason, actor=actor))
-        return
-    propagate(d, run.scope, why, run)
+    if cancel is not None:
+        d.emit(e.CancelDropped)
+    if held:
+        raise_incident(d, "after_pivot", run, why, _ways_on(d, run))
+    else:
+        propagate(d, run.scope, why, run)
+
+
+def _nobody_catches(d: Decision, scope: str) -> bool:
+    """Whether an error here would leave the orchestration: no ``try``, no undo, no competing branch is around."""
+    for found in d.state.scope_chain(scope):
+        if found.owner is None:
+            return True
+        work = d.node(d.state.runs[found.owner]).work
+        tried = isinstance(work, Try) and found.slot == "try"
+        if found.slot == COMPENSATE or tried or (isinstance(work, Fork) and work.compete):
+            return False
+    return True
+
+
+def _ways_on(d: Decision, run: Run) -> tuple[str, ...]:
+    """What an operator may do after the pivot. What contains the pivot is never tried again: it would happen twice."""
+    pivot = d.state.pivot_passed
+    again = pivot is None or not (run.id == pivot or d.state.contains(run.id, d.state.runs[pivot].scope))
+    return ("retry", "skip", "complete") if again else ("skip", "complete")
 
 
 def propagate(d: Decision, scope: str, why: Fault, origin: Run) -> None:
@@ -116,7 +142,7 @@ def raise_incident(
 def begin_settling(d: Decision, scope: str, *, cut: bool) -> None:
     """Waits end, what was not sent is dropped, attempts in flight are awaited (or, when `cut`, uncertain at once).
 
-    An undo in progress inside is not touched: it ends by itself.
+    An undo or a partial rollback in progress inside is not touched: it ends by itself.
     """
     state = d.state
     why = fault("cancelled", "cut off while in flight") if not cut else fault("timeout", "given up when the time was over")
@@ -142,14 +168,14 @@ def _undo_between(d: Decision, scope: str, ancestor: str) -> bool:
 
 
 def composite(d: Decision, run: Run) -> bool:
-    """Whether the run has a scope of its own open; it ends after what is inside."""
-    scopes = d.state.scopes
-    return any(scopes[s].phase in ("active", "failing") for slot, s in run.scopes.items() if slot != COMPENSATE)
+    """Whether the run has a scope of its own open, or undoes what is in it; it ends after what is inside."""
+    scopes, partial = d.state.scopes, d.state.rollbacks.get(run.id)
+    return (partial is not None and not partial.finished) or any(scopes[s].phase in ("active", "failing") for slot, s in run.scopes.items() if slot != COMPENSATE)
 
 
 def abandon(d: Decision, run: Run, why: Fault) -> None:
     """Drop a run at once; an attempt in flight or an earlier doubt makes it uncertain."""
-    if run.flying or (run.effect == "uncertain" and run.status in ("waiting", "retrying")):
+    if run.flying or run.effect == "uncertain":
         d.emit(e.TaskUncertain, run=run.id, attempt=run.attempts or None, fault=why.at(run.pointer))
     else:
         d.emit(e.TaskCancelled, run=run.id)

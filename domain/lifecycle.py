@@ -40,15 +40,16 @@ RUN: Final[Table] = [
     ("start", ("scheduled", "retrying"), "running"),
     ("wait", ("scheduled",), "waiting"),
     ("retry", ("running",), "retrying"),
-    ("complete", ("scheduled", "running", "waiting", "uncertain"), "completed"),
+    ("complete", ("scheduled", "running", "waiting", "failed", "uncertain"), "completed"),
     ("fail", ("scheduled", "running", "waiting", "retrying", "uncertain"), "failed"),
-    ("doubt", ("running", "waiting", "retrying"), "uncertain"),
+    ("doubt", ("scheduled", "running", "waiting", "retrying"), "uncertain"),
     ("cancel", ("scheduled", "running", "waiting", "retrying"), "cancelled"),
     ("undo", ("completed", "uncertain", "failed", "cancelled", "compensation_failed"), "compensating"),
     ("undone", ("compensating", "compensation_failed"), "compensated"),
     ("undo_failed", ("compensating",), "compensation_failed"),
 ]
-"""(trigger, from, to). A run that did not complete is scheduled again when its ``try`` is entered again."""
+"""(trigger, from, to). A run that did not complete is scheduled again when its ``try`` is entered again. `failed` and
+`uncertain` are left for `completed` only by an operator, who resolves the incident that holds the run."""
 
 ORCHESTRATION_FINAL: Final = frozenset({"completed", "faulted", "compensated", "cancelled", "terminated"})
 RUN_OPEN: Final = frozenset({"scheduled", "running", "waiting", "retrying"})
@@ -58,7 +59,7 @@ class IllegalTransitionError(RetraceError):
     """The life cycle does not allow this transition; the log or the interpreter is wrong."""
 
 
-class _DirectEvent(Event):  # type: ignore[misc]
+class _DirectEvent(Event):
     """Fires a transition that has neither callbacks nor conditions without the machinery for them."""
 
     def trigger(self, model: Any, *args: Any, **kwargs: Any) -> bool:
@@ -69,7 +70,7 @@ class _DirectEvent(Event):  # type: ignore[misc]
         return True
 
 
-class _LifeCycle(Machine):  # type: ignore[misc]
+class _LifeCycle(Machine):
     event_cls = _DirectEvent
 
 

@@ -218,7 +218,7 @@ class Join(msgspec.Struct, frozen=True, tag="join"):
 
 
 Work = Set | Switch | Raise | Wait | Emit | Listen | Call | Run | Do | Fork | For | Try | Split | Join
-KINDS: dict[type, str] = {cls: cls.__struct_config__.tag for cls in Work.__args__}  # type: ignore[attr-defined, misc]
+KINDS: dict[type, str] = {cls: cls.__struct_config__.tag for cls in Work.__args__}
 
 
 class Compensation(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ one fork form a group whose branches are undone at the same time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -30,12 +31,14 @@ def candidates(state: State, scopes: Sequence[str]) -> tuple[list[Candidate], li
     found: list[Candidate] = []
     left: list[LeftBehind] = []
     for run in sorted(state.runs.values(), key=lambda r: -r.order):
-        if run.status not in _ENDED or run.undo.status in ("completed", "skipped"):
+        if run.status not in _ENDED or run.undo.status == "completed":
             continue
         branches = _around(state, run, scopes)
         if branches is None:
             continue
-        if undoable(run):
+        if run.undo.status == "skipped":
+            left.append(LeftBehind(run.id, "an operator skipped its undo"))
+        elif undoable(run):
             found.append(Candidate(run, branches))
         elif run.effectful and run.effect in ("completed", "uncertain"):
             left.append(LeftBehind(run.id, why_left(run)))
@@ -96,18 +99,16 @@ def _sequence(
     *,
     parallel: bool,
 ) -> tuple[int, ...]:
-    """Append the members' steps, newest first; gives the steps after which the whole sequence has ended."""
-    groups: dict[str, list[Candidate]] = {}
-    for member in members:
-        grouped = parallel and len(member.branches) > depth
-        groups.setdefault(member.branches[depth][0] if grouped else f"={member.run.id}", []).append(member)
-    for name, group in groups.items():
-        if name.startswith("="):
-            steps.append(msgspec.structs.replace(outcomes[group[0].run.id], after=ready))
-            ready = (len(steps) - 1,)
+    """Append the members' steps, newest first; gives the steps after which the whole sequence has ended. Only
+    neighbours form a group: a fork that was entered again has older entries, with others in between."""
+    for fork, neighbours in groupby(members, lambda m: m.branches[depth][0] if len(m.branches) > depth else None):
+        if fork is None or not parallel:
+            for member in neighbours:
+                steps.append(msgspec.structs.replace(outcomes[member.run.id], after=ready))
+                ready = (len(steps) - 1,)
             continue
         ends: list[int] = []
-        for branch in _by_branch(group, depth):
+        for branch in _by_branch(neighbours, depth):
             ends += _sequence(branch, outcomes, steps, ready, depth + 1, parallel=parallel)
         ready = tuple(ends)
     return ready

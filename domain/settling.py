@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from domain import events as e
 from domain.data import Env, duration_s, fill, truth
 from domain.decision import Decision, Faulted, Strand
-from domain.errors import KIT, SPEC, Fault
-from domain.failing import fail
+from domain.errors import KIT, SPEC, Fault, fault
+from domain.failing import abandon, fail
 from domain.flow import finish
 from domain.plan import Catch, Duration, Fork, Retry, Try
 from domain.retry import delay_s
@@ -34,7 +34,7 @@ def settle(d: Decision) -> bool:
         if key[0] == "r":
             run = state.runs[key[2:]]
             partial = state.rollbacks.get(run.id)
-            undoing = partial is not None and (run.failing is None or not partial.finished)
+            undoing = partial is not None and not partial.finished
             losers = [s for s in run.scopes.values() if s != run.winner]
             if not undoing and not run.flying and not _busy(d, losers) and d.live(run.scope):
                 d.spawn(_run_settled(d, run, losers))
@@ -46,7 +46,8 @@ def settle(d: Decision) -> bool:
         assert state.cause is not None
         d.spawn(decide(d, ROOT, (ROOT,), state.cause))
         return True
-    if state.ending is not None and not state.rolling_back and not _busy(d, (ROOT,)):
+    asked = any(i.kind == "after_pivot" and i.run is None and "retry" in i.actions for i in state.open_incidents())
+    if state.ending is not None and not state.rolling_back and not asked and not _busy(d, (ROOT,)):
         _close_inside(d, ROOT)
         d.spawn(finish(d, state.ending))
         return True
@@ -59,10 +60,15 @@ def _depth(d: Decision, key: str) -> int:
 
 
 def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> bool:
-    """Whether anything in these scopes still has to be awaited: an attempt in flight or an undo in progress."""
+    """Whether anything in these scopes still has to be awaited: an attempt in flight, an undo in progress, or a partial
+    rollback, which always runs to its end unless one of the whole takes over."""
     state, wanted = d.state, set(scopes)
     if not wanted:
         return False
+    for rollback in state.rollbacks.values():
+        going = rollback.id != ROOT and not rollback.finished and not state.rolling_back
+        if going and any(s.id in wanted for s in state.scope_chain(state.runs[rollback.id].scope)):
+            return True
     for name in state.open:
         run = state.runs[name]
         undo = False
@@ -86,7 +92,11 @@ def _close_inside(d: Decision, scope: str) -> None:
     left = [state.runs[name] for name in state.open if state.inside(state.runs[name].scope, scope)]
     for run in sorted(left, key=lambda r: -sum(1 for _ in state.scope_chain(r.scope))):
         if run.open:
-            d.emit(e.TaskCancelled, run=run.id)
+            abandon(d, run, fault("cancelled", "what is around it has ended"))
+    for incident in state.open_incidents():
+        held = state.runs[incident.run] if incident.run else None
+        if held is not None and held.held and state.inside(held.scope, scope):
+            d.emit(e.IncidentResolved, number=incident.number, action="superseded")
     for key in list(state.failing):
         if key[0] == "s" and key != "s:" and key[2:] != scope and state.inside(key[2:], scope):
             d.emit(e.ScopeClosed, scope=key[2:])
@@ -101,7 +111,7 @@ def _scope_settled(d: Decision, scope: ScopeState) -> Strand:
     work = d.node(owner).work
     if scope.slot == COMPENSATE:
         failed(d, owner, scope.fault)
-    elif not d.live(owner.scope):
+    elif not d.live(owner.scope) or owner.failing is not None:
         return
     elif isinstance(work, Try):
         yield from _catch(d, owner, work.catch, scope.fault)

@@ -78,6 +78,8 @@ class Run(msgspec.Struct):
     attempts: int = 0
     flying: bool = False
     """An attempt is in flight."""
+    doubts: list[int] = []
+    """Attempts of which nobody knows whether they took effect."""
     key: str | None = None
     base: int = 0
     """Attempts before it was scheduled the last time."""
@@ -138,7 +140,7 @@ class ScopeState(msgspec.Struct):
 
 
 class Rollback(msgspec.Struct):
-    """A rollback in progress or done. `steps` and `ended` go together; `ended[i]` is None, done, skipped or void."""
+    """A rollback in progress or ended. `steps` and `ended` go together; `ended[i]` is None, done, skipped or void."""
 
     id: str
     reason: Cause
@@ -146,6 +148,8 @@ class Rollback(msgspec.Struct):
     left_behind: tuple[LeftBehind, ...]
     ended: list[str | None]
     started: list[bool]
+    context: Any = None
+    """``$context`` as its undos see it."""
     finished: bool = False
 
     def index(self, run: str) -> int | None:
@@ -249,9 +253,43 @@ class State(msgspec.Struct):
             yield found
             current = found.parent
 
+    def earlier(self, scope: str, pointer: str) -> Run | None:
+        """The latest run of a task in the scopes that this one repeats."""
+        previous = self.scopes[scope].previous
+        while previous is not None:
+            found = self.scopes[previous]
+            if pointer in found.runs:
+                return self.runs[found.runs[pointer]]
+            previous = found.previous
+        return None
+
     def inside(self, scope: str, ancestor: str) -> bool:
         """Whether `scope` is `ancestor` or lies in it."""
         return any(s.id == ancestor for s in self.scope_chain(scope))
+
+    def contains(self, run: str, scope: str) -> bool:
+        """Whether `scope` is one that the run opened, or lies in one."""
+        return any(s.owner == run for s in self.scope_chain(scope))
+
+    def in_flight(self, ancestor: str) -> Iterator[Run]:
+        """The attempts in flight in a scope, those of undos apart: an undo is never given up."""
+        for name in list(self.open):
+            run = self.runs[name]
+            for scope in self.scope_chain(run.scope) if run.flying else ():
+                if scope.id == ancestor:
+                    yield run
+                if scope.id == ancestor or scope.slot == COMPENSATE:
+                    break
+
+    @property
+    def undecided_pivot(self) -> Run | None:
+        """A pivot of which nobody knows yet whether it happened: in flight, in doubt, or held by an incident."""
+        for name in self.open:
+            run = self.runs[name]
+            if run.pivot and (run.flying or run.effect == "uncertain"):
+                return run
+        held = (i.run for i in self.incidents if i.kind == "uncertain_pivot" and i.resolved is None)
+        return next((self.runs[name] for name in held if name), None)
 
     def undoing(self, scope: str) -> str | None:
         """The run in whose compensation this scope lies, if any."""
@@ -271,23 +309,37 @@ class State(msgspec.Struct):
         """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``."""
         if self.final:
             return
-        if self.timeout_at and not self.rolling_back:
+        pivot = self.undecided_pivot
+        if self.timeout_at and not self.rolling_back and pivot is None:
             yield self.timeout_at, "workflow", ROOT
-        if self.settle_at and self.flying:
+        if self.settle_at and self.flying and any(self.in_flight(ROOT)):
             yield self.settle_at, "settle", ROOT
         for key in self.failing:
             subject = self.scopes[key[2:]] if key[0] == "s" else self.runs[key[2:]]
-            if subject.settle_at:
+            if subject.settle_at and any(self.settling(key)):
                 yield subject.settle_at, "settle", key
         for name in self.open:
             run = self.runs[name]
-            if run.due_at and run.status != "running":
+            waits_for_pivot = pivot is not None and self.contains(name, pivot.scope)
+            if run.due_at and run.status != "running" and run.failing is None:
                 yield run.due_at, "due", name
-            if run.timeout_at and run.failing is None:
+            if run.timeout_at and run.failing is None and not waits_for_pivot:
                 yield run.timeout_at, "timeout", name
             if run.kind == "try" and (entered := self.scopes.get(run.scopes.get("try", ROOT))) and entered.timeout_at:
-                if entered.phase == "active" and run.failing is None:
+                if entered.phase == "active" and run.failing is None and not waits_for_pivot:
                     yield entered.timeout_at, "attempt", name
+
+    def settling(self, key: str) -> Iterator[Run]:
+        """The attempts in flight that a failing scope or run (a key of `failing`, or ROOT) waits for."""
+        if key == ROOT or key[0] == "s":
+            yield from self.in_flight(key[2:])
+            return
+        run = self.runs[key[2:]]
+        if run.flying:
+            yield run
+        for scope in run.scopes.values():
+            if scope != run.winner:
+                yield from self.in_flight(scope)
 
     def next_due(self) -> datetime | None:
         """When the earliest timer is due; None while suspended, since nothing is decided then."""

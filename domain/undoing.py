@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from domain import events as e
 from domain.commands import UndoChild
-from domain.data import Env, evaluate
+from domain.data import Env, cause_json, describe_undone, evaluate
 from domain.decision import Decision, Strand
 from domain.errors import Fault, fault
 from domain.expressions import EvaluationFailed, Expression
@@ -23,7 +23,7 @@ from domain.state import COMPENSATE, ROOT, Rollback, Run, ScopeState
 
 
 def decide(d: Decision, rollback: str, scopes: Sequence[str], reason: e.Cause) -> Strand:
-    """Evaluate all conditions and record the plan."""
+    """Evaluate all conditions and record the plan. One for the whole takes over what partial ones have left."""
     state = d.state
     found, left = candidates(state, scopes)
     steps: dict[str, e.UndoStep] = {}
@@ -31,7 +31,7 @@ def decide(d: Decision, rollback: str, scopes: Sequence[str], reason: e.Cause) -
     asked = [c for c in found if condition_of(d, c.run) is not None and c.run.effect == "completed"]
     results = {}
     for candidate in asked:
-        results[candidate.run.id] = yield from condition(d, candidate.run)
+        results[candidate.run.id] = yield from condition(d, candidate.run, reason)
     for candidate in found:
         run = candidate.run
         result, why = results.get(run.id, (None, None))
@@ -41,6 +41,9 @@ def decide(d: Decision, rollback: str, scopes: Sequence[str], reason: e.Cause) -
         chosen.append(candidate)
         steps[run.id] = e.UndoStep(run.id, run.effect, condition=result, condition_fault=why)
     plan = arrange(chosen, steps, parallel=d.plan.parallel_undo)
+    for incident in state.open_incidents() if rollback == ROOT else ():
+        if incident.kind == "compensation_failed":
+            d.emit(e.IncidentResolved, number=incident.number, action="superseded")
     d.emit(e.CompensationDecided, rollback=rollback, reason=reason, plan=plan, left_behind=tuple(left))
 
 
@@ -49,13 +52,13 @@ def condition_of(d: Decision, run: Run) -> Expression | None:
     return compensate.if_ if compensate else None
 
 
-def condition(d: Decision, run: Run) -> Strand:
+def condition(d: Decision, run: Run, reason: e.Cause | None) -> Strand:
     """(result, None), or (None, why it cannot be evaluated)."""
     expression = condition_of(d, run)
     if expression is None:
         return None, None
     env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
-    env.extra["task_output"] = run.output
+    env.extra |= {"task": describe_undone(run), "error": cause_json(reason)}
     result = (yield from evaluate([(expression, run.data)], env, "compensate.if"))[0]
     if isinstance(result, EvaluationFailed):
         return None, result.detail
@@ -68,8 +71,7 @@ def progress(d: Decision) -> bool:
     if state.suspended:
         return False
     for rollback in list(state.rollbacks.values()):
-        taken_over = rollback.id != ROOT and (state.rolling_back or not d.live(state.runs[rollback.id].scope))
-        if rollback.finished or taken_over:
+        if rollback.finished or (rollback.id != ROOT and state.rolling_back):
             continue
         for index, step in enumerate(rollback.steps):
             ready = all(rollback.ended[before] is not None for before in step.after)
@@ -87,7 +89,7 @@ def start(d: Decision, rollback: Rollback, step: e.UndoStep) -> None:
     run = d.state.runs[step.run]
     node = d.node(run)
     number = run.undo.number + 1
-    if step.condition_fault is not None and run.undo.number == 0:
+    if step.condition_fault is not None:
         d.emit(e.UndoStarted, run=run.id, rollback=rollback.id, number=number)
         failed(d, run, fault("expression", f"compensate.if: {step.condition_fault}").at(run.pointer))
     elif node.compensate is not None:
@@ -120,7 +122,9 @@ def end(d: Decision, rollback: Rollback) -> None:
     state = d.state
     if rollback.id != ROOT:
         d.emit(e.RollbackFinished, rollback=rollback.id)
-        go_on(d, state.runs[rollback.id])
+        run = state.runs[rollback.id]
+        if run.open and run.failing is None and d.live(run.scope):
+            go_on(d, run)
     elif rollback.reason.kind == "cancel" and not state.undone_by_parent:
         d.emit(e.OrchestrationCancelled)
     elif rollback.steps or state.undone_by_parent:

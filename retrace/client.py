@@ -14,49 +14,27 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
 import httpx2
 
+from retrace.connection import Connection, RetraceProblem, structured_string
 from retrace.representations import (
     FINAL,
     CommandResult,
     Deployed,
+    DryRun,
     EventOutcome,
     HistoryEvent,
     Orchestration,
+    RollbackPlan,
 )
+
+__all__ = ["LONGEST_WAIT_S", "Client", "RetraceProblem"]
 
 LONGEST_WAIT_S = 60
 """The most that the server holds one long poll or one ``Prefer: wait``."""
-_GRACE_S = 10.0
-
-
-class RetraceProblem(Exception):
-    """The server declined a request; the attributes are the members of its problem (RFC 9457).
-
-    `type` ends in a stable slug, e.g. ``/problems/business-key-in-use``; `members` has everything as it came, and
-    `retry_after_s` what the server asked for.
-    """
-
-    def __init__(self, members: Mapping[str, Any], retry_after_s: float | None = None) -> None:
-        self.members = dict(members)
-        self.type: str = members.get("type", "about:blank")
-        self.title: str = members.get("title", "")
-        self.status: int = members["status"]
-        self.detail: str | None = members.get("detail")
-        self.errors: list[dict[str, Any]] = members.get("errors", [])
-        self.retryable: bool = members.get("retryable", False)
-        self.current_status: str | None = members.get("current_status")
-        self.retry_after_s = retry_after_s
-        super().__init__(f"{self.status} {self.title}: {self.detail}" if self.detail else f"{self.status} {self.title}")
-
-    @property
-    def slug(self) -> str:
-        """The last segment of the type, e.g. ``not-found``."""
-        return self.type.rpartition("/")[2]
 
 
 class Client:
@@ -71,12 +49,8 @@ class Client:
         transport: httpx2.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        headers = {"Accept": "application/json, application/problem+json"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        self._timeout_s = timeout_s
         self._clock = clock
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s, transport=transport)
+        self._server = Connection(url, token, timeout_s, transport)
 
     def __enter__(self) -> Self:
         return self
@@ -86,18 +60,35 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._server.close()
+
+    # --- definitions
 
     def deploy(self, document: str | bytes | Mapping[str, Any]) -> Deployed:
         """Deploy a definition: YAML or JSON text, or a parsed document. The same content again changes nothing."""
-        if isinstance(document, Mapping):
-            content, media_type = json.dumps(document).encode(), "application/json"
-        else:
-            content = document.encode() if isinstance(document, str) else document
-            # JSON is YAML; only a document that is an object in braces is said to be JSON.
-            media_type = "application/json" if content.lstrip().startswith(b"{") else "application/yaml"
-        answer = self._call("POST", "/v1/definitions", content=content, headers={"Content-Type": media_type})
-        return cast("Deployed", answer)
+        return cast("Deployed", self._server.call("POST", "/v1/definitions", **_document(document)))
+
+    def check(self, document: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
+        """What a deployment would say: ``{valid, errors, warnings}``; nothing is stored."""
+        request = _document(document)
+        return cast(
+            "dict[str, Any]", self._server.call("POST", "/v1/definitions", params={"dry_run": "true"}, **request)
+        )
+
+    def definitions(self, namespace: str | None = None, name: str | None = None) -> Iterator[Deployed]:
+        """The latest version of each definition; with both arguments every version of one."""
+        yield from self._listed("/v1/definitions", {"namespace": namespace, "name": name}, None)
+
+    def document(self, definition: str) -> str:
+        """The document of ``name`` or ``namespace/name``, ``@version`` or the latest, as it was sent."""
+        return self._server.text(_definition_path(definition), "application/yaml, application/json")
+
+    def diagram(self, definition: str, kind: Literal["mermaid", "svg"] = "mermaid") -> str:
+        """A definition drawn."""
+        accept = "image/svg+xml" if kind == "svg" else "text/vnd.mermaid, text/plain"
+        return self._server.text(_definition_path(definition) + "/diagram", accept)
+
+    # --- orchestrations
 
     def start(
         self,
@@ -114,17 +105,22 @@ class Client:
         Returns once the start is committed. With `wait_s` (at most 60), when it has ended or the time is over.
         """
         members = {"definition": definition, "input": input, "business_key": business_key, "tags": tags}
-        body = {name: value for name, value in members.items() if value is not None}
-        headers = {} if idempotency_key is None else {"Idempotency-Key": _structured_string(idempotency_key)}
+        headers = {} if idempotency_key is None else {"Idempotency-Key": structured_string(idempotency_key)}
         if wait_s is not None:
             headers["Prefer"] = f"wait={wait_s}"
-        answer = self._call("POST", "/v1/orchestrations", json=body, headers=headers, held_s=wait_s or 0)
+        answer = self._server.call(
+            "POST", "/v1/orchestrations", json=_given(members), headers=headers, held_s=wait_s or 0
+        )
         return cast("Orchestration", answer)
 
     def get(self, orchestration: str, *, at_version: int | None = None, at: str | None = None) -> Orchestration:
         """The status now, or as it was at a version or an instant (RFC 3339)."""
-        params = {name: value for name, value in {"at_version": at_version, "at": at}.items() if value is not None}
-        return cast("Orchestration", self._call("GET", _path(orchestration), params=params))
+        params = _given({"at_version": at_version, "at": at})
+        return cast("Orchestration", self._server.call("GET", _path(orchestration), params=params))
+
+    def orchestrations(self, filters: Mapping[str, Any], limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Orchestrations, newest first, at most `limit`. Filters by the names of the API; a list repeats its name."""
+        yield from self._listed("/v1/orchestrations", filters, limit)
 
     def wait(self, orchestration: str, timeout_s: float = 300.0) -> Orchestration:
         """The status once the orchestration has ended.
@@ -138,32 +134,58 @@ class Client:
             left_s = give_up_at - self._clock()
             if left_s <= 0:
                 raise TimeoutError(f"{orchestration} is still {status['status']} after {timeout_s:g} s")
-            held_s = max(1, min(LONGEST_WAIT_S, int(left_s)))
-            params = {"wait": held_s, "after": status["version"]}
-            status = cast("Orchestration", self._call("GET", _path(orchestration), params=params, held_s=held_s))
+            status = self._later(status, max(1, min(LONGEST_WAIT_S, int(left_s))))
         return status
+
+    def follow(self, orchestration: str) -> Iterator[Orchestration]:
+        """The status now and whenever it has changed, until the orchestration has ended."""
+        status = self.get(orchestration)
+        yield status
+        while status["status"] not in FINAL:
+            known, status = status["version"], self._later(status, LONGEST_WAIT_S)
+            if status["version"] != known:
+                yield status
 
     def history(self, orchestration: str, *, after: int = 0, limit: int = 100) -> Iterator[HistoryEvent]:
         """The events after a version, oldest first; further pages are fetched as they are needed."""
         position: int | None = after
         while position is not None:
-            page = self._call("GET", _path(orchestration, "history"), params={"after": position, "limit": limit})
+            page = self._server.call("GET", _path(orchestration, "history"), params={"after": position, "limit": limit})
             yield from page["items"]
             position = page["next_after"]
 
+    def follow_history(self, orchestration: str, *, after: int = 0) -> Iterator[HistoryEvent]:
+        """The events after a version, and those to come, until the orchestration has ended."""
+        for status in self.follow(orchestration):
+            for event in self.history(orchestration, after=after):
+                after = event["version"]
+                yield event
+            if status["status"] in FINAL:
+                return
+
+    def rollback_plan(self, orchestration: str) -> RollbackPlan:
+        """What a cancel would undo now, in which order, and what it would not."""
+        return cast("RollbackPlan", self._server.call("GET", _path(orchestration, "rollback-plan")))
+
+    # --- what changes an orchestration
+
     def send_event(self, orchestration: str, event: Mapping[str, Any]) -> EventOutcome:
         """Send a CloudEvent to an orchestration, awaited yet or not. Its `source` and `id` make it unique."""
-        answer = self._call(
-            "POST",
-            _path(orchestration, "events"),
-            content=json.dumps({"specversion": "1.0", **event}).encode(),
-            headers={"Content-Type": "application/cloudevents+json"},
-        )
-        return cast("EventOutcome", answer)
+        return self._event(_path(orchestration, "events"), event)
+
+    def publish_event(self, event: Mapping[str, Any]) -> EventOutcome:
+        """Send a CloudEvent to whoever waits for it, now or later."""
+        return self._event("/v1/events", event)
 
     def cancel(self, orchestration: str, reason: str | None = None, *, override_pivot: bool = False) -> CommandResult:
         """Undo what was done, then end as ``cancelled``; answers when that is recorded, not when it is done."""
-        return self._command(orchestration, "cancel", reason, {"override_pivot": True} if override_pivot else {})
+        return self._command(orchestration, "cancel", reason, override_pivot=override_pivot or None)
+
+    def rehearse_cancel(self, orchestration: str, reason: str | None = None, *, override_pivot: bool = False) -> DryRun:
+        """What a cancel would record now; nothing is done."""
+        body = _given({"reason": reason, "override_pivot": override_pivot or None})
+        params = {"dry_run": "true"}
+        return cast("DryRun", self._server.call("POST", _path(orchestration, "cancel"), params=params, json=body))
 
     def terminate(self, orchestration: str, reason: str | None = None) -> CommandResult:
         """End at once as ``terminated``; nothing is undone."""
@@ -177,39 +199,71 @@ class Client:
         """Go on after a suspend."""
         return self._command(orchestration, "resume", reason)
 
-    def _command(
-        self, orchestration: str, command: str, reason: str | None, more: Mapping[str, Any] | None = None
+    def resolve(
+        self,
+        orchestration: str,
+        incident: int,
+        action: Literal["retry", "skip", "complete", "fail"],
+        reason: str,
+        output: Any = None,
     ) -> CommandResult:
-        body = {**({} if reason is None else {"reason": reason}), **(more or {})}
-        return cast("CommandResult", self._call("POST", _path(orchestration, command), json=body))
+        """Settle an open incident; `output` is what the task is taken to have given, for ``complete``."""
+        return self._command(orchestration, f"incidents/{incident}/{action}", reason, output=output)
 
-    def _call(self, method: str, path: str, *, held_s: float = 0, **request: Any) -> Any:
-        """Send a request that the server may hold for `held_s`; the JSON of its answer."""
-        timeout_s = max(self._timeout_s, held_s + _GRACE_S)
-        response = self._http.request(method, path, timeout=timeout_s, **request)
-        if not response.is_success:
-            raise _problem(response)
-        return response.json()
+    def add_note(self, orchestration: str, text: str) -> CommandResult:
+        """Record a note in the history, before or after the end."""
+        return self._command(orchestration, "notes", None, text=text)
+
+    def _command(self, orchestration: str, command: str, reason: str | None, **more: Any) -> CommandResult:
+        body = _given({"reason": reason, **more})
+        return cast("CommandResult", self._server.call("POST", _path(orchestration, command), json=body))
+
+    def _event(self, path: str, event: Mapping[str, Any]) -> EventOutcome:
+        content = json.dumps({"specversion": "1.0", **event}).encode()
+        headers = {"Content-Type": "application/cloudevents+json"}
+        return cast("EventOutcome", self._server.call("POST", path, content=content, headers=headers))
+
+    def _later(self, status: Orchestration, held_s: int) -> Orchestration:
+        """The status when it has changed, or after `held_s`."""
+        params = {"wait": held_s, "after": status["version"]}
+        answer = self._server.call("GET", _path(status["id"]), params=params, held_s=held_s)
+        return cast("Orchestration", answer)
+
+    def _listed(self, path: str, filters: Mapping[str, Any], limit: int | None) -> Iterator[Any]:
+        """The items of a list, page by page."""
+        params, left = _given(filters), limit
+        while left is None or left > 0:
+            page = self._server.call(
+                "GET", path, params=params if left is None else {**params, "limit": min(left, 500)}
+            )
+            yield from page["items"]
+            if page.get("next") is None:
+                return
+            params["cursor"] = page["next"]
+            left = None if left is None else left - len(page["items"])
+
+
+def _given(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _document(document: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(document, Mapping):
+        content, media_type = json.dumps(document).encode(), "application/json"
+    else:
+        content = document.encode() if isinstance(document, str) else document
+        # JSON is YAML; only a document that is an object in braces is said to be JSON.
+        media_type = "application/json" if content.lstrip().startswith(b"{") else "application/yaml"
+    return {"content": content, "headers": {"Content-Type": media_type}}
+
+
+def _definition_path(definition: str) -> str:
+    address, _, version = definition.partition("@")
+    namespace, separator, name = address.rpartition("/")
+    parts = (namespace if separator else "default", name, version or "latest")
+    return "/v1/definitions/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def _path(orchestration: str, rest: str = "") -> str:
     path = f"/v1/orchestrations/{quote(orchestration, safe='')}"
     return f"{path}/{rest}" if rest else path
-
-
-def _structured_string(value: str) -> str:
-    """A string as RFC 9651 writes it in a header."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _problem(response: httpx2.Response) -> RetraceProblem:
-    members: Any = None
-    # A proxy's page, or nothing: then the status line is all there is.
-    with suppress(ValueError):
-        members = response.json()
-    if not isinstance(members, dict):
-        members = {"title": response.reason_phrase}
-    retry_after = response.headers.get("Retry-After", "")
-    return RetraceProblem(
-        {**members, "status": response.status_code}, float(retry_after) if retry_after.isdigit() else None
-    )

@@ -104,6 +104,22 @@ class CommandResult(TypedDict):
     version: int
 
 
+class DryRun(TypedDict):
+    """What a command would record now."""
+
+    version: int
+    events: list[dict[str, Any]]
+
+
+class RollbackPlan(TypedDict):
+    """What a cancel would do now."""
+
+    version: int
+    steps: list[dict[str, Any]]
+    not_undone: list[dict[str, Any]]
+    blocked_by_pivot: bool
+
+
 class _EventKeys(TypedDict):
     version: int
     type: str
@@ -122,10 +138,10 @@ class HistoryEvent(_EventKeys, total=False):
 
 
 class EventOutcome(TypedDict):
-    """What became of an event that was sent to an orchestration."""
+    """What became of an event; `version` only for one that was sent to an orchestration."""
 
-    outcome: Literal["matched", "held", "duplicate"]
-    version: int
+    outcome: Literal["matched", "started", "held", "duplicate"]
+    version: int | None
 
 
 class Deployed(TypedDict):
