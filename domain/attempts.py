@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from domain import events as e
-from domain.commands import ReportChild, ReportResult, Start
+from domain.commands import ReportChild, ReportResult, Start, UndoChild
 from domain.data import duration_s, fill, fill_some
 from domain.decision import Child, ChildChoice, Decision, Faulted, Question, Strand
 from domain.errors import SPEC, Fault, fault
@@ -20,7 +20,7 @@ from domain.flow import complete, starts
 from domain.plan import Call, Node, Retry
 from domain.plan import Run as RunWork
 from domain.retry import ASKED_TO_WAIT, TRANSIENT_STATUSES
-from domain.rollback import undoable, why_left
+from domain.rollback import IF_IS_FALSE, undoable, why_left
 from domain.settling import retry_in
 from domain.state import Run
 from domain.tasks import env_of
@@ -50,7 +50,7 @@ def _call(d: Decision, run: Run, node: Node) -> Strand:
         e.AttemptStarted,
         run=run.id,
         number=run.attempts + 1,
-        key=run.key or d.fresh_id(),
+        key=run.key or (undone and _key_before(d, run)) or d.fresh_id(),
         arguments=arguments,
         deferred=deferred,
         callout=work.kind,
@@ -59,6 +59,12 @@ def _call(d: Decision, run: Run, node: Node) -> Strand:
         idempotent=work.idempotent,
         compensates=d.state.runs[undone].key if undone else None,
     )
+
+
+def _key_before(d: Decision, run: Run) -> str | None:
+    """An undo that is tried again repeats what it has already done under the same key."""
+    earlier = d.state.earlier(run.scope, run.pointer)
+    return earlier.key if earlier is not None else None
 
 
 @starts(RunWork)
@@ -157,7 +163,9 @@ def judge(d: Decision, run: Run, command: ReportResult) -> Strand:
 
 def _retry_or_fail(d: Decision, run: Run, work: Any, why: Fault, effect: e.Effect, command: ReportResult) -> Strand:
     policy: Retry | None = getattr(work, "retry", None)
-    if policy is not None and d.live(run.scope) and retries(policy, why, effect):
+    undoubted = effect == "failed" and run.effect != "uncertain"
+    given_up = run.pivot and undoubted and d.state.cancel_pending is not None  # the cancel waited for just this
+    if policy is not None and d.live(run.scope) and not given_up and retries(policy, why, effect):
         env = env_of(d, run)
         env.extra["error"] = why.as_json()
         elapsed = (d.now - (run.first_at or d.now)).total_seconds()
@@ -186,31 +194,48 @@ def retries(policy: Retry, why: Fault, effect: e.Effect) -> bool:
 
 
 def late(d: Decision, run: Run, command: ReportResult) -> Strand:
-    """A result that nobody awaits. Repeats of what is known are dropped; news about a run given up is recorded."""
+    """News of an attempt that had been given up. Repeats of what is known are dropped."""
     state = d.state
     effects: dict[str, e.Effect] = {"completed": "completed", "unusable": "completed", "refused": "failed"}
     effect = effects.get(command.outcome)
-    if run.open or run.effect != "uncertain" or effect is None or command.number != run.attempts:
+    if effect is None or command.number not in run.doubts or (run.open and effect == "failed"):
         return
-    d.emit(
-        e.ResultLate, run=run.id, number=command.number, effect=effect, output=command.output, fault=command.fault
-    )
-    if state.final:
+    d.emit(e.ResultLate, run=run.id, number=command.number, effect=effect, output=command.output, fault=command.fault)
+    if state.final or run.open or (run.doubts and effect == "failed"):
+        return  # an attempt still to come, or another one in doubt, decides
+    pivot = d.state.undecided_pivot
+    if run.held and pivot is not None and pivot.id == run.id:
+        yield from _settle_pivot(d, run, command, effect)
+    elif run.undo.number or run.undo.status in ("completed", "skipped"):
+        raise_incident(d, "late_result", run, command.fault, ("skip",))
+    else:
+        yield from _correct(d, run, command, effect)
+
+
+def _settle_pivot(d: Decision, run: Run, command: ReportResult, effect: e.Effect) -> Strand:
+    """What an operator was asked is known now."""
+    incident = d.state.blocked(run.id)
+    if incident is None or d.state.suspended:
         return
-    if run.held or run.undo.status in ("running", "failed", "completed", "skipped"):
-        if not run.held:
-            raise_incident(d, "late_result", run, command.fault, ("skip",))
-        return
+    d.emit(e.IncidentResolved, number=incident.number, action="complete" if effect == "completed" else "fail")
+    if command.outcome == "completed":
+        yield from complete(d, run, command.output, attempt=command.number)
+    else:
+        why = command.fault or fault("runtime", "no reason was given")
+        fail(d, run, why, effect, command.output, command.number)
+
+
+def _correct(d: Decision, run: Run, command: ReportResult, effect: e.Effect) -> Strand:
+    """Correct the facts, and the plan if there is one: its undo has not begun."""
     result: bool | None = None
+    trouble: str | None = None
     if effect == "completed" and condition_of(d, run) is not None:
-        result, _ = yield from condition(d, msgspec.structs.replace(run, data=command.output, output=command.output))
-    known = msgspec.structs.replace(run, effect=effect)
-    wanted = undoable(known) and result is not False
+        known = msgspec.structs.replace(run, data=command.output, output=command.output, effect=effect)
+        result, trouble = yield from condition(d, known, d.state.cause)
+    wanted = undoable(msgspec.structs.replace(run, effect=effect)) and result is not False
     why = None
-    if not wanted and effect == "completed":
-        why = "its compensate.if is false" if result is False else (why_left(known) if run.effectful else None)
-    if effect == "completed" and run.undo.status in ("none", "armed") and not wanted and run.undoable is None:
-        why = None  # stands among what is left behind already
+    if effect == "completed" and not wanted:
+        why = IF_IS_FALSE if result is False else why_left(run) if run.effectful else None
     d.emit(
         e.PlanCorrected,
         run=run.id,
@@ -219,6 +244,8 @@ def late(d: Decision, run: Run, command: ReportResult) -> Strand:
         dropped=not wanted,
         added=wanted,
         why=why,
+        condition=result,
+        condition_fault=trouble,
     )
 
 
@@ -230,30 +257,44 @@ def report_child(d: Decision, command: ReportChild) -> Strand:
     run = d.state.runs.get(command.run)
     if run is None or run.child is None or run.child[0] != command.child:
         return
-    if command.undone:
-        if run.undo.child_busy and command.fault is None:
-            d.emit(e.UndoCompleted, run=run.id, rollback=run.undo.rollback)
-        elif run.undo.child_busy and command.fault is not None:
-            undo_failed(d, run, command.fault)
-        return
-    if d.state.suspended and run.flying:
+    if run.undo.child_busy:
+        _undone(d, run, command)
+    elif command.undone:
+        return  # the undo was given up by an operator
+    elif d.state.suspended and run.flying:
         result = {"child": command.child, "status": command.status, "output": command.output}
         if command.fault is not None:
             result["fault"] = msgspec.to_builtins(command.fault)
         d.emit(e.ResultRecorded, run=run.id, number=run.attempts, result=result)
-        return
-    outcome, why = _child_outcome(command)
-    result_command = ReportResult(
-        at=d.now, seed=b"", run=run.id, number=run.attempts, outcome=outcome, output=command.output, fault=why
-    )
-    if not (run.open and run.flying):
-        yield from late(d, run, result_command)
-    elif run.failing is not None and outcome != "completed":
-        fail(d, run, run.failing, "failed" if outcome == "refused" else "uncertain", None, run.attempts)
-    elif run.failing is not None:
-        fail(d, run, run.failing, "completed", command.output, run.attempts)
     else:
-        yield from judge(d, run, result_command)
+        yield from _child_ended(d, run, run.attempts, command)
+
+
+def _undone(d: Decision, run: Run, command: ReportChild) -> None:
+    """The child that has to undo itself has ended. One that was still running was cancelled, which is as good."""
+    if command.status == "terminated":
+        why = command.fault or fault("runtime", "the child was terminated; what it had done has to be undone by hand")
+        undo_failed(d, run, why)
+    elif command.undone and command.fault is not None:
+        undo_failed(d, run, command.fault)
+    elif command.undone or command.status != "completed":
+        d.emit(e.UndoCompleted, run=run.id, rollback=run.undo.rollback)
+    else:
+        d.send(command.child, UndoChild, run=run.id, fault=d.state.rollbacks[run.undo.rollback].reason.fault)
+
+
+def _child_ended(d: Decision, run: Run, number: int, command: ReportChild) -> Strand:
+    outcome, why = _child_outcome(command)
+    result = ReportResult(
+        at=d.now, seed=b"", run=run.id, number=number, outcome=outcome, output=command.output, fault=why
+    )
+    if not (run.open and run.flying and run.attempts == number):
+        yield from late(d, run, result)
+    elif run.failing is not None:
+        effects: dict[str, e.Effect] = {"completed": "completed", "refused": "failed"}
+        fail(d, run, run.failing, effects.get(outcome, "uncertain"), command.output, number)
+    else:
+        yield from judge(d, run, result)
 
 
 def _child_outcome(command: ReportChild) -> tuple[Any, Fault | None]:
@@ -271,16 +312,12 @@ def replay_recorded(d: Decision, run: Run, number: int, result: dict[str, Any]) 
     """At resume: a result that came while suspended."""
     why = msgspec.convert(result["fault"], Fault) if "fault" in result else None
     if "child" in result:
-        command = ReportChild(
-            at=d.now, seed=b"", run=run.id, child=result["child"], status=result["status"], output=result["output"], fault=why
-        )
-        outcome, why = _child_outcome(command)
-        result = {"outcome": outcome, "output": result["output"]}
+        members = {k: result[k] for k in ("child", "status", "output")}
+        yield from _child_ended(d, run, number, ReportChild(at=d.now, seed=b"", run=run.id, fault=why, **members))
+        return
     members = {k: v for k, v in result.items() if k in ("outcome", "output", "retry_after_s")}
-    command_ = ReportResult(at=d.now, seed=b"", run=run.id, number=number, fault=why, **members)
-    if run.open and run.attempts == number:
-        yield from judge(d, run, command_)
+    command = ReportResult(at=d.now, seed=b"", run=run.id, number=number, fault=why, **members)
+    if run.open and run.flying and run.attempts == number:
+        yield from judge(d, run, command)
     else:
-        yield from late(d, run, command_)
-
-
+        yield from late(d, run, command)

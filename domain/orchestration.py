@@ -29,14 +29,13 @@ from domain.errors import (
     fault,
 )
 from domain.failing import fail, fail_composite, fail_scope, raise_incident, start_rollback, uncaught
-from domain.flow import begin, begin_work, complete, schedule
+from domain.flow import begin, begin_work, complete, finish, pass_over, schedule
 from domain.listening import offer_held, receive
 from domain.plan import Plan, Try
 from domain.plan import Run as RunWork
 from domain.settling import settle
 from domain.state import ROOT, Incident, Run, ScopeState, State
 from domain.tasks import enter_try
-from domain.undoing import start as start_undo
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -77,13 +76,21 @@ def opened(plan: Plan, state: State, command: c.Command, limits: Limits) -> Deci
 
 def step(decision: Decision, answers: list[Any] | None = None) -> list[Question]:
     """Go on until facts are needed, or (no questions) everything has come to rest."""
-    was_final = decision.state.final
     questions = decision.advance(answers)
     while not questions and settle(decision):
         questions = decision.advance()
-    if not questions and decision.state.final and not was_final:
+    if not questions and decision.state.final and any(isinstance(event, _ENDINGS) for event in decision.events):
         _tell_parent(decision)
     return questions
+
+
+_ENDINGS = (
+    e.OrchestrationCompleted,
+    e.OrchestrationFaulted,
+    e.OrchestrationCompensated,
+    e.OrchestrationCancelled,
+    e.OrchestrationTerminated,
+)
 
 
 def _tell_parent(d: Decision) -> None:
@@ -93,6 +100,8 @@ def _tell_parent(d: Decision) -> None:
     parent, run = state.parent
     why = state.fault if state.status != "completed" else None
     undone = state.undone_by_parent
+    if undone and state.status == "compensated":
+        why = None
     d.send(
         parent,
         c.ReportChild,
@@ -100,7 +109,7 @@ def _tell_parent(d: Decision) -> None:
         child=state.id,
         status=state.status,
         output=state.output,
-        fault=None if undone and state.status == "compensated" else why,
+        fault=why,
         undone=undone,
     )
 
@@ -196,30 +205,29 @@ def _timer(d: Decision, kind: str, key: str) -> Strand:
 
 def _give_up(d: Decision, key: str) -> None:
     """Settling took too long: what is still in flight is uncertain."""
-    state = d.state
-    scopes = [ROOT] if key == ROOT else [key[2:]] if key[0] == "s" else list(state.runs[key[2:]].scopes.values())
     why = fault("timeout", "no answer while the orchestration settled")
-    for name in list(state.open):
-        run = state.runs[name]
-        if run.flying and any(state.inside(run.scope, scope) for scope in scopes) and not d.live(run.scope):
-            d.emit(e.TaskUncertain, run=name, attempt=run.attempts, fault=why.at(run.pointer))
+    for run in list(d.state.settling(key)):
+        if run.failing is not None and d.live(run.scope):
+            fail(d, run, run.failing, "uncertain", None, run.attempts)
+        else:
+            d.emit(e.TaskUncertain, run=run.id, attempt=run.attempts, fault=why.at(run.pointer))
 
 
 def _cancel(d: Decision, command: c.Cancel) -> None:
     state = d.state
     if state.final:
         raise OrchestrationEndedError(state.status)
+    if state.pivot_passed is not None and not command.override_pivot and not (state.rolling_back or state.ending):
+        raise PastPivotError
     if state.suspended:
         _resume(d, c.Resume(at=command.at, seed=command.seed, reason=command.reason), lift=True)
     if state.rolling_back or state.ending:
         return
-    if state.pivot_passed is not None and not command.override_pivot:
-        raise PastPivotError
-    if any(state.runs[name].pivot and state.runs[name].flying for name in state.open):
-        if state.cancel_pending is None:
-            d.emit(e.CancelRequested, reason=command.reason, override_pivot=command.override_pivot)
-        return
-    start_rollback(d, e.Cause("cancel", text=command.reason, actor=command.actor))
+    pivot = state.undecided_pivot
+    if pivot is None or (command.override_pivot and not pivot.open):
+        start_rollback(d, e.Cause("cancel", text=command.reason, actor=command.actor))
+    elif state.cancel_pending is None or (command.override_pivot and not state.cancel_pending[2]):
+        d.emit(e.CancelRequested, reason=command.reason, override_pivot=command.override_pivot)
 
 
 def _terminate(d: Decision, command: c.Terminate) -> None:
@@ -259,9 +267,13 @@ def _resume(d: Decision, command: c.Resume, *, lift: bool = False) -> None:
     d.emit(e.OrchestrationResumed, reason=command.reason)
     late = [(r.at, 0, replay_recorded(d, state.runs[r.run], r.number, r.result)) for r in recorded]
     late += [(when, 1, _timer(d, kind, key)) for when, kind, key in due]
-    for _, _, strand in sorted(late, key=lambda entry: entry[:2]):
-        d.spawn(strand)
+    d.spawn(_one_by_one([strand for _, _, strand in sorted(late, key=lambda entry: entry[:2])]))
     d.spawn(offer_held(d))
+
+
+def _one_by_one(strands: list[Strand]) -> Strand:
+    for strand in strands:
+        yield from strand
 
 
 def _resolve(d: Decision, command: c.Resolve) -> None:
@@ -276,26 +288,25 @@ def _resolve(d: Decision, command: c.Resolve) -> None:
         raise InvalidInputError([Problem("/action", f"this incident allows: {allowed}", "not-allowed")])
     if state.final:
         raise OrchestrationEndedError(state.status)
+    if state.suspended and incident.kind in ("uncertain_pivot", "after_pivot"):
+        raise InvalidInputError([Problem("/action", "suspended: resume first, then resolve", "suspended")])
     resolved = {"number": command.number, "action": command.action, "reason": command.reason, "output": command.output}
     d.emit(e.IncidentResolved, **resolved)
     run = state.runs[incident.run] if incident.run else None
     if incident.kind == "compensation_failed" and run is not None:
         _resolve_undo(d, incident, run, command)
-    elif run is not None and incident.kind in ("uncertain_pivot", "after_pivot"):
+    elif run is not None and run.held and d.live(run.scope):
         _resolve_run(d, run, command)
+    elif run is None and incident.kind == "after_pivot" and "retry" in incident.actions:
+        _resolve_output(d, command)
 
 
 def _resolve_undo(d: Decision, incident: Incident, run: Run, command: c.Resolve) -> None:
-    rollback = d.state.rollbacks[incident.rollback]
-    match command.action:
-        case "retry":
-            index = rollback.index(run.id)
-            if index is not None:
-                start_undo(d, rollback, rollback.steps[index])
-        case "skip":
-            d.emit(e.UndoSkipped, run=run.id, rollback=rollback.id, reason=command.reason or "")
-        case _:
-            d.emit(e.UndoCompleted, run=run.id, rollback=rollback.id, by_hand=True, output=command.output)
+    """For a retry the event is enough: the step may start again as soon as nothing is suspended."""
+    if command.action == "skip":
+        d.emit(e.UndoSkipped, run=run.id, rollback=incident.rollback, reason=command.reason or "")
+    elif command.action == "complete":
+        d.emit(e.UndoCompleted, run=run.id, rollback=incident.rollback, by_hand=True, output=command.output)
 
 
 def _resolve_run(d: Decision, run: Run, command: c.Resolve) -> None:
@@ -306,10 +317,21 @@ def _resolve_run(d: Decision, run: Run, command: c.Resolve) -> None:
         case "complete":
             d.spawn(complete(d, run, command.output))
         case "skip":
-            d.spawn(complete(d, run, d.state.raw_input(run)))
+            pass_over(d, run)
         case _:
             why = run.fault or fault("runtime", "an operator decided that it failed")
             fail(d, run, why, "failed")
+
+
+def _resolve_output(d: Decision, command: c.Resolve) -> None:
+    """All is done, but the output of the orchestration could not be made, and there is no way back."""
+    state = d.state
+    in_root = (run for run in state.runs.values() if run.scope == ROOT and run.order)
+    last = state.ending or max(in_root, key=lambda run: run.order).id
+    if command.action == "retry":
+        d.spawn(finish(d, last))
+    else:
+        d.emit(e.OrchestrationCompleted, output=command.output if command.action == "complete" else state.runs[last].data)
 
 
 def _repeat(d: Decision, run: Run) -> Strand:
@@ -345,6 +367,8 @@ def _undo_child(d: Decision, command: c.UndoChild) -> None:
         start_rollback(d, e.Cause("error", fault=command.fault, text="undone by its parent"))
     elif state.final:
         d.send(parent, c.ReportChild, run=command.run, child=state.id, status=state.status, undone=True)
+    else:  # it will tell when it has ended
+        _cancel(d, c.Cancel(at=command.at, seed=command.seed, reason="undone by its parent"))
 
 
 _HANDLERS: dict[type[c.Command], Any] = {

@@ -16,6 +16,7 @@ import msgspec
 from domain.events import LeftBehind, UndoStep
 from domain.state import COMPENSATE, Run, State
 
+IF_IS_FALSE = "its compensate.if is false"
 _ENDED = frozenset({"completed", "uncertain", "failed", "cancelled", "compensation_failed"})
 
 

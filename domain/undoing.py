@@ -18,7 +18,7 @@ from domain.expressions import EvaluationFailed, Expression
 from domain.failing import raise_incident
 from domain.flow import begin, complete, continues, open_scope
 from domain.plan import Node, Try
-from domain.rollback import Candidate, arrange, candidates
+from domain.rollback import IF_IS_FALSE, Candidate, arrange, candidates
 from domain.state import COMPENSATE, ROOT, Rollback, Run, ScopeState
 
 
@@ -36,7 +36,7 @@ def decide(d: Decision, rollback: str, scopes: Sequence[str], reason: e.Cause) -
         run = candidate.run
         result, why = results.get(run.id, (None, None))
         if result is False:
-            left.append(e.LeftBehind(run.id, "its compensate.if is false"))
+            left.append(e.LeftBehind(run.id, IF_IS_FALSE))
             continue
         chosen.append(candidate)
         steps[run.id] = e.UndoStep(run.id, run.effect, condition=result, condition_fault=why)
