@@ -37,11 +37,8 @@ from domain.errors import (
     InvalidInputError,
     NotFoundError,
     OrchestrationEndedError,
-    OwnershipLostError,
     PastPivotError,
     Problem,
-    RetraceError,
-    StorageError,
     VersionMismatchError,
 )
 from domain.orchestration import opened, step
@@ -196,25 +193,25 @@ class Engine:
     async def _carry_out(self, live: Live, command: c.Command) -> Outcome:
         """Decide, commit, tell. The caller holds the family's lock."""
         unit = _Unit()
+        before = live.state.version
         try:
             await self._decide(unit, live, command)
             if unit.touched:
                 await self._commit(unit)
-        except BaseException as error:
-            self._forget(unit, live, error)
+        except BaseException:
+            self._forget(unit, live, before)
             raise
         events = unit.touched[live.id][2] if live.id in unit.touched else []
         return Outcome(live.id, live.state.status, live.state.version, events)
 
-    def _forget(self, unit: _Unit, live: Live, error: BaseException) -> None:
+    def _forget(self, unit: _Unit, live: Live, before: int) -> None:
         """What was decided did not happen. A command that was merely refused has changed nothing."""
-        refused = isinstance(error, RetraceError) and not isinstance(error, StorageError | OwnershipLostError)
         for touched, _, _ in unit.touched.values():
             touched.deciding = False
             self.cache.evict(touched)
-        if not (refused and not unit.touched) or not live.state.version:
-            self.cache.evict(live)
         live.deciding = False
+        if live.state.version != before or not before:
+            self.cache.evict(live)
 
     async def _decide(self, unit: _Unit, first: Live, command: c.Command) -> None:
         """One command and all the messages it causes, in the order in which they are sent."""

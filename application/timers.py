@@ -60,6 +60,14 @@ class Timers:
             heapq.heappush(self._heap, (due_at, partition, orchestration))
             self._wake.set()
 
+    def _add_later(self, live: Live) -> None:
+        """A timer that is due but has to wait (an undo in progress, say) must not hide the ones after it."""
+        now = self._engine.clock.now()
+        if live.agenda[1] is not None and live.agenda[1] <= now:
+            later = min((when for when, _, _ in live.state.due() if when > now), default=None)
+            if later is not None and later <= now + timedelta(seconds=HORIZON_S):
+                self._add(later, live.partition, live.orchestration)
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         next_look = 0.0
@@ -97,6 +105,7 @@ class Timers:
         try:
             live = await self._engine.cache.load_at(partition, orchestration)
             await self._engine.execute(live.id, lambda _: self._engine.command(c.FireTimers))
+            self._add_later(await self._engine.cache.settled_at(partition, orchestration))
         except (NotFoundError, OwnershipLostError):
             return
         except StorageError as error:
