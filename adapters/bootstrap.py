@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -78,11 +79,11 @@ def open_storage(url: str) -> Storage:
 class Service:
     """A running service: its ASGI application and the node behind it."""
 
-    def __init__(self, node: Node, app: FastAPI, services: Services, closers: list[Any], grace_s: float) -> None:
+    def __init__(self, node: Node, app: FastAPI, services: Services, stack: AsyncExitStack, grace_s: float) -> None:
         self.node = node
         self.app = app
         self._services = services
-        self._closers = closers
+        self._stack = stack
         self._grace_s = grace_s
 
     @property
@@ -98,8 +99,7 @@ class Service:
         """Stop gracefully; what is unfinished goes on at the next start."""
         self.leave()
         await self.node.stop(self._grace_s)
-        for close in self._closers:
-            await close()
+        await self._stack.aclose()
 
 
 async def open_service(settings: Settings, *, functions: Mapping[str, Function], development: bool) -> Service:
@@ -107,62 +107,62 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
     secrets = EnvironmentSecrets()
     policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
     jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
-    await jail.start()
     session = open_session(policy)
     http = HttpCallouts(session, secrets)
     callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), FunctionCallouts(functions))
-    closers: list[Any] = [callouts.close, jail.close]
-    world = World(
-        storage=open_storage(settings.database),
-        codec=EventMapper(),
-        documents=ServerlessWorkflowDocuments(),
-        expressions=jail,
-        schemas=JsonSchemas(),
-        resources=HttpResources(http),
-        callouts=callouts,
-        sink=HttpEventSink(settings.event_sink, session) if settings.event_sink else NoSink(),
-        secrets=secrets,
-        clock=SystemClock(),
-        chance=SystemChance(),
-    )
-    limits = Limits(
-        settle_timeout_s=settings.settle_timeout,
-        callout_timeout_s=settings.callout_timeout,
-        runtime_version=__version__,
-    )
-    options = Options(
+    storage = open_storage(settings.database)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(callouts.close)
+        await jail.start()
+        stack.push_async_callback(jail.close)
+        world = World(
+            storage=storage,
+            codec=EventMapper(),
+            documents=ServerlessWorkflowDocuments(),
+            expressions=jail,
+            schemas=JsonSchemas(),
+            resources=HttpResources(http),
+            callouts=callouts,
+            sink=HttpEventSink(settings.event_sink, session) if settings.event_sink else NoSink(),
+            secrets=secrets,
+            clock=SystemClock(),
+            chance=SystemChance(),
+        )
+        node = Node(world, _options(settings, development=development))
+        stack.push_async_callback(storage.log.close)
+        await node.start()
+
+        async def ready() -> Mapping[str, Any]:
+            return {"ready": await storage.ready(), "database": storage.kind, "partitions": node.partitions}
+
+        services = Services(
+            commands=node.commands,
+            queries=node.queries,
+            definitions=node.definitions,
+            requests=storage.requests,
+            clock=world.clock.now,
+            ready=ready,
+            tokens=_tokens(settings, development=development),
+            version=__version__,
+            max_body_bytes=int(settings.max_body_bytes),
+        )
+        app = build_app(services)
+        await node.go_on()
+        return Service(node, app, services, stack.pop_all(), settings.grace)
+
+
+def _options(settings: Settings, *, development: bool) -> Options:
+    return Options(
         owner=f"{platform.node()}:{os.getpid()}",
         partitions=settings.partitions,
-        limits=limits,
+        limits=Limits(
+            settle_timeout_s=settings.settle_timeout,
+            callout_timeout_s=settings.callout_timeout,
+            runtime_version=__version__,
+        ),
         held_events_for_s=settings.held_events_for,
         revise=development,
     )
-    node = Node(world, options)
-    try:
-        await node.start()
-    except BaseException:
-        for close in closers:
-            await close()
-        raise
-
-    async def ready() -> Mapping[str, Any]:
-        database = await world.storage.ready()
-        return {"ready": database, "database": world.storage.kind, "partitions": node.partitions}
-
-    services = Services(
-        commands=node.commands,
-        queries=node.queries,
-        definitions=node.definitions,
-        requests=world.storage.requests,
-        clock=world.clock.now,
-        ready=ready,
-        tokens=_tokens(settings, development=development),
-        version=__version__,
-        max_body_bytes=int(settings.max_body_bytes),
-    )
-    service = Service(node, build_app(services), services, closers, settings.grace)
-    await node.go_on()
-    return service
 
 
 def _tokens(settings: Settings, *, development: bool) -> Mapping[str, str] | None:

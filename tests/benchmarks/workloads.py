@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from pathlib import Path
 from statistics import quantiles
 
 import msgspec
@@ -96,6 +97,6 @@ async def parked(service: Service, count: int, at_once: int) -> Parked:
 def resident_mb() -> float:
     """Resident memory of this process (Linux)."""
     gc.collect()
-    with open("/proc/self/status", encoding="ascii") as status:
-        line = next(line for line in status if line.startswith("VmRSS"))
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    line = next(line for line in lines if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
