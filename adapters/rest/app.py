@@ -1,0 +1,136 @@
+"""Puts the REST API together: operations, the document that describes them, and the layers around them.
+
+The layers are pure ASGI, from the outside in: `Boundary` (nothing unexpected gets out), `Authentication`, `HeadAsGet`, then
+FastAPI's router, whose own refusals become problems too. FastAPI's documentation is replaced by a page that needs nothing
+from elsewhere. The lifespan belongs to the caller.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from importlib.resources import files
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from adapters.rest import commands, definitions, events, orchestrations, running, stream
+from adapters.rest.authentication import Authentication
+from adapters.rest.boundary import Boundary, HeadAsGet
+from adapters.rest.calls import JSON, Call
+from adapters.rest.conditions import not_modified
+from adapters.rest.openapi import OpenApi
+from adapters.rest.operations import Answer, DirectRoute, Operation, served
+from adapters.rest.problems import internal, problem_response
+from adapters.rest.resources import ResourceRoutes, Resources
+from adapters.rest.services import Services
+
+__all__ = ["Services", "build_app"]
+
+# The hot paths come first: routes are tried in order.
+_OPERATIONS: tuple[Operation, ...] = (
+    *orchestrations.OPERATIONS,
+    *events.OPERATIONS,
+    *commands.OPERATIONS,
+    *stream.OPERATIONS,
+    *definitions.OPERATIONS,
+    *running.OPERATIONS,
+)
+_DETAILS: Mapping[int, tuple[str, str]] = {
+    404: ("not-found", "There is nothing at this path."),
+    405: ("method-not-allowed", "This method is not possible here."),
+}
+
+
+def build_app(services: Services) -> FastAPI:
+    """The ASGI application over these services."""
+    app = FastAPI(title="Retrace", version=services.version, openapi_url=None, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False
+    resources = Resources(services)
+    operations = (*_with_news(resources), *_documentation(services, resources))
+    for each in operations:
+        app.router.add_api_route(
+            each.path,
+            served(each, services),
+            methods=[each.method],
+            operation_id=each.id,
+            include_in_schema=False,
+            response_model=None,
+            response_class=Response,
+            route_class_override=DirectRoute,
+        )
+    of_resources = ResourceRoutes(services, resources)
+    every = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+    app.router.routes.append(Route("/{resource}", of_resources.collection, methods=every))
+    app.router.routes.append(Route("/{resource}/{id}", of_resources.member, methods=every))
+    app.add_exception_handler(HTTPException, _framework_refusal)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(Authentication, tokens=services.tokens, actor=services.actor)
+    app.add_middleware(Boundary)
+    return app
+
+
+def _with_news(resources: Resources) -> list[Operation]:
+    """The operations, where a deployment is followed by a fresh look at the resources."""
+
+    async def deploy(call: Call) -> Response:
+        response = await definitions.deploy(call)
+        resources.forget()
+        return response
+
+    return [replace(each, endpoint=deploy) if each.id == "deployDefinition" else each for each in _OPERATIONS]
+
+
+def _documentation(services: Services, resources: Resources) -> list[Operation]:
+    document = OpenApi(_OPERATIONS, services.version, authenticated=services.tokens is not None)
+    page = files("adapters.rest").joinpath("docs.html").read_bytes()
+    policy = _policy(page)
+
+    async def openapi(call: Call) -> Response:
+        body = document.of(await resources.all())
+        headers = {"ETag": f'"{sha256(body).hexdigest()[:32]}"'}
+        if not_modified(call.request.headers, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        return Response(body, 200, headers, JSON)
+
+    async def docs(_: Call) -> Response:
+        return Response(page, 200, {"Content-Security-Policy": policy}, "text/html")
+
+    return [
+        Operation("openapi", "GET", "/openapi.json", openapi, "This document", "Running", {200: Answer("It.")}),
+        Operation(
+            "docs", "GET", "/docs", docs, "Documentation", "Running", {200: Answer("It.")}, produces=("text/html",)
+        ),
+    ]
+
+
+def _policy(page: bytes) -> str:
+    """A content security policy that lets the page run its own script and talk to this server, and nothing else."""
+    scripts = re.findall(rb"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = " ".join(f"'sha256-{base64.b64encode(sha256(each).digest()).decode()}'" for each in scripts)
+    return f"default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src {hashes}; base-uri 'none'"
+
+
+async def _framework_refusal(request: Request, error: Exception) -> Response:
+    """404 and 405 of the router as problems; Allow lists the methods of every route with this path."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status not in _DETAILS:
+        return internal(error)
+    # The open patterns of resources match our own paths too: where a route of ours has the path, the method is at fault.
+    allowed = _allowed(request)
+    slug, detail = _DETAILS[405 if allowed else 404]
+    return problem_response(slug, detail, headers={"Allow": ", ".join(allowed)} if allowed else None)
+
+
+def _allowed(request: Request) -> list[str]:
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, DirectRoute) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

@@ -1,0 +1,222 @@
+"""Every refusal of the API, as `application/problem+json` (RFC 9457).
+
+The slugs are a public contract: the last segment of `type`, documented at `/problems/<slug>` and never renamed. Use cases
+raise `RetraceError`, whose `code` is the slug; what only the edge knows (a wrong media type, an unknown parameter) is a
+`ProblemError`. `internal` carries a reference to the log and nothing of what went wrong.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from starlette.responses import Response
+
+from domain.errors import (
+    BusinessKeyInUseError,
+    InvalidDefinitionError,
+    InvalidInputError,
+    OrchestrationEndedError,
+    OverloadedError,
+    Problem,
+    RetraceError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+_log = structlog.get_logger(__name__)
+
+
+class Slug(NamedTuple):
+    """One kind of problem: its status, its title and what a client can do."""
+
+    status: int
+    title: str
+    advice: str
+    retryable: bool = False
+
+
+SLUGS: dict[str, Slug] = {
+    "malformed-request": Slug(
+        400,
+        "Malformed request",
+        "The request cannot be read: JSON that is not valid (duplicate members, NaN, lone surrogates, invalid UTF-8 and "
+        "nesting deeper than 100 count), an unknown or malformed query parameter, or a malformed header. Mend the request.",
+    ),
+    "invalid-input": Slug(
+        422,
+        "Invalid input",
+        "The request can be read but has not the form that is asked for. Each entry of errors names a place (JSON Pointer) "
+        "and what is wrong there. Nothing was done.",
+    ),
+    "invalid-definition": Slug(
+        422,
+        "Invalid definition",
+        "The document cannot be deployed. Every problem is listed with its JSON Pointer, line and column. Nothing was "
+        "stored.",
+    ),
+    "definition-exists": Slug(
+        409,
+        "Definition exists",
+        "A deployed version never changes. Raise document.version, or choose another resource path if that is taken.",
+    ),
+    "not-found": Slug(
+        404, "Not found", "There is nothing here, or nothing that you may see; the answer is the same for both."
+    ),
+    "method-not-allowed": Slug(405, "Method not allowed", "The header Allow lists the methods of this resource."),
+    "not-acceptable": Slug(
+        406, "Not acceptable", "The header Accept excludes every form in which this can be answered."
+    ),
+    "unsupported-media-type": Slug(
+        415,
+        "Unsupported media type",
+        "The Content-Type is not one that this operation reads; detail lists those it does.",
+    ),
+    "payload-too-large": Slug(
+        413, "Payload too large", "The body exceeds the limit of this server (1 MiB unless set)."
+    ),
+    "business-key-in-use": Slug(
+        409,
+        "Business key in use",
+        "An unfinished orchestration of this definition has this business key; the member orchestration names it.",
+    ),
+    "idempotency-key-in-use": Slug(
+        409,
+        "Idempotency key in use",
+        "The first request with this Idempotency-Key is still in progress. Repeat later: the answer will be its answer.",
+        retryable=True,
+    ),
+    "idempotency-key-reused": Slug(
+        422,
+        "Idempotency key reused",
+        "This Idempotency-Key was sent before with another method, path or body. Use a new key for a new request.",
+    ),
+    "event-id-reused": Slug(
+        409,
+        "Event id reused",
+        "An event with this source and id but other content was received before. An event's source and id name it for ever.",
+    ),
+    "orchestration-ended": Slug(
+        409,
+        "Orchestration ended",
+        "The orchestration (or the incident) is past the point where this can be asked; current_status tells where it is.",
+    ),
+    "past-pivot": Slug(
+        409,
+        "Past the pivot",
+        "The orchestration has passed its point of no return. A cancel with override_pivot: true undoes all that can be.",
+    ),
+    "version-mismatch": Slug(
+        412,
+        "Version mismatch",
+        "The orchestration no longer has the version named in If-Match. Read it again and decide again.",
+    ),
+    "stale-token": Slug(
+        409, "Stale token", "The token is no longer valid: the task ended, or someone else has it now."
+    ),
+    "unauthorized": Slug(401, "Unauthorized", "Send Authorization: Bearer with a token of this server."),
+    "overloaded": Slug(
+        503,
+        "Overloaded",
+        "The server cannot take this on at the moment. Repeat after the seconds given in Retry-After; with an "
+        "Idempotency-Key nothing is done twice.",
+        retryable=True,
+    ),
+    "internal": Slug(
+        500,
+        "Internal error",
+        "Something went wrong on our side, and it is not certain whether the request took effect. detail has a reference "
+        "for the operator's log. Repeat with the same Idempotency-Key, or look at the state first.",
+    ),
+}
+
+
+class ProblemError(Exception):
+    """A refusal that only the edge knows. `more` are further members of the problem, `headers` of the answer."""
+
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        *,
+        errors: Sequence[Problem] = (),
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.slug = slug
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers
+        self.more = more
+        super().__init__(detail)
+
+
+def malformed(detail: str) -> ProblemError:
+    """400: the request cannot be read."""
+    return ProblemError("malformed-request", detail)
+
+
+def problem_response(
+    slug: str,
+    detail: str,
+    *,
+    errors: Sequence[Problem] = (),
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Response:
+    """The answer for a slug. Absent members are left out; 503 always says when to come back."""
+    kind = SLUGS[slug]
+    members: dict[str, Any] = {
+        "type": f"/problems/{slug}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+    }
+    if errors:
+        members["errors"] = [error_member(each) for each in errors]
+    if kind.retryable:
+        members["retryable"] = True
+    members.update(more or {})
+    sent = dict(headers or {})
+    if kind.retryable:
+        sent.setdefault("Retry-After", "1")
+    return Response(msgspec.json.encode(members), kind.status, sent, MEDIA_TYPE)
+
+
+def error_member(problem: Problem) -> dict[str, Any]:
+    """One entry of `errors`; line and column only where they are known."""
+    entry: dict[str, Any] = {"pointer": problem.pointer, "detail": problem.detail, "code": problem.code}
+    if problem.line is not None:
+        entry["line"] = problem.line
+    if problem.column is not None:
+        entry["column"] = problem.column
+    return entry
+
+
+def refusal(error: ProblemError | RetraceError) -> Response:
+    """The answer for a refusal, of the edge or of a use case."""
+    if isinstance(error, ProblemError):
+        return problem_response(error.slug, error.detail, errors=error.errors, headers=error.headers, more=error.more)
+    if error.code not in SLUGS or error.code == "internal":
+        return internal(error)
+    match error:
+        case InvalidInputError() | InvalidDefinitionError():
+            return problem_response(error.code, error.detail, errors=error.problems)
+        case BusinessKeyInUseError():
+            return problem_response(error.code, error.detail, more={"orchestration": error.orchestration})
+        case OrchestrationEndedError():
+            return problem_response(error.code, error.detail, more={"current_status": error.current_status})
+        case OverloadedError():
+            return problem_response(error.code, error.detail, headers={"Retry-After": str(error.retry_after_s)})
+        case _:
+            return problem_response(error.code, error.detail)
+
+
+def internal(error: BaseException) -> Response:
+    """500 with a reference; what happened goes to the log alone."""
+    reference = secrets.token_hex(4)
+    _log.error("request.failed", reference=reference, exc_info=error)
+    return problem_response("internal", f"An unexpected error. Reference for the operator: {reference}.")

@@ -1,0 +1,372 @@
+"""The JSON of the API as pydantic models.
+
+Models of bodies (`...Body`) check what arrives: strictly, with no unknown members, every violation at once. Models of
+answers describe the OpenAPI document only: answers are encoded from plain values and never pass through them. Members
+and words are those of the reference; adding one is allowed, changing one is not.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+STATUSES = (
+    "running",
+    "suspended",
+    "compensating",
+    "completed",
+    "faulted",
+    "compensated",
+    "cancelled",
+    "terminated",
+)
+FINAL = frozenset(STATUSES[3:])
+
+_WORD = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+DEFINITION = f"(?:{_WORD}/)?{_WORD}(?:@[0-9A-Za-z.+-]{{1,100}})?"
+"""``name``, ``namespace/name`` or ``namespace/name@version``."""
+
+Status = Literal[
+    "running", "suspended", "compensating", "completed", "faulted", "compensated", "cancelled", "terminated"
+]
+Instant = Annotated[datetime, Field(json_schema_extra={"format": "date-time"})]
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("NUL is not allowed")
+    return text
+
+
+# What reaches an index or a list is short; the rest is bounded by the size of a body.
+_NO_NUL = AfterValidator(_without_nul)
+Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$"), _NO_NUL]
+TagName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[^:\x00]+$"), _NO_NUL]
+Text = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$"), _NO_NUL]
+Reason = Annotated[
+    str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$"), _NO_NUL
+]
+
+
+class Body(BaseModel):
+    """A body that has exactly these members."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class StartBody(Body):
+    """Starts an orchestration."""
+
+    definition: str = Field(
+        pattern=f"^{DEFINITION}$",
+        description="name (in namespace default), namespace/name, or namespace/name@version; the latest version unless said.",
+        examples=["travel/trip-booking"],
+    )
+    input: Any = Field(None, description="The input, checked against the definition's input.schema.")
+    business_key: Line | None = Field(
+        None, description="Unique among the unfinished orchestrations of a definition over its versions."
+    )
+    tags: dict[TagName, Annotated[str, StringConstraints(max_length=255), _NO_NUL]] = Field(
+        default_factory=dict, max_length=50, description="Words to find it by: ?tag=name:value."
+    )
+
+
+class ReasonBody(Body):
+    """A command with an optional reason, kept in the history."""
+
+    reason: Text | None = None
+
+
+class CancelBody(ReasonBody):
+    """Cancels an orchestration."""
+
+    override_pivot: bool = Field(False, description="Undo what can be undone although the pivot was passed.")
+
+
+class ResolutionBody(Body):
+    """Resolves an incident. A reason is asked for, since it is all that the history will know."""
+
+    reason: Reason
+    output: Any = Field(None, description="For `complete`: what the task gave.")
+
+
+class NoteBody(Body):
+    """An operator's note."""
+
+    text: Reason
+
+
+class Open(BaseModel):
+    """An answer; a later server may add members."""
+
+
+class ErrorEntry(Open):
+    """One thing wrong, and where."""
+
+    pointer: str = Field(description="JSON Pointer into the body or document.")
+    detail: str
+    code: str
+    line: int | None = None
+    column: int | None = None
+
+
+class Problem(Open):
+    """RFC 9457 problem details."""
+
+    type: str = Field(description="/problems/<slug>; a GET there explains it.")
+    title: str
+    status: int
+    detail: str
+    errors: list[ErrorEntry] = Field(default_factory=list)
+    retryable: bool = False
+    current_status: Status | None = None
+    orchestration: str | None = Field(None, description="business-key-in-use: the orchestration that has the key.")
+
+
+class Fault(Open):
+    """Why a task or an orchestration failed."""
+
+    type: str
+    status: int
+    title: str | None = None
+    detail: str | None = None
+    instance: str | None = None
+    response: dict[str, Any] | None = None
+
+
+class Warning(Open):  # noqa: A001 - the word of the API
+    """Something in a document that may not be meant; it was deployed all the same."""
+
+    pointer: str
+    line: int | None
+    column: int | None
+    detail: str
+
+
+class Definition(Open):
+    """A deployed version."""
+
+    namespace: str
+    name: str
+    version: str
+    digest: str = Field(description="sha256: of the canonical (RFC 8785) parsed document.")
+    resource: str | None
+    created_at: Instant
+    warnings: list[Warning]
+
+
+class DefinitionCheck(Open):
+    """What a deployment would say; nothing was stored."""
+
+    valid: bool
+    errors: list[ErrorEntry]
+    warnings: list[ErrorEntry]
+
+
+class DefinitionList(Open):
+    """A page of definitions."""
+
+    items: list[Definition]
+    next: str | None
+
+
+class Compensation(Open):
+    """How the undo of a run stands."""
+
+    status: Literal["none", "armed", "scheduled", "running", "retrying", "completed", "skipped", "failed"]
+    attempts: int
+    error: Fault | None
+
+
+class Task(Open):
+    """One run of a task."""
+
+    name: str
+    reference: str
+    run: int
+    status: str
+    attempts: int
+    started_at: Instant
+    ended_at: Instant | None
+    output: Any
+    error: Fault | None
+    compensation: Compensation
+
+
+class TaskList(Open):
+    """A page of runs."""
+
+    items: list[Task]
+    next: str | None
+
+
+class RollbackStep(Open):
+    """One undo."""
+
+    task: str
+    reference: str
+    run: int
+    outcome: str
+    status: str
+
+
+class RollbackReason(Open):
+    """Why a rollback began."""
+
+    kind: Literal["error", "timeout", "cancel"]
+    task: str | None = None
+    error: Fault | None = None
+    text: str | None = None
+    actor: str | None = None
+
+
+class Rollback(Open):
+    """What is or was undone; `plan` is null until everything has settled."""
+
+    reason: RollbackReason
+    plan: list[str] | None
+    done: list[str]
+    skipped: list[str]
+    left_behind: list[Any]
+    outcome: Literal["none", "complete", "partial"] | None
+    steps: list[RollbackStep]
+
+
+class Incident(Open):
+    """Something that only an operator can resolve."""
+
+    number: int
+    kind: Literal["compensation_failed", "after_pivot", "uncertain_pivot", "poison"]
+    task: str | None
+    reference: str | None
+    error: Fault | None
+    raised_at: Instant
+    actions: list[str]
+
+
+class Orchestration(Open):
+    """The status representation."""
+
+    id: str
+    definition: str
+    digest: str
+    status: Status
+    version: int
+    business_key: str | None
+    tags: dict[str, str]
+    input: Any
+    output: Any
+    error: Fault | None
+    started_at: Instant
+    updated_at: Instant
+    ended_at: Instant | None
+    tasks: list[Task]
+    tasks_total: int
+    waiting_for: list[dict[str, Any]]
+    rollback: Rollback | None
+    incidents: list[Incident]
+    links: dict[str, str] = Field(description="Relative references.")
+
+
+class OrchestrationList(Open):
+    """A page of the status view, newest first."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+    as_of: Instant | None = Field(description="Up to when the view has seen every event.")
+    lag_ms: float
+
+
+class HistoryEvent(Open):
+    """One event of a history."""
+
+    version: int
+    type: str
+    at: Instant
+    actor: str | None
+    task: str | None = None
+    attempt: int | None = None
+    cause: Any = None
+    data: dict[str, Any]
+    hash: str
+
+
+class History(Open):
+    """A page of a history: versions without a gap."""
+
+    items: list[HistoryEvent]
+    next_after: int | None
+
+
+class CommandAnswer(Open):
+    """What a command left behind, or, for a dry run, what it would record."""
+
+    id: str
+    status: Status
+    version: int
+
+
+class RecordedEvent(Open):
+    """An event that a command would record."""
+
+    type: str
+    data: Any
+
+
+class DryRunAnswer(Open):
+    """What a command would record now."""
+
+    version: int
+    events: list[RecordedEvent]
+
+
+class EventAnswer(Open):
+    """What became of an event."""
+
+    outcome: Literal["matched", "started", "held", "duplicate"]
+    version: int | None = None
+
+
+class PlannedStep(Open):
+    """One undo that a cancel now would do."""
+
+    task: str
+    reference: str
+    run: int
+    outcome: str
+    condition: Any
+    undo: Any
+
+
+class RollbackPlan(Open):
+    """What a cancel now would do."""
+
+    version: int
+    steps: list[PlannedStep]
+    not_undone: list[Any]
+    blocked_by_pivot: bool
+
+
+class Health(Open):
+    """The process answers."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Readiness(Open):
+    """The service can take requests."""
+
+    ready: bool
+
+
+class ProblemExplanation(Open):
+    """What a problem means and what a client can do."""
+
+    type: str
+    title: str
+    status: int
+    advice: str
+    retryable: bool

@@ -1,0 +1,42 @@
+"""What the REST API needs from the rest of the service, in one frozen value.
+
+Made by the composition root, which also owns the lifespan: nothing here is opened or closed by the API. `closing` is set
+when the process begins to stop; long polls and streams then end, and `/readyz` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from application.service import Commands, Definitions, Queries
+from application.storage import RequestStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The use cases and settings behind the API.
+
+    `ready` gives details of readiness; ``{"ready": False, ...}`` or an exception mean that it is not. `tokens` maps a
+    name to the SHA-256 (hex) of its bearer token; None turns authentication off, and everyone is `actor`.
+    """
+
+    commands: Commands
+    queries: Queries
+    definitions: Definitions
+    requests: RequestStore
+    clock: Callable[[], datetime]
+    ready: Callable[[], Awaitable[Mapping[str, Any]]]
+    tokens: Mapping[str, str] | None = None
+    actor: str = "anonymous"
+    version: str = "0"
+    max_body_bytes: int = 1_048_576
+    longest_wait_s: int = 60
+    idempotency_wait_s: float = 5.0
+    """How long a repeat waits for the first request with its key."""
+    idempotency_stale_s: float = 60.0
+    """After this an answer that never came is no longer expected: the request died with its process."""
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
