@@ -7,8 +7,8 @@ stock, shipping and five banks.
 behaves as a participant of a saga should: the caller chooses the id, so that it can undo what it got no answer for; a
 repeat with the same ``Idempotency-Key`` gets the same answer and has no second effect; what was undone stays undone,
 even if a late ``PUT`` arrives afterwards. ``GET /ledger`` lists effects in their order (``?id=`` those of one
-orchestration) and ``DELETE /ledger`` forgets everything. What goes wrong is chosen by the input: see MOODS, and the page
-of each example. Tests start it on a free port and add answers of their own with `script`.
+orchestration) and ``DELETE /ledger`` forgets everything. What goes wrong is chosen by the input: see MOODS, and the
+page of each example. Tests start it on a free port and add answers of their own with `script`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+"""The examples as a user runs them: the real service, real sockets to the participants, the definitions as they lie there.
+
+Only addresses, and times that nobody wants to wait for, are replaced in the documents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from unittest import mock
+
+from examples.participants import Participants
+from retrace.functions import Function, load_functions
+from tests.support.scripted import EXAMPLES
+from tests.support.service import Api, running_service
+
+ADDRESS = "http://127.0.0.1:8090"
+
+
+@contextlib.asynccontextmanager
+async def running_examples(
+    folder: Path, *names: str, faster: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[Api, Participants]]:
+    """Service and participants with the examples of these names deployed; `faster`: text -> text in the documents."""
+    async with Participants().serving() as participants:
+        with mock.patch.dict(os.environ, {"PARTICIPANTS_URL": participants.url}):
+            functions: dict[str, Function] = {}
+            for path in sorted(path for name in names for path in (EXAMPLES / name).glob("functions.py")):
+                functions |= load_functions(path)
+        async with running_service(folder, functions) as api:
+            # The child before its parent, so that no deployment has to warn of it.
+            for path in sorted((path for name in names for path in (EXAMPLES / name).glob("*.yaml")), reverse=True):
+                await _deploy(api, path.read_text(encoding="utf-8"), {ADDRESS: participants.url, **(faster or {})})
+            yield api, participants
+
+
+async def _deploy(api: Api, text: str, replaced: Mapping[str, str]) -> None:
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    deployed = await api.deploy(text)
+    assert deployed["http_status"] == 201, deployed
+    assert deployed["warnings"] == []
