@@ -55,34 +55,42 @@ class OrchestrationCommands:
         record = await self._definitions.record(namespace, name, version)
         plan = await self._definitions.by_digest(record.digest)
         digest = _digest(request)
-        public_id = self._engine.identity.draw()
-        if request.idempotency_key is not None:
+        if request.idempotency_key is None:
+            public_id = self._engine.identity.draw()
+        else:
             public_id = self._engine.identity.derived(request.actor, request.idempotency_key)
             if (known := await self._known(public_id)) is not None:
                 return _same_request(known, digest)
         await self._validate(plan, request.input)
-        if request.business_key is not None:
-            await self._reserve(f"{plan.namespace}/{plan.name}", request.business_key, public_id)
-        outcome, new = await asyncio.shield(
-            self._engine.start(
-                plan.digest,
-                public_id,
-                lambda: self._engine.command(
-                    c.Start,
-                    id=public_id,
-                    input=request.input,
-                    business_key=request.business_key,
-                    tags=dict(request.tags),
-                    request=digest,
-                    actor=request.actor,
-                ),
-                drawn=request.idempotency_key is None,
-            )
-        )
+        new = await asyncio.shield(self._begin(request, plan, public_id, digest))
         if not new:
-            live = await self._engine.cache.settled(outcome.id)
+            live = await self._engine.cache.settled(public_id)
             return _same_request(live.state, digest)
         return public_id
+
+    async def _begin(self, request: StartRequest, plan: Plan, public_id: str, digest: bytes) -> bool:
+        """Reserve the business key and start, as one step for others who want the same key: a holder without an
+        orchestration has failed, it is never about to start.
+        """
+
+        def make() -> c.Start:
+            return self._engine.command(
+                c.Start,
+                id=public_id,
+                input=request.input,
+                business_key=request.business_key,
+                tags=dict(request.tags),
+                request=digest,
+                actor=request.actor,
+            )
+
+        drawn = request.idempotency_key is None
+        if request.business_key is None:
+            return (await self._engine.start(plan.digest, public_id, make, drawn=drawn))[1]
+        definition = f"{plan.namespace}/{plan.name}"
+        async with self._engine.cache.family(f"{definition} {request.business_key}"):
+            await self._reserve(definition, request.business_key, public_id)
+            return (await self._engine.start(plan.digest, public_id, make, drawn=drawn))[1]
 
     async def _known(self, public_id: str) -> State | None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -49,6 +50,7 @@ class Effects:
         self._secrets = secrets
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._in_hand: set[tuple[str, str, int]] = set()
         engine.follow(self)
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
@@ -64,7 +66,7 @@ class Effects:
                 continue
             if run.request.idempotent:
                 self._spawn(live.id, run.request)
-            else:
+            elif (live.id, run.id, run.attempts) not in self._in_hand:
                 lost = Doubtful(fault("communication", "the node died while the request was in flight"))
                 self._keep(self._report(live.id, run.request, lost))
 
@@ -77,12 +79,17 @@ class Effects:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _spawn(self, public_id: str, attempt: e.AttemptStarted) -> None:
-        self._keep(self._send(public_id, attempt))
+        """Once per attempt and process, even if it was begun while what was unfinished was still being taken up."""
+        name = (public_id, attempt.run, attempt.number)
+        if name not in self._in_hand:
+            self._in_hand.add(name)
+            self._keep(self._send(public_id, attempt)).add_done_callback(lambda _: self._in_hand.discard(name))
 
-    def _keep(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _send(self, public_id: str, attempt: e.AttemptStarted) -> None:
         async with self._slots:
@@ -90,21 +97,30 @@ class Effects:
                 arguments = await self._arguments(attempt)
             except _NotEvaluatedError as error:
                 result: CalloutResult = Declined(error.fault)
+            except Exception as error:
+                _log.exception("callout.not_prepared", orchestration=public_id, task=attempt.run)
+                result = Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
             else:
-                result = await self._callouts.send(
-                    Callout(
-                        kind=attempt.callout,  # type: ignore[arg-type]
-                        function=attempt.function,
-                        arguments=arguments,
-                        idempotency_key=attempt.key,
-                        attempt=attempt.number,
-                        timeout_s=attempt.timeout_s,
-                        orchestration=public_id,
-                        task=attempt.run.rpartition("#")[0],
-                        compensates=attempt.compensates,
-                    )
-                )
+                result = await self._exchange(public_id, attempt, arguments)
         await self._report(public_id, attempt, result)
+
+    async def _exchange(self, public_id: str, attempt: e.AttemptStarted, arguments: Any) -> CalloutResult:
+        callout = Callout(
+            kind=attempt.callout,  # type: ignore[arg-type]
+            function=attempt.function,
+            arguments=arguments,
+            idempotency_key=attempt.key,
+            attempt=attempt.number,
+            timeout_s=attempt.timeout_s,
+            orchestration=public_id,
+            task=attempt.run.rpartition("#")[0],
+            compensates=attempt.compensates,
+        )
+        try:
+            return await self._callouts.send(callout)
+        except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
+            _log.exception("callout.broken", orchestration=public_id, task=attempt.run)
+            return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
 
     async def _arguments(self, attempt: e.AttemptStarted) -> Any:
         """The recorded arguments; parts that mention secrets are evaluated here and recorded nowhere."""
@@ -146,14 +162,9 @@ class Effects:
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
             except Exception as error:
                 _log.exception("result.poison", orchestration=public_id, task=attempt.run)
-                await self._poison(public_id, f"a result could not be handled: {error!r}")
+                place = self._engine.identity.locate(public_id)
+                await self._engine.report_poison(*place, f"a result could not be handled: {error!r}")
                 return
-
-    async def _poison(self, public_id: str, detail: str) -> None:
-        try:
-            await self._engine.execute(public_id, lambda _: self._engine.command(c.ReportPoison, detail=detail))
-        except Exception:
-            _log.exception("poison.not_recorded", orchestration=public_id)
 
 
 class _NotEvaluatedError(Exception):

@@ -14,8 +14,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import msgspec
+import structlog
 
 from application.facts import FactFinder, Plans
 from application.identity import Chance, Identity
@@ -37,15 +39,20 @@ from domain.errors import (
     InvalidInputError,
     NotFoundError,
     OrchestrationEndedError,
+    OwnershipLostError,
     PastPivotError,
     Problem,
+    RetraceError,
+    StorageError,
     VersionMismatchError,
 )
+from domain.lifecycle import IllegalTransitionError
 from domain.orchestration import opened, step
 from domain.plan import Plan
 from domain.state import State
 
 T = TypeVar("T", bound=c.Command)
+_log = structlog.get_logger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -64,10 +71,17 @@ class Follower(Protocol):
 
 
 class _Unit:
-    """What one command has decided so far, over all orchestrations it touched."""
+    """What one command has decided so far, over all orchestrations it touched. Those it holds are `deciding`."""
 
     def __init__(self) -> None:
         self.touched: dict[str, tuple[Live, int, list[e.Event]]] = {}
+        self.held: dict[str, tuple[Live, int]] = {}
+
+    def hold(self, live: Live) -> None:
+        """From here to the end of the unit nobody reads it and it stays in memory."""
+        if live.id not in self.held:
+            self.held[live.id] = (live, live.state.version)
+            live.deciding = True
 
     def add(self, live: Live, version: int, events: list[e.Event]) -> None:
         if events:
@@ -141,6 +155,14 @@ class Engine:
                 raise VersionMismatchError(f"It has version {live.state.version}, not {if_match}.")
             return await self._carry_out(live, make(live.state))
 
+    async def report_poison(self, partition: int, orchestration: UUID, detail: str) -> None:
+        """Something could not be decided because of a defect: an incident, so that somebody looks."""
+        try:
+            live = await self.cache.load_at(partition, orchestration)
+            await self.execute(live.id, lambda _: self.command(c.ReportPoison, detail=detail))
+        except Exception:
+            _log.exception("poison.not_recorded")
+
     async def rehearse(
         self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None
     ) -> Outcome:
@@ -182,65 +204,74 @@ class Engine:
     @asynccontextmanager
     async def _turn(self, public_id: str) -> AsyncIterator[Live]:
         """Load and hold the family's lock. The family of a child is known only once it is loaded."""
-        while True:
-            live = await self.cache.load(public_id)
-            async with self.cache.family(live.family):
-                current = self.cache.peek(public_id)
-                if current is not None:
-                    yield current
-                    return
+        live = await self.cache.load(public_id)
+        async with self.cache.family(live.family):
+            # Again: it may have been forgotten, or forgotten and loaded, while this waited.
+            yield await self.cache.load(public_id)
 
     async def _carry_out(self, live: Live, command: c.Command) -> Outcome:
         """Decide, commit, tell. The caller holds the family's lock."""
         unit = _Unit()
-        before = live.state.version
+        unit.hold(live)
         try:
             await self._decide(unit, live, command)
             if unit.touched:
                 await self._commit(unit)
-        except BaseException:
-            self._forget(unit, live, before)
+        except BaseException as error:
+            self._forget(unit, error)
             raise
+        for held, _ in unit.held.values():
+            held.deciding = False
         events = unit.touched[live.id][2] if live.id in unit.touched else []
         return Outcome(live.id, live.state.status, live.state.version, events)
 
-    def _forget(self, unit: _Unit, live: Live, before: int) -> None:
+    def _forget(self, unit: _Unit, error: BaseException) -> None:
         """What was decided did not happen. A command that was merely refused has changed nothing."""
-        for touched, _, _ in unit.touched.values():
-            touched.deciding = False
-            self.cache.evict(touched)
-        live.deciding = False
-        if live.state.version != before or not before:
-            self.cache.evict(live)
+        refused = isinstance(error, RetraceError) and not isinstance(
+            error, StorageError | OwnershipLostError | IllegalTransitionError
+        )
+        for live, version in unit.held.values():
+            live.deciding = False
+            if not refused or live.state.version != version:
+                self.cache.evict(live)
 
     async def _decide(self, unit: _Unit, first: Live, command: c.Command) -> None:
         """One command and all the messages it causes, in the order in which they are sent."""
         pending: deque[tuple[Live, c.Command]] = deque([(first, command)])
+        asked = True
         while pending:
             live, current = pending.popleft()
             if live.plan is None:
                 live.plan = await self._plans.by_digest(live.state.digest)
             before = live.state.version
-            live.deciding = True
+            at = live.state.updated_at
+            if at is not None and current.at < at:  # a clock that was set back since the last event
+                current = msgspec.structs.replace(current, at=at)
             try:
                 decision = opened(live.plan, live.state, current, self._limits)
                 questions = step(decision)
                 while questions:
                     questions = step(decision, await self._facts.answer(questions, live.partition))
             except (PastPivotError, OrchestrationEndedError):
-                if current is command:
+                if asked or live.state.version != before:
                     raise
                 continue  # a child that cannot be cancelled goes on; its parent awaits it
+            asked = False
             unit.add(live, before, decision.events)
             for message in decision.messages:
-                pending.append((await self._addressee(message), message.command))
+                addressee = await self._addressee(unit, message)
+                pending.append((addressee, message.command))
 
-    async def _addressee(self, message: c.Message) -> Live:
+    async def _addressee(self, unit: _Unit, message: c.Message) -> Live:
+        if message.to in unit.held:
+            return unit.held[message.to][0]
         if message.digest is None:
-            return await self.cache.load(message.to)
-        child = self.cache.new(message.to)
-        child.plan = await self._plans.by_digest(message.digest)
-        return child
+            found = await self.cache.load(message.to)
+        else:
+            found = self.cache.new(message.to)
+            found.plan = await self._plans.by_digest(message.digest)
+        unit.hold(found)
+        return found
 
     # Committing -------------------------------------------------------------------------------------------------------
 
@@ -257,6 +288,7 @@ class Engine:
             live.agenda = agenda_of(live.state)
             live.subscribed = listening_runs(live.state)
             live.deciding = False
+            self.cache.keep(live)
         for live, _, events in touched:
             for follower in self._followers:
                 follower.committed(live, events)

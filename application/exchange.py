@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -22,9 +23,17 @@ from application.service import EventOutcome, Json
 from application.storage import HeldEvent, HeldEventStore, LogStore, canonical
 from domain import commands as c
 from domain import events as e
-from domain.errors import EventIdReusedError, OrchestrationEndedError, RetraceError
+from domain.errors import (
+    EventIdReusedError,
+    OrchestrationEndedError,
+    OverloadedError,
+    OwnershipLostError,
+    StorageError,
+)
 
 _log = structlog.get_logger(__name__)
+_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
 
 
 class EventExchange:
@@ -45,18 +54,35 @@ class EventExchange:
         if not self._any_held:
             return
         listening = [ev.run for ev in events if isinstance(ev, e.ListenStarted) and ev.run in live.subscribed]
+        if any(isinstance(ev, e.OrchestrationResumed) for ev in events):
+            listening = sorted(live.subscribed)  # what came while it was suspended was left to others
         if listening:
             types = {kind for run in listening for kind in _types(live, run)}
-            task = asyncio.get_running_loop().create_task(self._offer(live.partition, live.orchestration, types))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(self._offer(live.partition, live.orchestration, types))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def start(self) -> None:
-        """Forget what is too old, repeat looks that were not finished."""
+        """Forget what is too old, and repeat every look: whether those of subscribers were finished is not recorded."""
         await self._held.expire(self._engine.clock.now() - self._hold)
-        for event in await self._held.unlooked():
+        while page := await self._held.unlooked():
+            for event in page:
+                await self._look(event, None)
+        self._any_held = False
+        async for event in self._waiting(None):
+            self._any_held = True
             await self._look(event, None)
-        self._any_held = bool(await self._held.waiting(None, limit=1))
+
+    async def _waiting(self, kind: str | None) -> AsyncIterator[HeldEvent]:
+        """Events that nobody has taken, oldest first."""
+        after = None
+        while page := await self._held.waiting(kind, after=after):
+            for event in page:
+                yield event
+            after = (page[-1].received_at, page[-1].source, page[-1].id)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -76,7 +102,32 @@ class EventExchange:
             if known.looked:
                 return EventOutcome("duplicate")
         self._any_held = True
-        return EventOutcome("matched" if await self._look(held, actor) else "held")
+        try:
+            taken = await self._look(held, actor)
+        except StorageError:
+            self._keep(self._look_again(held, actor))
+            raise
+        return EventOutcome("matched" if taken else "held")
+
+    async def _look_again(self, held: HeldEvent, actor: str | None) -> None:
+        """The event is stored, so somebody has to look; the publisher was told to try again, but need not."""
+        await self._patiently(lambda: self._look(held, actor))
+
+    async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
+        pause = _PAUSE_S
+        while True:
+            try:
+                await work()
+                return
+            except OwnershipLostError:
+                return
+            except StorageError as error:
+                _log.warning("events.not_delivered", detail=error.detail)
+            except Exception:
+                _log.exception("events.broken")
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def _look(self, held: HeldEvent, actor: str | None) -> bool:
         """Offer an event to every subscriber; whether one took it."""
@@ -95,26 +146,29 @@ class EventExchange:
 
     async def _offer(self, partition: int, orchestration: UUID, types: set[str | None]) -> None:
         """Offer held events to a new subscriber, oldest first; the first taker has them."""
-        try:
+
+        async def offer() -> None:
             async with self._lock:
-                for kind in types:
-                    for held in await self._held.waiting(kind):
+                for kind in [None] if None in types else sorted(kind for kind in types if kind is not None):
+                    async for held in self._waiting(kind):
                         if await self._deliver(partition, orchestration, held, None):
                             await self._held.take(held.source, held.id)
-        except RetraceError as error:
-            _log.warning("held.not_offered", detail=error.detail)
+
+        await self._patiently(offer)
 
     async def _deliver(self, partition: int, orchestration: UUID, held: HeldEvent, actor: str | None) -> bool:
         event: dict[str, Any] = msgspec.json.decode(held.event)
         try:
-            live = await self._engine.cache.load_at(partition, orchestration)
+            live = await self._engine.cache.settled_at(partition, orchestration)
+            if live.state.seen.get(f"{held.source} {held.id}") == held.digest:
+                return True  # delivered before, in a look that was not finished
             outcome = await self._engine.execute(
                 live.id,
                 lambda _: self._engine.command(
                     c.ReceiveEvent, actor=actor, event=event, digest=held.digest, hold=False
                 ),
             )
-        except (OrchestrationEndedError, EventIdReusedError):
+        except (OrchestrationEndedError, EventIdReusedError, OverloadedError):
             return False
         return any(isinstance(ev, e.EventReceived) for ev in outcome.events)
 

@@ -27,6 +27,7 @@ from domain.events import Event
 LARGEST_BATCH: Final = 500
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
+_TRIES_ALONE: Final = 3
 
 _log = structlog.get_logger(__name__)
 
@@ -70,6 +71,7 @@ class Journal:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._give_up_s = give_up_s
+        self._stopped = False
         self._task: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[int, list[UUID]], None]] = []
 
@@ -81,13 +83,12 @@ class Journal:
         self._task = asyncio.create_task(self._run(), name="journal")
 
     async def stop(self) -> None:
-        """Commit what was handed in, then end."""
+        """Commit what was handed in, then end; whoever comes later is refused."""
+        self._stopped = True
         if self._task and not self._task.done():
             await self._idle.wait()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for entry in self._queue:
-            _fail(entry, StorageError("the service stops"))
 
     def position(self, partition: int) -> int:
         """The last committed position."""
@@ -97,6 +98,8 @@ class Journal:
         """Commit; gives the last event hash of each stream. Raises OwnershipLostError or StorageError, and then the
         caller must forget what it decided.
         """
+        if self._stopped:
+            raise StorageError("the service stops")
         if partition in self._lost:
             raise OwnershipLostError
         entry = Entry(partition, streams, work, asyncio.get_running_loop().create_future())
@@ -107,7 +110,8 @@ class Journal:
 
     async def _run(self) -> None:
         while True:
-            self._idle.set()
+            if not self._queue:
+                self._idle.set()
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
@@ -133,83 +137,108 @@ class Journal:
         return batch
 
     async def _commit(self, batch: list[Entry]) -> None:
-        """Write a batch; partitions that conflict fail alone."""
-        by_partition: dict[int, list[Entry]] = {}
-        for entry in batch:
-            by_partition.setdefault(entry.partition, []).append(entry)
-        pause = _FIRST_PAUSE_S
+        """Write a batch in one transaction. After trouble every entry is written alone, so that one that cannot be
+        written fails alone.
+        """
         give_up_at = asyncio.get_running_loop().time() + self._give_up_s
-        while by_partition:
-            prepared = {p: self._prepare(p, by_partition[p]) for p in sorted(by_partition)}
-            try:
-                held = await self._store.write([write for write, _ in prepared.values()])
-            except StorageError as error:
-                committed = await self._look(prepared, by_partition, give_up_at, error)
-            else:
-                if all(held):
-                    committed = set(prepared)
-                else:
-                    committed = set()
-                    for (partition, _), fence in zip(list(prepared.items()), held, strict=True):
-                        if not fence:
-                            await self._conflict(partition, by_partition.pop(partition))
-                    continue
-            for partition in committed:
-                write, hashes = prepared[partition]
-                self._heads[partition] = write.after
-                touched = list(dict.fromkeys(record.orchestration for record in write.records))
-                for listener in self._listeners:
-                    listener(partition, touched)
-                for entry, last in zip(by_partition.pop(partition), hashes, strict=True):
-                    if not entry.done.done():
-                        entry.done.set_result(last)
-            if by_partition:
+        left = await self._write(batch, give_up_at)
+        tries = 0
+        pause = _FIRST_PAUSE_S
+        while left:
+            rest: list[Entry] = []
+            for entry in left:
+                rest += await self._write([entry], give_up_at)
+            tries += 1
+            # Where others could be written, the database is not to blame for the rest.
+            if len(rest) < len(left) and tries >= _TRIES_ALONE:
+                for entry in rest:
+                    _fail(entry, StorageError("this could not be written, while others could"))
+                rest = []
+            left = rest
+            if left:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
+                arrived = self._take()
+                batch += arrived
+                left += arrived
 
-    async def _look(
-        self,
-        prepared: dict[int, tuple[PartitionWrite, list[list[bytes]]]],
-        by_partition: dict[int, list[Entry]],
-        give_up_at: float,
-        error: StorageError,
-    ) -> set[int]:
-        """After an unknown commit: which partitions hold what was written?"""
+    async def _write(self, entries: list[Entry], give_up_at: float) -> list[Entry]:
+        """One transaction; gives the entries that were not written and may be tried again."""
+        by_partition: dict[int, list[Entry]] = {}
+        for entry in entries:
+            if entry.partition in self._lost:
+                _fail(entry, OwnershipLostError())
+            else:
+                by_partition.setdefault(entry.partition, []).append(entry)
+        if not by_partition:
+            return []
+        prepared = {p: self._prepare(p, by_partition[p]) for p in sorted(by_partition)}
+        try:
+            held = await self._store.write([write for write, _ in prepared.values()])
+            if all(held):
+                for partition, (write, hashes) in prepared.items():
+                    self._committed(write, by_partition[partition], hashes)
+                return []
+            trouble = StorageError("a fence did not hold")
+        except StorageError as error:
+            trouble = error
+        heads = await self._true_heads(list(prepared), give_up_at)
+        left: list[Entry] = []
+        for partition, (write, hashes) in prepared.items():
+            head = heads.get(partition)
+            if head == write.after:
+                self._committed(write, by_partition[partition], hashes)
+            elif head == write.head and asyncio.get_running_loop().time() <= give_up_at:
+                left += by_partition[partition]
+            elif head is None or head == write.head:
+                _log.warning("journal.gave_up", partition=partition, detail=trouble.detail)
+                for entry in by_partition[partition]:
+                    _fail(entry, trouble)
+            else:
+                await self._moved_on(head, by_partition[partition])
+        return left
+
+    def _committed(self, write: PartitionWrite, entries: list[Entry], hashes: list[list[bytes]]) -> None:
+        self._heads[write.head.partition] = write.after
+        self._tell(write.head.partition, write.records)
+        for entry, last in zip(entries, hashes, strict=True):
+            if not entry.done.done():
+                entry.done.set_result(last)
+
+    def _tell(self, partition: int, records: Sequence[StoredRecord]) -> None:
+        touched = list(dict.fromkeys(record.orchestration for record in records))
+        for listener in self._listeners:
+            listener(partition, touched)
+
+    async def _true_heads(self, partitions: list[int], give_up_at: float) -> dict[int, Head]:
+        """What is committed; nothing when it cannot be had in time."""
         pause = _FIRST_PAUSE_S
-        heads: dict[int, Head] = {}
         while True:
             try:
-                heads = {head.partition: head for head in await self._store.heads(list(prepared))}
-                break
+                return {head.partition: head for head in await self._store.heads(partitions)}
             except StorageError:
                 if asyncio.get_running_loop().time() > give_up_at:
-                    break
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
-        committed = set()
-        for partition, (write, _) in prepared.items():
-            head = heads.get(partition)
-            if head is None or (head == write.head and asyncio.get_running_loop().time() > give_up_at):
-                _log.warning("journal.gave_up", detail=error.detail)
-                for entry in by_partition.pop(partition):
-                    _fail(entry, error)
-            elif head == write.after:
-                committed.add(partition)
-            elif head != write.head:
-                await self._conflict(partition, by_partition.pop(partition))
-        return committed
+                    return {}
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
 
-    async def _conflict(self, partition: int, entries: list[Entry]) -> None:
-        """The fence did not hold: lost to another node, or our idea of the head was old."""
-        head = next(iter(await self._store.heads([partition])), None)
-        if head is None or head.epoch != self._heads[partition].epoch:
-            self._lost.add(partition)
-            failure: Exception = OwnershipLostError()
+    async def _moved_on(self, head: Head, entries: list[Entry]) -> None:
+        """The fence cannot hold: lost to another node, or a commit that was given up has happened after all."""
+        known = self._heads[head.partition]
+        if head.epoch != known.epoch:
+            self._lost.add(head.partition)
+            for entry in entries:
+                _fail(entry, OwnershipLostError())
+            return
+        try:
+            records = await self._store.log(head.partition, known.position, 10_000)
+        except StorageError:
+            records = []  # the next write finds the same and comes here again
         else:
-            self._heads[partition] = head
-            failure = StorageError("the log had moved on; the decision has to be made again")
+            self._heads[head.partition] = head
+            self._tell(head.partition, records)
         for entry in entries:
-            _fail(entry, failure)
+            _fail(entry, StorageError("the log had moved on; the decision has to be made again"))
 
     def _prepare(self, partition: int, entries: list[Entry]) -> tuple[PartitionWrite, list[list[bytes]]]:
         """Positions, bytes and hashes; pure but for the codec."""

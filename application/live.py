@@ -29,7 +29,9 @@ _PAGE = 1000
 
 
 class Live(msgspec.Struct):
-    """One orchestration in memory. `agenda` and `subscribed` are what the work tables say of it."""
+    """One orchestration in memory. `agenda` and `subscribed` are what the work tables say of it. While `deciding`, its
+    state runs ahead of the log: whoever wants to read it waits for the lock of its family, and it cannot be forgotten.
+    """
 
     id: str
     partition: int
@@ -59,8 +61,18 @@ def listening_runs(state: State) -> set[str]:
     return {name for name in state.open if (found := state.runs[name].listening) is not None and not found.done}
 
 
+class _Loading(msgspec.Struct):
+    """Loads of one orchestration under way. `stale`: it was forgotten meanwhile, so what they read may be old."""
+
+    count: int = 0
+    stale: bool = False
+
+
 class LiveCache:
-    """Loads, keeps and forgets. At most `capacity` orchestrations stay, the least recently used go first."""
+    """Loads, keeps and forgets. At most `capacity` orchestrations stay, the least recently used go first.
+
+    Of each orchestration there is at most one `Live` here, and one that is not `deciding` is what the log says.
+    """
 
     def __init__(self, log: LogStore, codec: Codec, identity: Identity, *, capacity: int = 10_000) -> None:
         self._log = log
@@ -69,6 +81,7 @@ class LiveCache:
         self._capacity = capacity
         self._entries: OrderedDict[UUID, Live] = OrderedDict()
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._loading: dict[UUID, _Loading] = {}
 
     def peek(self, public_id: str) -> Live | None:
         """What is in memory, if anything."""
@@ -79,11 +92,9 @@ class LiveCache:
         return self._entries.get(orchestration)
 
     def new(self, public_id: str) -> Live:
-        """An orchestration that has no event yet."""
+        """An orchestration that has no event yet. Nobody finds it here before `keep`."""
         partition, orchestration = self._identity.locate(public_id)
-        live = Live(public_id, partition, orchestration, State(), subscribed=set())
-        self._keep(live)
-        return live
+        return Live(public_id, partition, orchestration, State(), subscribed=set())
 
     async def load(self, public_id: str) -> Live:
         """From memory or from the log. Raises NotFoundError."""
@@ -97,26 +108,37 @@ class LiveCache:
     async def settled_at(self, partition: int, orchestration: UUID) -> Live:
         """The same by the aggregate's own id."""
         live = await self.load_at(partition, orchestration)
-        while live.deciding:
-            async with self.family(live.family):
-                live = await self.load_at(partition, orchestration)
-        return live
+        if not live.deciding:
+            return live
+        async with self.family(live.family):
+            return await self.load_at(partition, orchestration)
 
     async def load_at(self, partition: int, orchestration: UUID) -> Live:
         """The same by the aggregate's own id, as the work tables name it."""
-        live = self._entries.get(orchestration)
-        if live is not None:
-            self._entries.move_to_end(orchestration)
+        while True:
+            live = self._entries.get(orchestration)
+            if live is not None:
+                self._entries.move_to_end(orchestration)
+                return live
+            loading = self._loading.setdefault(orchestration, _Loading())
+            loading.count += 1
+            try:
+                state, last = await self.fold(partition, orchestration)
+            finally:
+                loading.count -= 1
+                if not loading.count:
+                    self._loading.pop(orchestration, None)
+            if orchestration in self._entries:
+                continue  # someone else was quicker
+            if loading.stale:
+                # It was here meanwhile, may have moved, and was forgotten again: what was read may be old.
+                self._loading.pop(orchestration, None)
+                continue
+            live = Live(state.id, partition, orchestration, state, event_hash=last.event_hash)
+            live.agenda = agenda_of(state)
+            live.subscribed = listening_runs(state)
+            self.keep(live)
             return live
-        state, last = await self.fold(partition, orchestration)
-        live = self._entries.get(orchestration)
-        if live is not None:
-            return live  # someone else was quicker
-        live = Live(state.id, partition, orchestration, state, event_hash=last.event_hash)
-        live.agenda = agenda_of(state)
-        live.subscribed = listening_runs(state)
-        self._keep(live)
-        return live
 
     async def fold(
         self,
@@ -148,15 +170,23 @@ class LiveCache:
 
     def evict(self, live: Live) -> None:
         """Forget; it is folded from the log when it is needed again."""
-        self._entries.pop(live.orchestration, None)
+        if self._entries.get(live.orchestration) is live:
+            self._drop(live.orchestration)
 
-    def _keep(self, live: Live) -> None:
+    def keep(self, live: Live) -> None:
+        """Everyone finds it from now on."""
         self._entries[live.orchestration] = live
+        self._entries.move_to_end(live.orchestration)
         while len(self._entries) > self._capacity:
             oldest = next((u for u, entry in self._entries.items() if not entry.deciding), None)
             if oldest is None or oldest == live.orchestration:
                 break
-            del self._entries[oldest]
+            self._drop(oldest)
+
+    def _drop(self, orchestration: UUID) -> None:
+        del self._entries[orchestration]
+        if orchestration in self._loading:
+            self._loading[orchestration].stale = True
 
     @asynccontextmanager
     async def family(self, name: str) -> AsyncIterator[None]:

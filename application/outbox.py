@@ -67,6 +67,9 @@ class Outbox:
                 except StorageError as error:
                     _log.warning("outbox.not_read", detail=error.detail)
                     later.add(partition)
+                except Exception:
+                    _log.exception("outbox.broken")
+                    later.add(partition)
             self._waiting |= later
             pause = min(pause * 2, _LONGEST_PAUSE_S) if later else _PAUSE_S
             if self._waiting - later:

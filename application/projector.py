@@ -44,6 +44,7 @@ class StatusProjector:
         self._seen: dict[int, int] = {}
         self._moved: dict[int, dict[UUID, None]] = {}
         self._since: dict[int, datetime] = {}
+        self._applying: dict[int, datetime] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
@@ -56,7 +57,7 @@ class StatusProjector:
 
     def as_of(self) -> datetime:
         """Up to which instant the view is complete: that of the partition that is furthest behind."""
-        return min(self._since.values(), default=self._engine.clock.now())
+        return min([*self._since.values(), *self._applying.values()], default=self._engine.clock.now())
 
     async def start(self) -> None:
         self._since = dict.fromkeys(range(self._partitions), self._engine.clock.now())
@@ -69,7 +70,7 @@ class StatusProjector:
 
     async def caught_up(self) -> None:
         """Returns when every commit so far is in the view."""
-        if self._since:
+        if self._since or self._applying:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(future)
             await future
@@ -116,13 +117,15 @@ class StatusProjector:
             self._wake.clear()
             await self._wake.wait()
         moved, self._moved = self._moved, {}
-        since, self._since = self._since, {}
+        self._applying, self._since = self._since, {}
         positions = {partition: self._journal.position(partition) for partition in moved}
         try:
             await asyncio.gather(*(self._apply(p, positions[p], touched) for p, touched in moved.items()))
         except BaseException:
-            self._since = {**self._since, **since}
+            self._since = {**self._since, **self._applying}
             raise
+        finally:
+            self._applying = {}
         if not self._waiting:
             await asyncio.sleep(_REST_S)
 

@@ -24,6 +24,7 @@ from domain.errors import NotFoundError, OwnershipLostError, StorageError
 _log = structlog.get_logger(__name__)
 HORIZON_S = 60.0
 AT_ONCE = 64
+_PAGE = 10_000
 
 
 class Timers:
@@ -73,8 +74,7 @@ class Timers:
         next_look = 0.0
         while True:
             if loop.time() >= next_look:
-                await self._look()
-                next_look = loop.time() + HORIZON_S / 2
+                next_look = loop.time() + await self._look()
             now = self._engine.clock.now()
             while self._heap and self._heap[0][0] <= now:
                 due_at, partition, orchestration = heapq.heappop(self._heap)
@@ -92,14 +92,19 @@ class Timers:
             except TimeoutError:
                 continue
 
-    async def _look(self) -> None:
-        """Read what the agenda has within the horizon."""
+    async def _look(self) -> float:
+        """Read what the agenda has within the horizon; gives the seconds until the next look."""
+        now = self._engine.clock.now()
         try:
-            until = self._engine.clock.now() + timedelta(seconds=HORIZON_S)
-            for partition, orchestration, due_at in await self._log.due(until, limit=10_000):
-                self._add(due_at, partition, orchestration)
+            page = await self._log.due(now + timedelta(seconds=HORIZON_S), limit=_PAGE)
         except StorageError as error:
             _log.warning("timers.not_read", detail=error.detail)
+            return 1.0
+        for partition, orchestration, due_at in page:
+            self._add(due_at, partition, orchestration)
+        if len(page) < _PAGE:
+            return HORIZON_S / 2
+        return min(HORIZON_S / 2, max(1.0, (page[-1][2] - now).total_seconds()))
 
     async def _fire(self, partition: int, orchestration: UUID) -> None:
         try:
@@ -112,7 +117,8 @@ class Timers:
             _log.warning("timer.not_fired", detail=error.detail)
             later = self._engine.clock.now() + timedelta(seconds=1)
             self._add(later, partition, orchestration)
-        except Exception:
+        except Exception as error:
             _log.exception("timer.poison")
+            await self._engine.report_poison(partition, orchestration, f"a timer could not be handled: {error!r}")
         finally:
             self._slots.release()
