@@ -1,0 +1,185 @@
+"""``retrace dev`` and ``retrace serve``: run a service in this process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from adapters.bootstrap import Service
+    from adapters.settings import Settings
+
+Port = Annotated[
+    int | None, typer.Option("--port", min=0, max=65535, help="Else RETRACE_PORT, else 8080; 0: any free one.")
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="sqlite:///path or postgresql://...; else RETRACE_DATABASE, else retrace.db here.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(dev)
+    app.command()(serve)
+
+
+def dev(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Definitions and functions.py; the current folder.", show_default=False),
+    ] = Path(),
+    port: Port = None,
+    database: Database = None,
+) -> None:
+    """Develop: serve the definitions of a folder on this machine only, for whoever is on it."""
+    with _reporting():
+        from adapters.cli.deployment import load_all
+        from adapters.cli.discovery import discover
+        from adapters.cli.failures import Failure
+
+        # A developer's shell may hold production's settings; reachable is this service for this machine only.
+        settings = _settings(
+            port,
+            database,
+            host="127.0.0.1",
+            api_tokens={},
+            auth=None,
+            allow_loopback=True,
+            definitions=None,
+            functions=None,
+        )
+        try:
+            found = discover(folder)
+        except NotADirectoryError:
+            raise Failure(f"{folder} is not a folder. Make it, or name the one that holds your definitions.") from None
+        functions = load_all(found.functions)
+
+        async def prepare(service: Service, url: str) -> None:
+            await _introduce(service, url, folder, found.documents, list(functions), settings)
+
+        _run(settings, functions, prepare, development=True)
+        print("Stopped. What was unfinished goes on at the next start.")
+
+
+def serve(port: Port = None, database: Database = None) -> None:
+    """Serve in production, set up by RETRACE_* variables."""
+    with _reporting():
+        from adapters.cli.deployment import deploy_all, load_all
+        from adapters.cli.discovery import discover
+        from adapters.cli.failures import USAGE, Failure
+
+        settings = _settings(port, database)
+        if settings.reachable_from_elsewhere and not settings.api_tokens and settings.auth is None:
+            raise Failure(
+                f"RETRACE_HOST={settings.host} is reachable from other machines, and anyone there could do anything. Set "
+                'RETRACE_API_TOKENS to name:sha256 of the tokens to accept (printf %s "$TOKEN" | sha256sum), or '
+                "RETRACE_AUTH=none if something in front authenticates.",
+                USAGE,
+            )
+        functions = load_all([settings.functions] if settings.functions else [])
+
+        async def prepare(service: Service, url: str) -> None:
+            documents = discover(settings.definitions).documents if settings.definitions else []
+            deployed, complaints = await deploy_all(service, documents)
+            if complaints:
+                raise Failure("\n".join(complaints))
+            import structlog
+
+            log = structlog.get_logger("retrace")
+            log.info("serving", url=url, deployed=len(deployed), functions=len(functions))
+
+        _run(settings, functions, prepare, development=False)
+
+
+def _settings(port: int | None, database: str | None, **fixed: Any) -> Settings:
+    from adapters.settings import read_settings
+
+    given = {name: value for name, value in {"port": port, "database": database}.items() if value is not None}
+    return read_settings(**given, **fixed)
+
+
+def _run(settings: Settings, functions: Any, prepare: Any, *, development: bool) -> None:
+    from adapters.cli.failures import Failure
+    from adapters.cli.hosting import run
+    from adapters.cli.logs import configure_logs
+
+    configure_logs(settings.log_format or ("text" if development else "json"), settings.log_level)
+    file = settings.sqlite_path
+    if file is not None and not file.absolute().parent.is_dir():
+        raise Failure(
+            f"The folder {file.parent} of the database does not exist. Make it, or write another RETRACE_DATABASE."
+        )
+
+    async def open_it() -> Service:
+        from adapters.bootstrap import open_service
+
+        return await open_service(settings, functions=functions, development=development)
+
+    run(settings, open_it, prepare)
+
+
+async def _introduce(
+    service: Service, url: str, folder: Path, documents: list[Path], functions: list[str], settings: Settings
+) -> None:
+    """Deploy a folder's documents, and tell a developer what there is now and what to try."""
+    from adapters.cli.deployment import deploy_all, remarks, trial
+    from adapters.cli.failures import complain
+
+    deployed, complaints = await deploy_all(service, documents)
+    print(f"Retrace at {url} (documentation at {url}/docs), database {_shown(settings)}")
+    for file, each in deployed:
+        resource = f", served at /{each.resource}" if each.resource else ""
+        state = "deployed" if each.created else "unchanged"
+        print(f"  {each.namespace}/{each.name}@{each.version}  {state} from {file}{resource}")
+    for line in await remarks(service, [file for file, _ in deployed]):
+        print(line)
+    if functions:
+        print(f"  functions: {', '.join(sorted(functions))}")
+    for complaint in complaints:
+        complain(complaint)
+    if deployed:
+        print(f"Try:\n  {await trial(service, url, deployed[0][1])}")
+    else:
+        place = "the current folder" if folder == Path() else folder
+        print(f"No definitions in {place}. Write one and start again, or: retrace deploy FILE")
+    sys.stdout.flush()
+
+
+def _shown(settings: Settings) -> str:
+    from adapters.bootstrap import server_of
+
+    return server_of(settings.database)
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Complain about settings, files and databases that cannot be used, and end with the exit code that belongs to it."""
+    from adapters.callouts.functions import UnfitFunctionError
+    from adapters.cli.failures import FAILED, USAGE, Failure, complain
+    from adapters.settings import SettingsError
+    from domain.errors import RetraceError
+
+    try:
+        yield
+    except SettingsError as error:
+        complain("The settings cannot be used.\n" + "\n".join(f"  {problem}" for problem in error.problems))
+        raise typer.Exit(USAGE) from None
+    except Failure as failure:
+        complain(str(failure))
+        raise typer.Exit(failure.exit_code) from None
+    except UnfitFunctionError as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+    except RetraceError as error:
+        complain(f"The service cannot start. {error.detail}")
+        raise typer.Exit(FAILED) from None

@@ -1,0 +1,62 @@
+"""How histories and plans of rollbacks look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from adapters.cli.output import compact, moment, printable, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_EVENTS = [("NO", "right"), ("AT (UTC)", "whole"), ("EVENT", "whole"), ("WHAT", "free")]
+_STEPS = [("NO", "right"), ("UNDO OF", "free"), ("RUN", "right"), ("OUTCOME", "whole"), ("IF", "free")]
+
+
+def history_view(events: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Events, one a line."""
+    if not events:
+        return "No events."
+    rows = [[each["version"], moment(each["at"])[11:], each["type"], _what(each)] for each in events]
+    return Group(Text(f"began {moment(events[0]['at'])}"), table(_EVENTS, rows))
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """One event of a history that is followed."""
+    return f"{event['version']:>4}  {moment(event['at'])}  {event['type']}  {_what(event)}".rstrip()
+
+
+def rehearsal(would: Mapping[str, Any]) -> str:
+    """What a command would record."""
+    events = [f"  {each['type']}  {compact(each['data'], 120)}" for each in would["events"]]
+    first = "Nothing would be recorded." if not events else f"At version {would['version']} these would be recorded:"
+    return "\n".join([first, *events])
+
+
+def plan_view(plan: Mapping[str, Any]) -> RenderableType:
+    """What a cancel would undo, in order, and what it would leave."""
+    rows = [
+        [number, step["task"], step["run"], step["outcome"], _condition(step["condition"])]
+        for number, step in enumerate(plan["steps"], start=1)
+    ]
+    parts: list[RenderableType] = [table(_STEPS, rows) if rows else Text("A cancel would undo nothing now.")]
+    parts += [Text(printable(f"not undone: {left['task']} ({left['why']})")) for left in plan["not_undone"]]
+    if plan["blocked_by_pivot"]:
+        parts.append(Text("The point of no return is passed: a cancel needs --override-pivot."))
+    return Group(*parts)
+
+
+def _what(event: Mapping[str, Any]) -> str:
+    run = f" #{event['run']}" if event.get("run", 1) != 1 else ""
+    attempt = f" attempt {event['attempt']}" if event.get("attempt") else ""
+    actor = f" by {event['actor']}" if event.get("actor") else ""
+    data = f" {compact(event['data'], 160)}" if event.get("data") else ""
+    return f"{event.get('task', '')}{run}{attempt}{actor}{data}".strip()
+
+
+def _condition(condition: Mapping[str, Any] | None) -> str:
+    return "" if condition is None else f"{condition['expression']} is {compact(condition['result'], 40)}"

@@ -1,0 +1,165 @@
+"""How a status, a list of orchestrations and the answer of a command look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from adapters.cli.output import compact, moment, printable, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+COLOURS = {
+    "completed": "green",
+    "running": "cyan",
+    "waiting": "cyan",
+    "retrying": "yellow",
+    "suspended": "yellow",
+    "compensating": "yellow",
+    "uncertain": "yellow",
+    "faulted": "red",
+    "failed": "red",
+    "compensation_failed": "red",
+    "compensated": "magenta",
+    "cancelled": "magenta",
+    "terminated": "magenta",
+}
+_LIST = [("ID", "whole"), ("STATUS", "whole"), ("DEFINITION", "free"), ("KEY", "free"), ("STARTED (UTC)", "free")]
+_TASKS = [
+    ("TASK", "free"),
+    ("RUN", "right"),
+    ("STATUS", "whole"),
+    ("TRIES", "right"),
+    ("UNDO", "whole"),
+    ("BEGAN", "whole"),
+    ("ENDED", "whole"),
+]
+
+
+def status_view(status: Mapping[str, Any]) -> RenderableType:
+    """One orchestration: what it is, where it stands, every run of a task."""
+    facts = table([("", "whole"), ("", "free")], [[name, value] for name, value in _facts(status) if value])
+    facts.show_header = False
+    parts: list[RenderableType] = [facts]
+    if status["tasks"]:
+        parts += [Text(), tasks_view(status["tasks"])]
+    hidden = status.get("tasks_total", 0) - len(status["tasks"])
+    if hidden > 0:
+        parts.append(Text(f"and {hidden} more tasks"))
+    return Group(*parts)
+
+
+def tasks_view(tasks: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """The runs of tasks, inner ones indented."""
+    composites = {task["reference"] for task in tasks}
+    rows = []
+    for task in tasks:
+        depth = sum(task["reference"].startswith(f"{outer}/") for outer in composites)
+        undo = task["compensation"]["status"]
+        rows.append(
+            [
+                "  " * depth + str(task["name"]),
+                task["run"],
+                coloured(task["status"]),
+                task["attempts"] or "",
+                "" if undo == "none" else undo,
+                _time(task["started_at"]),
+                _time(task["ended_at"]),
+            ]
+        )
+    return table(_TASKS, rows)
+
+
+def list_view(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Orchestrations, one a line."""
+    if not found:
+        return "No orchestrations. Start one with: retrace start DEFINITION"
+    return table(
+        _LIST,
+        [
+            [
+                each["id"],
+                coloured(each["status"], " !" if each.get("incidents") else ""),
+                each["definition"],
+                each.get("business_key"),
+                moment(each["started_at"]),
+            ]
+            for each in found
+        ],
+    )
+
+
+def command_result(answer: Mapping[str, Any]) -> str:
+    """What a command left behind."""
+    return f"{answer['id']} is {answer['status']} (version {answer['version']})"
+
+
+def coloured(status: str, mark: str = "") -> Text:
+    """A status in its colour."""
+    return Text(printable(status) + mark, style=COLOURS.get(status, ""))
+
+
+def fault(error: Mapping[str, Any] | None) -> str:
+    """An error in one line."""
+    if not error:
+        return ""
+    words = [str(error.get("status", "")), error.get("title") or str(error.get("type", "")).rpartition("/")[2]]
+    text = " ".join(word for word in words if word)
+    detail, place = error.get("detail"), error.get("instance")
+    return text + (f": {detail}" if detail else "") + (f" (at {place})" if place else "")
+
+
+def waiting(entry: Mapping[str, Any]) -> str:
+    """One thing that has to happen before it goes on."""
+    what = entry.get("event", {}).get("type") if entry["kind"] == "event" else entry.get("child")
+    due = f" until {moment(entry['due_at'])}" if entry.get("due_at") else ""
+    return f"{entry['kind']}{f' {what}' if what else ''} for {entry['task']}{due}"
+
+
+def _facts(status: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    facts: list[tuple[str, Any]] = [
+        ("id", status["id"]),
+        ("definition", status["definition"]),
+        ("status", Text.assemble(coloured(status["status"]), f" (version {status['version']})")),
+        ("started", moment(status["started_at"])),
+        ("ended", moment(status["ended_at"])),
+        ("business key", status["business_key"]),
+        ("tags", " ".join(f"{name}={value}" for name, value in status["tags"].items())),
+        ("input", None if status["input"] is None else compact(status["input"])),
+        ("output", None if status["output"] is None else compact(status["output"])),
+        ("error", fault(status["error"])),
+    ]
+    facts += [("waits for", waiting(entry)) for entry in status["waiting_for"]]
+    facts += _rollback(status["rollback"] or {})
+    for incident in status["incidents"]:
+        what = f"{incident['kind']} of {incident['task']}: {fault(incident['error'])}"
+        command = f"retrace incidents {'|'.join(incident['actions'])} {status['id']} {incident['number']} --reason WHY"
+        facts += [(f"incident {incident['number']}", what), ("", command)]
+    return facts
+
+
+def _rollback(rollback: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not rollback:
+        return []
+    reason = rollback["reason"]
+    why = [reason["kind"], reason.get("task") and f"of {reason['task']}", reason.get("text") and f"({reason['text']})"]
+    plan = rollback["plan"]
+    left = [f"{each['task']} ({each['why']})" for each in rollback["left_behind"]]
+    return [
+        ("rolls back", " ".join(str(word) for word in why if word)),
+        (
+            "plan",
+            "not fixed yet: some outcomes are still open" if plan is None else ", ".join(plan) or "nothing to undo",
+        ),
+        ("undone", ", ".join(rollback["done"])),
+        ("skipped", ", ".join(rollback["skipped"])),
+        ("left behind", ", ".join(left)),
+    ]
+
+
+def _time(at: str | None) -> str:
+    return "" if not at else at[11:19]
