@@ -273,6 +273,15 @@ def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
     return copies[()]
 
 
+def same(one: Any, other: Any) -> bool:
+    """Equality of JSON values: 1 is 1.0, but not true."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(item, other[name]) for name, item in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
 def duration_s(duration: Duration, dot: Any, env: Env, slot: str) -> Generator[list[Question], list[Any], float]:
     """Seconds; an expression must give an ISO 8601 duration or an object of units."""
     if duration.expression is None:

@@ -345,6 +345,10 @@ def _event_consumed(s: State, ev: e.EventConsumed) -> None:
 
 
 def _event_emitted(s: State, ev: e.EventEmitted) -> None:
+    """It is in the outbox, so it is done, whatever becomes of the task."""
+    run = s.runs[ev.run]
+    run.effect = "completed"
+    run.output = run.data = ev.event
     s.emitted += 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from domain import events as e
 from domain.commands import ReceiveEvent
-from domain.data import evaluate, fill, value
+from domain.data import evaluate, fill, same, value
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import EventIdReusedError, OrchestrationEndedError, OverloadedError
 from domain.expressions import Evaluated, Expression
@@ -35,8 +35,8 @@ def _listen(d: Decision, run: Run, node: Node) -> Strand:
         for name, _, expect in item.correlate:
             values[name] = None if expect is None else (yield from fill(expect, run.input, env, f"correlate.{name}"))
         expected.append(values)
-    filters = work.to.filters + (work.to.until_events.filters if work.to.until_events else ())
-    types = tuple(dict.fromkeys(f.event_type for f in filters)) if work.to.filters else (None,)
+    strategies = [work.to, work.to.until_events] if work.to.until_events else [work.to]
+    types = tuple(dict.fromkeys(f.event_type for strategy in strategies for f in strategy.filters or (EventFilter(),)))
     d.emit(e.ListenStarted, run=run.id, types=types, expected=tuple(expected))
     for held in list(d.state.held):
         if run.listening is None or run.listening.done or not run.open:
@@ -99,6 +99,8 @@ def _match(d: Decision, run: Run, to: Strategy, event: dict[str, Any]) -> Strand
     listening = run.listening
     assert listening is not None
     if to.until_events is not None:
+        if not to.until_events.filters:
+            return -1, True, {}
         for number, item in enumerate(to.until_events.filters):
             if number not in listening.until_matched and (yield from _wants(d, run, item, event, {})) is not None:
                 return number, True, {}
@@ -116,7 +118,7 @@ def _match(d: Decision, run: Run, to: Strategy, event: dict[str, Any]) -> Strand
 def _wants(d: Decision, run: Run, item: EventFilter, event: dict[str, Any], expected: dict[str, Any]) -> Strand:
     """What the filter correlates from the event, or None when it does not match."""
     for name, wanted in item.attributes:
-        if not isinstance(wanted, Expression) and event.get(name) != wanted:
+        if not isinstance(wanted, Expression) and not same(event.get(name), wanted):
             return None
     env = env_of(d, run)
     conditions = [(w, event.get(name)) for name, w in item.attributes if isinstance(w, Expression)]
@@ -129,7 +131,7 @@ def _wants(d: Decision, run: Run, item: EventFilter, event: dict[str, Any], expe
     for (name, _, _), result in zip(item.correlate, results[len(conditions) :], strict=True):
         if not isinstance(result, Evaluated) or result.value is None:
             return None
-        if expected.get(name) is not None and expected[name] != result.value:
+        if expected.get(name) is not None and not same(expected[name], result.value):
             return None
         correlated[name] = result.value
     return correlated
