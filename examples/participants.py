@@ -229,7 +229,9 @@ def _place(request: web.Request) -> tuple[str, str]:
 
 async def _serve(port: int) -> None:
     async with Participants().serving(port) as participants:
-        print(f"participants of the examples on {participants.url}, what they did under {participants.url}/ledger")
+        print(
+            f"participants of the examples on {participants.url}, what they did: {participants.url}/ledger", flush=True
+        )
         await asyncio.Event().wait()
 
 

@@ -85,6 +85,13 @@ async def test_a_country_without_a_carrier(tmp_path):
         assert participants.effects(id_) == [*SENT[:2], *UNDONE[1:]]
 
 
+async def test_a_declined_card(tmp_path):
+    async with running_examples(tmp_path, "order") as (api, participants):
+        id_ = await order(api, card="declined", **AT_ONCE)
+        assert (await api.ended(id_))["status"] == "compensated"
+        assert participants.effects(id_) == [SENT[0], UNDONE[2]]
+
+
 async def test_sold_out(tmp_path):
     async with running_examples(tmp_path, "order") as (api, participants):
         id_ = await order(api, sku="unicorn")

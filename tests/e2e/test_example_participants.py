@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from examples.participants import Participants, Reply
+from examples.participants import MOODS, Participants, Reply
+from tests.support.scripted import EXAMPLES
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +61,9 @@ async def test_the_ledger_is_shown_and_forgotten(http, participants):
     assert [(entry["number"], entry["effect"], entry["kind"]) for entry in shown] == [(2, "done", "hotels")]
     await http.delete("/ledger")
     assert (await http.get("/ledger")).json() == {"entries": []}
+
+
+def test_every_mood_is_on_a_page():
+    pages = "".join(path.read_text(encoding="utf-8") for path in EXAMPLES.glob("*/README.md"))
+    moods = {value for _, answers in MOODS.values() for value in answers}
+    assert {value for value in moods if f"`{value}`" not in pages and f'"{value}"' not in pages} == set()

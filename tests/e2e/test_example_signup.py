@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from examples.participants import Reply
 from tests.support.running_examples import running_examples
 
 pytestmark = pytest.mark.anyio
@@ -50,8 +51,6 @@ async def test_not_confirmed_in_time_the_account_is_gone(tmp_path):
 
 
 async def test_a_confirmation_before_the_wait_counts(tmp_path):
-    from examples.participants import Reply
-
     async with running_examples(tmp_path, "signup") as (api, participants):
         participants.script("PUT", "mails", Reply(acts=True, delay_s=0.5))
         id_ = (await api.done("POST", "/registrations", json=ADA))["id"]
@@ -70,6 +69,21 @@ async def test_withdrawn(tmp_path):
         assert (await api.ended(id_))["status"] == "cancelled"
         assert (await api.done("GET", f"/registrations/{id_}"))["status"] == "Withdrawn"
         assert participants.effects(id_)[-1] == ("undone", "accounts")
+
+
+@pytest.mark.parametrize(
+    ("email", "label", "effects"),
+    [
+        ("taken@example.com", "Rejected", []),
+        ("nobody@example.com", "Expired", [("done", "accounts"), ("undone", "accounts")]),
+    ],
+)
+async def test_refused(tmp_path, email, label, effects):
+    async with running_examples(tmp_path, "signup") as (api, participants):
+        id_ = (await api.done("POST", "/registrations", json=ADA | {"email": email}))["id"]
+        await api.ended(id_)
+        assert (await api.done("GET", f"/registrations/{id_}"))["status"] == label
+        assert participants.effects(id_) == effects
 
 
 async def test_input_of_the_wrong_form(tmp_path):
