@@ -8,10 +8,9 @@ import msgspec
 
 from application.status import instant
 from application.storage import StoredRecord
-from domain.events import Event
+from domain.events import Event, EventReceived, RunEvent
 
-_COMMON = frozenset({"at", "actor", "cause", "run", "attempt", "number"})
-_HIDDEN = frozenset({"request", "digest"})
+_OURS = ("at", "actor", "cause", "request")
 
 
 def item(record: StoredRecord, event: Event) -> dict[str, Any]:
@@ -20,30 +19,24 @@ def item(record: StoredRecord, event: Event) -> dict[str, Any]:
 
 
 def event_json(event: Event, version: int | None = None) -> dict[str, Any]:
-    """An event as {version?, type, at, actor, task?, run?, attempt?, cause?, data}."""
-    members = {name: value for name in event.__struct_fields__ if (value := getattr(event, name)) is not msgspec.UNSET}
+    """An event as {version?, type, at, actor, task?, run?, attempt?, cause?, data}; `data` leaves out defaults."""
+    data: dict[str, Any] = msgspec.to_builtins(event)
     found: dict[str, Any] = {} if version is None else {"version": version}
     found |= {"type": event.topic, "at": instant(event.at), "actor": event.actor}
-    if "run" in members and isinstance(members["run"], str):
-        pointer, _, number = members["run"].rpartition("#")
+    if isinstance(event, RunEvent):
+        pointer, _, number = event.run.rpartition("#")
         found |= {"task": pointer, "run": int(number)}
-    attempt = members.get("attempt", members.get("number") if event.topic.startswith("attempt.") else None)
+        del data["run"]
+    attempt = data.pop("attempt", None)
+    if attempt is None and event.topic.startswith("attempt."):
+        attempt = data.pop("number")
     if attempt is not None:
         found["attempt"] = attempt
     if event.cause is not None:
         found["cause"] = event.cause
-    hidden = _HIDDEN - {"digest"} if event.topic == "orchestration.started" else _HIDDEN
-    shown = {
-        name: value
-        for name, value in members.items()
-        if name not in hidden and (name not in _COMMON or (name == "number" and "attempt" not in found))
-    }
-    found["data"] = msgspec.to_builtins(_plain(shown), enc_hook=str, str_keys=True)
+    if isinstance(event, EventReceived):
+        del data["digest"]
+    for name in _OURS:
+        data.pop(name, None)
+    found["data"] = data
     return found
-
-
-def _plain(value: Any) -> Any:
-    """Bytes do not belong in what people read; everything else stays."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if not isinstance(item, bytes)}
-    return value
