@@ -81,7 +81,8 @@ def _refusal(outcome: dict[str, Any]) -> str:
     file, problem = outcome["file"], outcome.get("problem", {})
     if not outcome["errors"]:
         return f"{file} was not deployed. {describe(problem)}"
-    return "\n".join([f"{file} was not deployed:", *(f"  {line}" for line in places(outcome["errors"], file))])
+    verdict = "was not deployed" if problem else "cannot be deployed"
+    return "\n".join([f"{file} {verdict}:", *(f"  {line}" for line in places(outcome["errors"], file))])
 
 
 def _lines(outcome: dict[str, Any]) -> list[str]:

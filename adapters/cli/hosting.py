@@ -17,6 +17,7 @@ import socket
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+import structlog
 import uvicorn
 
 from adapters.cli.failures import Failure
@@ -24,6 +25,8 @@ from adapters.settings import Settings
 
 if TYPE_CHECKING:
     from adapters.bootstrap import Service
+
+_log = structlog.get_logger("retrace")
 
 _LAST_ANSWERS_S = 5
 """How long requests under way may take after a signal; nothing long is among them, for long polls have ended."""
@@ -103,6 +106,7 @@ async def _host(
     servers: list[_Server] = []
 
     def on_signal() -> None:
+        _log.info("stopping", grace_s=settings.grace)
         if stop.is_set():
             for server in servers:
                 server.force_exit = True

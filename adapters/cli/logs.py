@@ -1,7 +1,7 @@
 """The log of the process, on standard error: lines for people in development, JSON for machines in production.
 
-Everything goes through one handler, also what libraries and user functions log with the standard library, so that a
-production log is JSON from its first line to its last.
+Everything goes through one handler, also what libraries and user functions log with the standard library. Only what
+keeps a service from starting is told in plain text: it is for whoever tried to start it.
 """
 
 from __future__ import annotations

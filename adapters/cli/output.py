@@ -36,7 +36,14 @@ class Printer:
         elif isinstance(content, str):
             print(printable(content), flush=True)
         else:
-            console().print(content)
+            screen = console()
+            if screen.is_terminal:
+                screen.print(content)
+            else:
+                # Tables are padded to their width; in a file or a pipe that is only noise.
+                with screen.capture() as captured:
+                    screen.print(content)
+                print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
 
 
 def console() -> Console:

@@ -74,6 +74,8 @@ def dev(
 def serve(port: Port = None, database: Database = None) -> None:
     """Serve in production, set up by RETRACE_* variables."""
     with _reporting():
+        import structlog
+
         from adapters.cli.deployment import deploy_all, load_all
         from adapters.cli.discovery import discover
         from adapters.cli.failures import USAGE, Failure
@@ -93,12 +95,10 @@ def serve(port: Port = None, database: Database = None) -> None:
             deployed, complaints = await deploy_all(service, documents)
             if complaints:
                 raise Failure("\n".join(complaints))
-            import structlog
-
-            log = structlog.get_logger("retrace")
-            log.info("serving", url=url, deployed=len(deployed), functions=len(functions))
+            structlog.get_logger("retrace").info("serving", url=url, deployed=len(deployed), functions=len(functions))
 
         _run(settings, functions, prepare, development=False)
+        structlog.get_logger("retrace").info("stopped")
 
 
 def _settings(port: int | None, database: str | None, **fixed: Any) -> Settings:
@@ -167,7 +167,7 @@ def _reporting() -> Iterator[None]:
     from adapters.callouts.functions import UnfitFunctionError
     from adapters.cli.failures import FAILED, USAGE, Failure, complain
     from adapters.settings import SettingsError
-    from domain.errors import RetraceError
+    from domain.errors import RetraceError, StorageError
 
     try:
         yield
@@ -181,5 +181,7 @@ def _reporting() -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(FAILED) from None
     except RetraceError as error:
-        complain(f"The service cannot start. {error.detail}")
+        cause = str(error.__cause__ or "").strip()
+        advice = f" {cause}\nCheck RETRACE_DATABASE." if cause and isinstance(error, StorageError) else ""
+        complain(f"The service cannot start. {error.detail}{advice}")
         raise typer.Exit(FAILED) from None

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _EVENTS = [("NO", "right"), ("AT (UTC)", "whole"), ("EVENT", "whole"), ("WHAT", "free")]
+_INTERNAL = frozenset({"scope", "name", "after", "to", "passed_over", "effectful", "undoable", "key", "id", "deferred"})
+"""Members that only the machine needs; ``--output json`` has everything."""
+_NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 _STEPS = [("NO", "right"), ("UNDO OF", "free"), ("RUN", "right"), ("OUTCOME", "whole"), ("IF", "free")]
 
 
@@ -53,9 +56,14 @@ def plan_view(plan: Mapping[str, Any]) -> RenderableType:
 def _what(event: Mapping[str, Any]) -> str:
     run = f" #{event['run']}" if event.get("run", 1) != 1 else ""
     attempt = f" attempt {event['attempt']}" if event.get("attempt") else ""
-    actor = f" by {event['actor']}" if event.get("actor") else ""
-    data = f" {compact(event['data'], 160)}" if event.get("data") else ""
-    return f"{event.get('task', '')}{run}{attempt}{actor}{data}".strip()
+    # Who asked matters for what was asked for; tasks only follow from it.
+    actor = f" by {event['actor']}" if event.get("actor") and not event.get("task") else ""
+    data = " ".join(
+        f"{name}={compact(value, 60)}"
+        for name, value in (event.get("data") or {}).items()
+        if name not in _INTERNAL and value not in _NOTHING
+    )
+    return f"{event.get('task', '')}{run}{attempt}{actor} {data}".strip()
 
 
 def _condition(condition: Mapping[str, Any] | None) -> str:

@@ -186,7 +186,8 @@ def test_following_as_json_is_a_line_for_each_change(service, terminal):
 
 
 def events(*versions: int) -> list[dict[str, object]]:
-    common: dict[str, object] = {"type": "task.completed", "at": "2026-11-23T10:00:00.5Z", "actor": None, "task": "/do/0/a", "data": {}}
+    common: dict[str, object] = {"type": "task.completed", "at": "2026-11-23T10:00:00.5Z", "actor": None, "data": {}}
+    common["task"] = "/do/0/a"
     return [{**common, "version": version, "hash": "00"} for version in versions]
 
 

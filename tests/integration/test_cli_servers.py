@@ -1,0 +1,259 @@
+"""`retrace dev` and `retrace serve` as processes: what they tell, what they refuse, and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from retrace.client import Client, RetraceProblem
+
+PAUSE = """\
+document: {dsl: '1.0.3', namespace: demo, name: pause, version: '1.0.0'}
+input:
+  schema:
+    document: {type: object, required: [city], properties: {city: {type: string, examples: [Lisbon]}}}
+do:
+  - greet: {call: greet, with: {name: '${ .city }'}}
+  - ask: {listen: {to: {one: {with: {type: go}}}}}
+  - child: {run: {workflow: {namespace: demo, name: zchild, version: '1.0.0'}}}
+"""
+CHILD = """\
+document: {dsl: '1.0.3', namespace: demo, name: zchild, version: '1.0.0'}
+do:
+  - hello: {set: {x: 1}}
+"""
+FUNCTIONS = """\
+from retrace import function
+
+@function("greet")
+def greet(name: str) -> str:
+    return f"hello {name}"
+"""
+TOKEN = "t0ken"
+TOKENS = f"ops:{hashlib.sha256(TOKEN.encode()).hexdigest()}"
+
+
+def environment(**settings: str) -> dict[str, str]:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RETRACE_")}
+    return bare | {f"RETRACE_{name.upper()}": value for name, value in settings.items()}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "retrace", *arguments]
+
+
+@contextlib.contextmanager
+def running(folder: Path, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=folder,
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def introduction(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """The URL of a `dev`, and all that it says before it serves."""
+    said = ""
+    assert process.stdout is not None
+    for line in process.stdout:
+        said += line
+        if line.startswith(("  curl ", "No definitions")):
+            return said.split("Retrace at ")[1].split()[0], said
+    raise AssertionError(f"it ended: {said} {process.stderr.read() if process.stderr else ''}")
+
+
+def log_line(process: subprocess.Popen[str], event: str) -> dict[str, object]:
+    """The next line of a JSON log that tells this event."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        entry: dict[str, object] = json.loads(line)
+        if entry["event"] == event:
+            return entry
+    raise AssertionError(f"it ended without {event}")
+
+
+def refused(folder: Path, *arguments: str, **settings: str) -> tuple[int, str]:
+    done = subprocess.run(
+        command(*arguments),
+        cwd=folder,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "pause.yaml").write_text(PAUSE)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "child.yml").write_text(CHILD)
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    (tmp_path / "compose.yaml").write_text("services: {}")
+    return tmp_path
+
+
+def test_dev_deploys_a_folder_runs_it_and_goes_on_after_a_restart(folder):
+    with running(folder, "dev", "--port", "0") as process:
+        url, said = introduction(process)
+        assert "demo/pause@1.0.0  deployed from pause.yaml" in said
+        assert "demo/zchild@1.0.0  deployed from deep/child.yml" in said
+        assert "functions: greet" in said
+        assert "warning" not in said, "a child that is deployed after its parent is no unknown one"
+        assert """-d '{"definition": "demo/pause", "input": {"city": "Lisbon"}}'""" in said
+        with Client(url) as client:
+            started = client.start("demo/pause", {"city": "Lisbon"})["id"]
+            for status in client.follow(started):
+                if status["waiting_for"]:
+                    break
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, "Traceback" in err) == (0, False)
+        assert "Stopped." in out
+    (folder / "deep" / "child.yml").write_text(CHILD.replace("x: 1", "x: 2"))
+    with running(folder, "dev", "--port", "0") as process:
+        url, said = introduction(process)
+        assert "demo/pause@1.0.0  unchanged" in said
+        assert "demo/zchild@1.0.0  deployed" in said, "a changed document under the same version"
+        with Client(url) as client:
+            client.send_event(started, {"id": "1", "source": "test", "type": "go", "data": {}})
+            ended = client.wait(started, timeout_s=30)
+        assert (ended["status"], ended["output"]) == ("completed", {"x": 2})
+
+
+def test_a_signal_ends_live_streams_in_order(folder):
+    with running(folder, "dev", "--port", "0") as process:
+        url, _ = introduction(process)
+        with Client(url) as client:
+            started = client.start("demo/pause", {"city": "Lisbon"})["id"]
+        with httpx2.stream("GET", f"{url}/v1/orchestrations/{started}/stream", timeout=30) as stream:
+            lines = stream.iter_lines()
+            assert next(lines), "it is being served"
+            process.send_signal(signal.SIGINT)
+            # Were it cut off instead, this would raise.
+            assert all(isinstance(line, str) for line in lines)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+
+
+def test_dev_works_with_an_empty_folder(tmp_path):
+    with running(tmp_path, "dev", "--port", "0") as process:
+        url, said = introduction(process)
+        assert "No definitions in the current folder." in said
+        with Client(url) as client:
+            assert list(client.definitions()) == []
+
+
+def test_dev_tells_what_is_wrong_with_a_document_and_serves_the_others(folder):
+    (folder / "bad.yaml").write_text("document: {dsl: '1.0.3', namespace: demo}\ndo: 7\n")
+    with running(folder, "dev", "--port", "0") as process:
+        url, _ = introduction(process)
+        with Client(url) as client:
+            assert {each["name"] for each in client.definitions()} == {"pause", "zchild"}
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+        assert "bad.yaml was not deployed:" in err
+        assert "bad.yaml:2:" in err
+
+
+def test_a_port_in_use_is_named_before_a_database_is_made(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, err = refused(tmp_path, "dev", "--port", str(port))
+    assert code == 1
+    assert f"Port {port} of 127.0.0.1 is in use" in err
+    assert f"--port {port + 1}" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_in_use_is_told(folder):
+    with running(folder, "dev", "--port", "0") as process:
+        introduction(process)
+        code, err = refused(folder, "dev", "--port", "0")
+    assert code == 1
+    assert f"in use by process {process.pid}" in err
+
+
+def test_functions_that_cannot_be_loaded_keep_it_from_starting(folder):
+    (folder / "functions.py").write_text("import nothing_of_this_name\n")
+    code, err = refused(folder, "dev", "--port", "0")
+    assert code == 1
+    assert "functions.py:1: ModuleNotFoundError" in err
+
+
+@pytest.mark.parametrize("arguments", [["dev", "nowhere"], ["dev", "--database", "sqlite:///nowhere/x.db"]])
+def test_a_folder_that_is_not_there_is_told(tmp_path, arguments):
+    code, err = refused(tmp_path, *arguments, "--port", "0")
+    assert code == 1
+    assert "nowhere" in err
+
+
+def test_settings_that_cannot_be_used_end_with_2(tmp_path):
+    code, err = refused(tmp_path, "serve", prt="1", log_level="loud")
+    assert code == 2
+    assert "did you mean RETRACE_PORT?" in err
+    assert "RETRACE_LOG_LEVEL" in err
+
+
+def test_serve_does_not_listen_beyond_this_machine_for_everyone(tmp_path):
+    code, err = refused(tmp_path, "serve", "--port", "0", host="0.0.0.0")
+    assert code == 2
+    assert "RETRACE_API_TOKENS" in err
+    assert "RETRACE_AUTH=none" in err
+
+
+def test_serve_tells_why_a_database_cannot_be_used_without_its_password(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    code, err = refused(tmp_path, "serve", "--port", "0", database=f"postgresql://u:hunter2@127.0.0.1:{port}/x")
+    assert code == 1
+    assert "Check RETRACE_DATABASE." in err
+    assert "hunter2" not in err
+
+
+def test_serve_deploys_its_folder_wants_tokens_logs_json_and_ends_with_0(folder):
+    settings = {"api_tokens": TOKENS, "definitions": str(folder), "functions": str(folder / "functions.py")}
+    with running(folder, "serve", "--port", "0", **settings, host="0.0.0.0") as process:
+        told = log_line(process, "serving")
+        assert (told["deployed"], told["functions"], told["level"]) == (2, 1, "info")
+        with Client(str(told["url"])) as stranger, pytest.raises(RetraceProblem) as caught:
+            list(stranger.definitions())
+        assert caught.value.status == 401
+        with Client(str(told["url"]), TOKEN) as client:
+            started = client.start("demo/pause", {"city": "Lisbon"})
+            assert next(iter(client.history(started["id"])))["actor"] == "ops"
+        process.send_signal(signal.SIGTERM)
+        assert log_line(process, "stopped")
+        assert process.wait(timeout=30) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+
+
+def test_serve_refuses_to_start_with_a_document_that_is_invalid(folder):
+    (folder / "bad.yaml").write_text("document: {dsl: '1.0.3', namespace: demo}\ndo: 7\n")
+    code, err = refused(folder, "serve", "--port", "0", definitions=str(folder))
+    assert code == 1
+    assert "bad.yaml:2:" in err
