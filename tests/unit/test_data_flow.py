@@ -4,11 +4,14 @@ The table of the standard (dsl.md, "Runtime expression arguments") is the source
 """
 
 import pytest
+from msgspec.structs import replace
 
+from domain.errors import InvalidDefinitionError
+from domain.expressions import parse
+from domain.plan import Hole, Set, Template
 from tests.support.flows import completed, fault_of, names, ran, runs_of
-from tests.support.pure_world import done, doubt, plan_of, refused, unusable
+from tests.support.pure_world import World, done, doubt, plan_of, refused, unusable
 
-ALL = "[$__loc__.line, $context, $input, $output, $task, $workflow, $runtime]"
 DAY = {"iso8601": "2026-01-01T00:00:00.000Z", "epoch": {"seconds": 1767225600, "milliseconds": 1767225600000}}
 
 
@@ -275,6 +278,40 @@ def test_secrets_are_deferred_with_what_their_programs_need_and_nothing_else():
         (("header",), '"Bearer \\($secrets.token) \\($context) \\(.)"', ("context",), (1, {})),
         (("list", 0), "$secrets.token", (), (1,)),
     )
+
+
+SECRET = '${ "x" + $secrets.token }'
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"set": {"x": SECRET}},
+        {"if": "$secrets.token", "set": {"x": 1}},
+        {"call": "f", "input": {"from": "$secrets.token"}},
+        {"call": "f", "output": {"as": "$secrets.token"}},
+        {"call": "f", "export": {"as": "$secrets.token"}},
+        {"call": "f", "timeout": {"after": SECRET}},
+        {"raise": {"error": {"type": "https://x.test/e", "status": 400, "detail": SECRET}}},
+        {"emit": {"event": {"with": {"source": "s", "type": "t", "data": SECRET}}}},
+        {"run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0", "input": {"x": SECRET}}}},
+    ],
+    ids=lambda task: "-".join(task),
+)
+def test_secrets_are_refused_wherever_they_would_be_recorded(task):
+    with pytest.raises(InvalidDefinitionError) as refusal:
+        plan_of([{"a": task}], use={"secrets": ["token"]})
+    assert [problem.code for problem in refusal.value.problems] == ["secret-not-allowed"]
+
+
+def test_a_plan_that_reads_a_secret_elsewhere_faults_and_records_nothing_of_it():
+    plan = plan_of([{"a": {"set": {"x": "${ $input }"}}}])
+    hole = Hole(("x",), parse("$secrets.token"))
+    node = replace(plan.nodes["/do/0/a"], work=Set(Template({"x": None}, (hole,))))
+    root = replace(plan.root, nodes={node.pointer: node})
+    world = World(replace(plan, root=root, nodes={node.pointer: node}), lambda _: None)
+    state = world.start()
+    assert (state.status, state.fault.type.rpartition("/")[2]) == ("faulted", "expression")
 
 
 def test_arguments_of_http_carry_the_input_for_uri_templates():
