@@ -1,0 +1,181 @@
+"""Names that are stored or sent are a contract: ``docs/names.md`` and the code say the same, or a test fails.
+
+Adding a name means adding a row there; renaming or removing one breaks histories that exist and clients that run.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
+
+from adapters.rest.problems import SLUGS
+from application import status as status_view
+from domain import commands, errors, events, evolve, lifecycle, rollback, state
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
+
+
+def section(heading: str) -> str:
+    """What stands below a heading, up to the next one."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/names.md has no section {heading!r}"
+    return found[1]
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """First cell (a name in code) -> the other cells, of the table below a heading."""
+    lines = re.findall(r"^\| `([^`]+)` \|(.*)\|$", section(heading), re.MULTILINE)
+    assert len({name for name, _ in lines}) == len(lines), f"a name is there twice below {heading!r}"
+    return {name: [cell.strip() for cell in rest.split("|")] for name, rest in lines}
+
+
+def named(text: str) -> set[str]:
+    return set(re.findall(r"`([a-z_]+)`", text))
+
+
+def nodes(module: ModuleType) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(inspect.getsource(module)))
+
+
+def strings(node: ast.AST | None) -> set[str]:
+    """Every text in an expression but the keys of dicts and what is compared with."""
+    skipped = {
+        id(inner)
+        for part in (ast.walk(node) if node else ())
+        for outer in ([part] if isinstance(part, ast.Compare) else part.keys if isinstance(part, ast.Dict) else [])
+        for inner in (ast.walk(outer) if outer else ())
+    }
+    constants = [part for part in (ast.walk(node) if node else ()) if isinstance(part, ast.Constant)]
+    return {part.value for part in constants if isinstance(part.value, str) and id(part) not in skipped}
+
+
+def returned(function: Any) -> set[str]:
+    tree = ast.parse(inspect.getsource(function).lstrip())
+    return {text for part in ast.walk(tree) if isinstance(part, ast.Return) for text in strings(part.value)}
+
+
+# --- what the code says --------------------------------------------------------------------------------------------
+
+
+def undo_statuses() -> set[str]:
+    """What is given to ``undo.status`` anywhere, its first value, and what the view makes of it."""
+    found = {state.Undo().status} | returned(status_view.compensation_status)
+    calls = [node for node in nodes(evolve) if isinstance(node, ast.Call)]
+    for function in nodes(evolve):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        given = [pair for node in ast.walk(function) if isinstance(node, ast.Assign) for pair in pairs(node)]
+        for value in [value for target, value in given if target.endswith("undo.status")]:
+            found |= strings(value)
+            if ast.unparse(value) in [argument.arg for argument in function.args.args]:
+                handed_in = [call for call in calls if ast.unparse(call.func) == function.name]
+                found |= {text for call in handed_in for argument in call.args for text in strings(argument)}
+    return found
+
+
+def pairs(node: ast.Assign) -> list[tuple[str, ast.expr]]:
+    """(target, value) of an assignment, also of several at once."""
+    target, value = node.targets[0], node.value
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return [(ast.unparse(one), other) for one, other in zip(target.elts, value.elts, strict=True)]
+    return [(ast.unparse(target), value)]
+
+
+def are_texts(node: ast.Tuple) -> bool:
+    return all(isinstance(each, ast.Constant) and isinstance(each.value, str) for each in node.elts)
+
+
+def incident_actions() -> dict[str, set[str]]:
+    """Kind -> the actions that some incident of this kind offers."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "domain").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "raise_incident":
+                kind, actions = ast.literal_eval(node.args[1]), node.args[4]
+                where = functions[ast.unparse(actions.func)] if isinstance(actions, ast.Call) else actions
+                tuples = [part for part in ast.walk(where) if isinstance(part, ast.Tuple) and are_texts(part)]
+                assert tuples, f"{path.name}: what may be done about {kind} cannot be read"
+                found.setdefault(kind, set()).update(*[ast.literal_eval(part) for part in tuples])
+    return found
+
+
+# --- and what the page says ----------------------------------------------------------------------------------------
+
+
+def test_event_topics():
+    assert set(rows("Event topics")) == set(events.TOPICS)
+
+
+def test_event_topics_have_one_form():
+    assert [topic for topic in events.TOPICS if not re.fullmatch(r"[a-z]+\.[a-z]+", topic)] == []
+
+
+def test_statuses_of_an_orchestration():
+    table = rows("Of an orchestration")
+    known = {name for _, sources, target in lifecycle.ORCHESTRATION for name in (*sources, target)}
+    assert set(table) == known - {lifecycle.INITIAL}
+    assert {name for name, cells in table.items() if cells[0] == "yes"} == lifecycle.ORCHESTRATION_FINAL
+
+
+def test_statuses_of_a_task():
+    known = {name for _, sources, target in lifecycle.RUN for name in (*sources, target)}
+    assert set(rows("Of a task")) == known - {lifecycle.INITIAL}
+
+
+def test_statuses_of_a_compensation():
+    assert set(rows("Of a compensation")) == undo_statuses()
+
+
+def test_statuses_of_a_step_of_a_plan():
+    shown = {text for text in strings(ast.parse(inspect.getsource(status_view._step))) if text.isalpha()}
+    assert "dropped" in shown
+    assert "`dropped`" in section("Of a compensation")
+
+
+def test_outcomes_causes_and_effects():
+    text = section("Outcomes")
+    of_rollback = returned(rollback.outcome)
+    of_cause = set(get_args(get_type_hints(events.Cause)["kind"]))
+    assert named(text) == of_rollback | of_cause | set(get_args(events.Effect))
+
+
+def test_incident_kinds_and_their_actions():
+    table = {kind: named(cells[0]) for kind, cells in rows("Incidents").items()}
+    assert set(table) == set(get_args(get_type_hints(events.IncidentRaised)["kind"]))
+    assert table == incident_actions()
+    assert set().union(*table.values()) == set(get_args(get_type_hints(commands.Resolve)["action"]))
+
+
+def test_the_page_of_rollback_offers_the_same_actions():
+    text = (ROOT / "docs" / "rollback.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z_]+)` \|[^|]*\| ((?:`[a-z]+`(?:, )?)+)", text, re.MULTILINE)
+    assert {kind: named(actions) for kind, actions in listed} == incident_actions()
+
+
+def test_error_types():
+    table = {name: int(cells[0]) for name, cells in rows("Error types").items()}
+    assert table == {name: status for name, (status, _) in errors.STANDARD.items()}
+    assert f"`{errors.SPEC}`" in section("Error types")
+    assert f"`{errors.OURS}`" in section("Error types")
+
+
+def test_problems_of_the_api():
+    table = {slug: int(cells[0]) for slug, cells in rows("Problems of the API").items()}
+    assert table == {slug: kind.status for slug, kind in SLUGS.items()}
+
+
+def test_every_refusal_of_a_use_case_is_a_problem_of_the_api():
+    left, codes = [errors.RetraceError], set()
+    while left:
+        found = left.pop()
+        left += found.__subclasses__()
+        codes.add(found.code)
+    assert codes <= set(SLUGS)
