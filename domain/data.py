@@ -25,8 +25,7 @@ from domain.retry import seconds
 from domain.state import Run, State
 
 Deferred = tuple[tuple[str | int, ...], str, tuple[str, ...], tuple[Any, ...]]
-_ONE_OUTPUT = re.compile(r"""\$outputs(?:\.([A-Za-z_]\w*)|\s*\[\s*"([^"\\]*)"\s*\])""", re.ASCII)
-_WHOLE_WORKFLOW = re.compile(r"\$workflow(?!\s*\.\s*(?:id|input|startedAt)\b)")
+_ONE_MEMBER = r"""(?:\.([A-Za-z_]\w*)|\s*\[\s*"([^"\\]*)"\s*\])"""
 
 
 class Env:
@@ -73,42 +72,44 @@ class Env:
             case "task" if undone:
                 into[name] = describe_undone(undone)
             case "task" if self.pointer in self.decision.plan.nodes:
-                into[name] = self._task()
+                into[name] = self._task(program)
             case "workflow":
                 into[name] = self._workflow(program)
             case "runtime":
                 into[name] = {"name": "retrace", "version": self.decision.limits.runtime_version, "metadata": {}}
             case "outputs":
-                into[name] = outputs(state, self._scope, mentioned(program))
+                into[name] = outputs(state, self._scope, mentioned(program, "outputs"))
             case "error" if undone:
                 into[name] = cause_json(state.rollbacks[undone.undo.rollback].reason)
 
-    def _task(self) -> dict[str, Any]:
+    def _task(self, program: str) -> dict[str, Any]:
+        wanted = mentioned(program, "task")
         plan = self.decision.plan
         described: dict[str, Any] = {
             "name": plan.nodes[self.pointer].name,
             "reference": self.pointer,
-            "definition": definition_at(plan.document, self.pointer),
             "input": self._raw,
-            "startedAt": instant((self._run.started_at if self._run else None) or self.decision.now),
         }
+        if wanted is None or "startedAt" in wanted:
+            described["startedAt"] = instant((self._run.started_at if self._run else None) or self.decision.now)
+        if wanted is None or "definition" in wanted:
+            described["definition"] = definition_at(plan.document, self.pointer)
         if "task_output" in self.extra:
             described["output"] = self.extra["task_output"]
-        return described
+        return narrowed(described, wanted)
 
     def _workflow(self, program: str) -> dict[str, Any]:
         state = self.decision.state
-        described: dict[str, Any] = {"id": state.id, "input": state.input}
-        if state.started_at:
+        described = {"id": state.id, "definition": self.decision.plan.document, "input": state.input}
+        wanted = mentioned(program, "workflow")
+        if state.started_at and (wanted is None or "startedAt" in wanted):
             described["startedAt"] = instant(state.started_at)
-        if _wants_definition(program):
-            described["definition"] = self.decision.plan.document
-        return described
+        return narrowed(described, wanted)
 
 
-@lru_cache(4096)
-def _wants_definition(program: str) -> bool:
-    return _WHOLE_WORKFLOW.search(program) is not None
+def narrowed(described: dict[str, Any], wanted: frozenset[str] | None) -> dict[str, Any]:
+    """Only what a program reads travels to the jail: not a whole definition or input beside an id."""
+    return described if wanted is None else {name: described[name] for name in wanted if name in described}
 
 
 def instant(at: datetime) -> dict[str, Any]:
@@ -157,10 +158,10 @@ def cause_json(cause: Cause | None) -> Any:
 
 
 @lru_cache(4096)
-def mentioned(program: str) -> frozenset[str] | None:
-    """The tasks whose outputs a program reads; None when that cannot be told from its text."""
-    names = [plain or quoted for plain, quoted in _ONE_OUTPUT.findall(program)]
-    return frozenset(names) if len(names) == program.count("$outputs") else None
+def mentioned(program: str, variable: str) -> frozenset[str] | None:
+    """The members of a variable that a program reads; None when that cannot be told from its text."""
+    names = [plain or quoted for plain, quoted in re.findall(rf"\${variable}{_ONE_MEMBER}", program, re.ASCII)]
+    return frozenset(names) if len(names) == program.count(f"${variable}") else None
 
 
 def outputs(state: State, scope: str, names: frozenset[str] | None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from domain.plan import Node, Plan
 from domain.state import COMPENSATE, Run, State
 
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS: Final = tuple(first + second for second in _BASE62 for first in _BASE62)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -114,11 +115,11 @@ class Decision:
     def fresh_id(self) -> str:
         """22 characters of base62: an id that does not look like any database's."""
         number = int.from_bytes(self.fresh()[:17], "big")
-        digits = []
-        for _ in range(22):
-            number, rest = divmod(number, 62)
-            digits.append(_BASE62[rest])
-        return "".join(digits)
+        pairs = []
+        for _ in range(11):
+            number, rest = divmod(number, 3844)
+            pairs.append(_PAIRS[rest])
+        return "".join(pairs)
 
     def chance(self) -> float:
         """A number in [0, 1)."""
@@ -203,7 +204,9 @@ class Decision:
         state = self.state
         if state.final:
             return False
-        for found in state.scope_chain(scope):
+        around: str | None = scope
+        while around is not None:
+            found = state.scopes[around]
             if found.phase != "active":
                 return False
             if found.slot == COMPENSATE:
@@ -212,4 +215,5 @@ class Decision:
                 owner = state.runs[found.owner]
                 if owner.failing is not None or (owner.winner is not None and owner.winner != found.id):
                     return False
+            around = found.parent
         return not (state.rolling_back or state.ending)

@@ -293,7 +293,13 @@ class State(msgspec.Struct):
 
     def undoing(self, scope: str) -> str | None:
         """The run in whose compensation this scope lies, if any."""
-        return next((s.owner for s in self.scope_chain(scope) if s.slot == COMPENSATE), None)
+        around: str | None = scope
+        while around is not None:
+            found = self.scopes[around]
+            if found.slot == COMPENSATE:
+                return found.owner
+            around = found.parent
+        return None
 
     def open_incidents(self) -> list[Incident]:
         return [incident for incident in self.incidents if incident.resolved is None]

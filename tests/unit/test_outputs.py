@@ -98,4 +98,4 @@ def test_a_member_of_what_is_not_there_is_null_and_of_a_number_a_fault():
     ],
 )
 def test_which_outputs_a_program_needs(program, names):
-    assert mentioned(program) == (None if names is None else frozenset(names))
+    assert mentioned(program, "outputs") == (None if names is None else frozenset(names))
