@@ -104,9 +104,12 @@ async def _host(
 ) -> None:
     stop = asyncio.Event()
     servers: list[_Server] = []
+    opening = asyncio.ensure_future(open_service())
 
     def on_signal() -> None:
         _log.info("stopping", grace_s=settings.grace)
+        # A start may take long: another process migrates, or a database does not answer.
+        opening.cancel()
         if stop.is_set():
             for server in servers:
                 server.force_exit = True
@@ -115,7 +118,12 @@ async def _host(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    service = await open_service()
+    try:
+        service = await opening
+    except asyncio.CancelledError:
+        if stop.is_set():
+            return
+        raise
     try:
         await prepare(service, url_of(listener))
         servers.append(_Server(_config(settings, service.app)))

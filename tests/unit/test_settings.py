@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,12 @@ def test_every_problem_is_told_at_once(monkeypatch):
         "RETRACE_PORT",
         "RETRACE_LOG_LEVEL",
     ]
+
+
+def test_every_setting_is_on_the_page_about_operations():
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(RETRACE_[A-Z_]+)`", page, re.MULTILINE))
+    assert told == {f"RETRACE_{field.upper()}" for field in Settings.model_fields}
 
 
 def test_words_are_read_in_any_case(monkeypatch):
