@@ -77,10 +77,22 @@ def _end(trigger: str) -> Callable[[State, Any], None]:
         if ROOT in s.rollbacks:
             s.rollbacks[ROOT].finished = True
         if trigger == "terminate":
+            for recorded in s.recorded:  # nobody will handle them any more, but they tell what happened
+                run = s.runs[recorded.run]
+                if run.open and run.attempts == recorded.number:
+                    _weaken(run, _told(recorded.result))
             for name in list(s.open):
                 _cut_off(s, s.runs[name], ev)
 
     return handler
+
+
+def _told(result: dict[str, Any]) -> e.Effect:
+    """What a recorded result says of the world."""
+    told = result.get("outcome") or result.get("status")
+    if told in ("completed", "unusable"):
+        return "completed"
+    return "uncertain" if told in ("uncertain", "terminated") else "failed"
 
 
 def _cut_off(s: State, run: Run, ev: e.Event) -> None:
