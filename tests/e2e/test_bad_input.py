@@ -33,25 +33,25 @@ async def run(api: Api, do: str, input_: Any = None) -> dict[str, Any]:
     return await api.ended((await api.start("test/x", input_))["id"])
 
 
-@pytest.mark.parametrize(
-    "id_",
-    [
-        "unknown",
-        ID,
-        "x" * 10_000,
-        "%00",
-        "..%2F..%2Fetc%2Fpasswd",
-        "o_" + "%C3%A4" * 22,
-        "o_" + "a" * 21 + "%0A",
-        "%FF",
-        "'%20OR%201=1--",
-    ],
+NAMELESS = (
+    "unknown",
+    ID,
+    "x" * 10_000,
+    "%00",
+    "..%2F..%2Fetc%2Fpasswd",
+    "o_" + "%C3%A4" * 22,
+    "o_" + "a" * 21 + "%0A",
+    "%FF",
+    "'%20OR%201=1--",
 )
-@pytest.mark.parametrize("path", ["", "/history", "/tasks", "/rollback-plan", "/stream"])
-async def test_ids_that_name_nothing(api: Api, id_: str, path: str) -> None:
-    answer = await api.http.get(f"/v1/orchestrations/{id_}{path}")
-    assert answer.status_code in (400, 404), answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_ids_that_name_nothing(api: Api) -> None:
+    for id_ in NAMELESS:
+        for path in ("", "/history", "/tasks", "/rollback-plan", "/stream"):
+            answer = await api.http.get(f"/v1/orchestrations/{id_}{path}")
+            assert answer.status_code in (400, 404), (id_, path, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
