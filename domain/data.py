@@ -213,11 +213,11 @@ def evaluate(
     return [result for result in results if result is not None]
 
 
-def value_of(result: Evaluand, slot: str) -> Any:
-    """The value, or the flow faults with an expression error."""
+def value_of(result: Evaluand, slot: str, path: tuple[str | int, ...] = ()) -> Any:
+    """The value, or the flow faults with an expression error that tells the place."""
     if isinstance(result, Evaluated):
         return result.value
-    raise Faulted(fault("expression", f"{slot}: {result.detail}"))
+    raise Faulted(fault("expression", f"{'/'.join((slot, *map(str, path)))}: {result.detail}"))
 
 
 def value(expression: Expression, dot: Any, env: Env, slot: str) -> Generator[list[Question], list[Any], Any]:
@@ -252,16 +252,14 @@ def fill_some(
             variables = env.collect(hole.expression)
             deferred.append((hole.path, hole.expression.program, tuple(variables), (dot, *variables.values())))
     results = yield from evaluate([(hole.expression, dot) for hole in now], env, slot)
-    values = {hole.path: value_of(result, _where(slot, hole.path)) for hole, result in zip(now, results, strict=True)}
+    values = {hole.path: value_of(result, slot, hole.path) for hole, result in zip(now, results, strict=True)}
     return planted(template.value, values), tuple(deferred)
-
-
-def _where(slot: str, path: tuple[str | int, ...]) -> str:
-    return "/".join((slot, *map(str, path)))
 
 
 def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
     """A copy of a JSON value with some places replaced; untouched parts are shared."""
+    if not values:
+        return base
     if () in values:
         return values[()]
     copies: dict[tuple[str | int, ...], Any] = {(): base.copy()}

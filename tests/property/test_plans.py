@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from domain import commands as c
 from domain import events as e
 from domain.evolve import evolve
-from domain.orchestration import Decided, Needs, decide
+from domain.orchestration import Decided, Facts, Needs, decide
 from domain.state import State
 from tests.support.flows import never
 from tests.support.pure_world import Attempt, World, done, doubt, plan_of, refused, unusable
@@ -25,7 +25,9 @@ from tests.support.pure_world import Attempt, World, done, doubt, plan_of, refus
 # Definitions ------------------------------------------------------------------------------------------------------------
 
 ERROR = {"type": "https://x.test/e", "status": 400}
-UNDO = st.sampled_from([{"call": "undo"}, {"do": [{"u": {"call": "undo"}}, {"v": {"set": {"x": 1}}}]}, {"if": ".x", "call": "undo"}])
+UNDO = st.sampled_from(
+    [{"call": "undo"}, {"do": [{"u": {"call": "undo"}}, {"v": {"set": {"x": 1}}}]}, {"if": ".x", "call": "undo"}]
+)
 RETRY = st.fixed_dictionaries(
     {"limit": st.sampled_from([{"attempt": {"count": 1}}, {"attempt": {"count": 1, "duration": {"seconds": 2}}}])},
     optional={"delay": st.sampled_from([{"seconds": 1}, {"milliseconds": 1500}])},
@@ -40,13 +42,15 @@ LEAVES = st.one_of(
             {"wait": "${ {seconds: 2} }"},
             {"raise": {"error": ERROR}},
             {"emit": {"event": {"with": {"source": "s", "type": "t", "data": "${ . | tojson }"}}}},
-            {"listen": {"to": {"any": [{"with": {"type": "${ . == \"go\" }"}}]}}},
+            {"listen": {"to": {"any": [{"with": {"type": '${ . == "go" }'}}]}}},
             {"listen": {"to": {"any": [], "until": ". | length >= 2"}}, "foreach": {"do": [{"c": {"call": "f"}}]}},
             {"switch": [{"a": {"when": ".x == 1 and true", "then": "exit"}}]},
-            {"switch": [{"a": {"when": "(.x | type) == \"number\"", "then": "end"}}, {"b": {"then": "continue"}}]},
+            {"switch": [{"a": {"when": '(.x | type) == "number"', "then": "end"}}, {"b": {"then": "continue"}}]},
         ]
     ),
-    st.fixed_dictionaries({"call": st.just("f")}, optional={"compensate": UNDO, "retry": RETRY, "with": st.just({"x": "${ .x }"})}),
+    st.fixed_dictionaries(
+        {"call": st.just("f")}, optional={"compensate": UNDO, "retry": RETRY, "with": st.just({"x": "${ .x }"})}
+    ),
 )
 AROUND = st.fixed_dictionaries(
     {},
@@ -66,10 +70,17 @@ def named(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def composites(task: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     body = st.lists(task, min_size=1, max_size=3).map(named)
-    catch = st.fixed_dictionaries({}, optional={"do": body, "retry": RETRY, "compensate": st.booleans(), "when": st.just("$error.status == 400")})
+    catch = st.fixed_dictionaries(
+        {}, optional={"do": body, "retry": RETRY, "compensate": st.booleans(), "when": st.just("$error.status == 400")}
+    )
     return st.one_of(
         st.fixed_dictionaries({"do": body}, optional={"compensate": UNDO}),
-        st.builds(lambda b, n, w: {"for": {"in": f"[range({n})]"}, "do": b, **w}, body, st.integers(0, 3), st.sampled_from([{}, {"while": "$index < 2 and true"}])),
+        st.builds(
+            lambda b, n, w: {"for": {"in": f"[range({n})]"}, "do": b, **w},
+            body,
+            st.integers(0, 3),
+            st.sampled_from([{}, {"while": "$index < 2 and true"}]),
+        ),
         st.builds(lambda b, compete: {"fork": {"branches": b, "compete": compete}}, body, st.booleans()),
         st.builds(lambda b, k: {"try": b, "catch": k}, body, catch),
     )
@@ -92,7 +103,8 @@ class CheckedWorld(World):
     """Every command is decided a second time, by `decide` on a copy."""
 
     def _decide(self, id_: str, command: c.Command) -> list[e.Event]:
-        plan, state, facts = self.plan_of[id_], copy.deepcopy(self.states.get(id_) or State()), {}
+        facts: Facts = {}
+        plan, state = self.plan_of[id_], copy.deepcopy(self.states.get(id_) or State())
         decided = decide(plan, state, command, facts, self.limits)
         while isinstance(decided, Needs):
             keys = [question.key for question in decided.questions]
@@ -129,7 +141,8 @@ def drive(world: World, data: st.DataObject, steps: int = 60) -> None:
             choices += ["suspend", "cancel"] if step % 4 == 3 else []
         match choices[0] if quiet and step % 2 else data.draw(st.sampled_from(choices)):
             case "time":
-                world.pass_time((state.next_due() - world.now).total_seconds() if state.next_due() > world.now else 0)
+                due = state.next_due() or world.now
+                world.pass_time(max((due - world.now).total_seconds(), 0))
             case "reply":
                 attempt = data.draw(st.sampled_from(world.flying))
                 world.reply(attempt, answer_to(attempt, data))
@@ -191,7 +204,9 @@ def test_every_prefix_of_a_history_folds_and_can_be_looked_at(document, data):
 def test_the_same_answers_give_the_same_history(document):
     histories = []
     for _ in range(2):
-        world = World(plan_of(document["do"], **{k: v for k, v in document.items() if k != "do"}), lambda a: ANSWERS[a.number % 4])
+        world = World(
+            plan_of(document["do"], **{k: v for k, v in document.items() if k != "do"}), lambda a: ANSWERS[a.number % 4]
+        )
         world.start({"x": 0})
         for _ in range(20):
             if world.root.final:

@@ -1,15 +1,13 @@
 """Short words for tests of the language: run some tasks, look at the output, the fault or the order.
 
-The participants of `echo` answer with their arguments, so that a test can see what reached them.
+Untyped on purpose where a test is: documents, inputs and what comes out are JSON. The participants of `echo` answer with their arguments, so that a test can see what reached them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from domain.errors import SPEC
-from domain.state import State
 from tests.support.pure_world import Attempt, Result, World, done, plan_of
 
 __all__ = ["SPEC", "completed", "echo", "fault_of", "names", "never", "ran", "runs_of"]
@@ -25,26 +23,26 @@ def never(_attempt: Attempt) -> None:
 
 
 def ran(
-    tasks: list[Any],
+    tasks: Any,
     input_: Any = None,
-    answer: Callable[[Attempt], Result | None] = echo,
-    limits: dict[str, Any] | None = None,
+    answer: Any = echo,
+    limits: Any = None,
     **top: Any,
-) -> World:
+) -> Any:
     """A world in which these tasks were started."""
     world = World(plan_of(tasks, **top), answer, **(limits or {}))
     world.start(input_)
     return world
 
 
-def completed(tasks: list[Any], input_: Any = None, answer: Callable[[Attempt], Result | None] = echo, **top: Any) -> Any:
+def completed(tasks: Any, input_: Any = None, answer: Any = echo, **top: Any) -> Any:
     """The output of an orchestration that must complete."""
     state = ran(tasks, input_, answer, **top).root
     assert state.status == "completed", (state.status, state.fault)
     return state.output
 
 
-def fault_of(tasks: list[Any], input_: Any = None, answer: Callable[[Attempt], Result | None] = echo, **top: Any) -> Any:
+def fault_of(tasks: Any, input_: Any = None, answer: Any = echo, **top: Any) -> Any:
     """The fault of an orchestration that must fault: (name or type, status, instance, detail)."""
     state = ran(tasks, input_, answer, **top).root
     assert state.status == "faulted", (state.status, state.output)
@@ -52,7 +50,7 @@ def fault_of(tasks: list[Any], input_: Any = None, answer: Callable[[Attempt], R
     return state.fault.type.removeprefix(SPEC), state.fault.status, state.fault.instance, state.fault.detail
 
 
-def names(world: World) -> list[str]:
+def names(world: Any) -> list[str]:
     """The tasks in the order in which tokens reached them; skipped ones in parentheses."""
     reached = []
     for event in world.history["o_root"]:
@@ -63,5 +61,5 @@ def names(world: World) -> list[str]:
     return reached
 
 
-def runs_of(state: State, name: str) -> list[Any]:
+def runs_of(state: Any, name: str) -> list[Any]:
     return [run for run in state.runs.values() if run.name == name]

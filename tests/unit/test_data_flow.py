@@ -3,9 +3,12 @@
 The table of the standard (dsl.md, "Runtime expression arguments") is the source of what is defined where.
 """
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
+from domain.data import planted
 from domain.errors import InvalidDefinitionError
 from domain.expressions import parse
 from domain.plan import Hole, Set, Template
@@ -49,7 +52,13 @@ def test_output_schema_sees_the_transformed_output():
 
 def test_export_as_sees_the_transformed_output_and_replaces_the_context():
     tasks = [
-        {"a": {"set": {"x": 1}, "output": {"as": ".x"}, "export": {"as": "${ {was: ., out: $output, raw: $task.output} }"}}},
+        {
+            "a": {
+                "set": {"x": 1},
+                "output": {"as": ".x"},
+                "export": {"as": "${ {was: ., out: $output, raw: $task.output} }"},
+            }
+        },
         {"b": {"set": {"context": "${ $context }"}, "export": {"as": "${ {only: 2} }"}}},
         {"c": {"set": {"first": "${ $input.context }", "then": "${ $context }"}}},
     ]
@@ -70,17 +79,26 @@ def test_an_export_leaves_the_output_alone():
 
 
 def test_without_an_export_the_context_stays():
-    tasks = [{"a": {"set": {"x": 1}, "export": {"as": "."}}}, {"b": {"set": {"c": "${ $context }"}}}, {"c": {"set": "${ . }"}}]
+    tasks = [
+        {"a": {"set": {"x": 1}, "export": {"as": "."}}},
+        {"b": {"set": {"c": "${ $context }"}}},
+        {"c": {"set": "${ . }"}},
+    ]
     assert completed(tasks) == {"c": {"x": 1}}
 
 
 def test_output_of_a_task_is_the_raw_input_of_the_next():
-    tasks = [{"a": {"set": {"x": 1}, "output": {"as": ".x"}}}, {"b": {"input": {"from": "${ [., $task.input] }"}, "set": "${ . }"}}]
+    tasks = [
+        {"a": {"set": {"x": 1}, "output": {"as": ".x"}}},
+        {"b": {"input": {"from": "${ [., $task.input] }"}, "set": "${ . }"}},
+    ]
     assert completed(tasks) == [1, 1]
 
 
 def test_input_from_may_be_an_object_with_expressions_inside():
-    assert completed([{"a": {"input": {"from": {"n": "${ .x }", "l": ["${ .y }", 3]}}, "set": "${ . }"}}], {"x": 1, "y": 2}) == {
+    assert completed(
+        [{"a": {"input": {"from": {"n": "${ .x }", "l": ["${ .y }", 3]}}, "set": "${ . }"}}], {"x": 1, "y": 2}
+    ) == {
         "n": 1,
         "l": [2, 3],
     }
@@ -123,7 +141,10 @@ PLACES = {
     "task if": lambda e: ([{"a": {"if": f"({e}) | true", "set": {"x": 1}}}], {}),
     "task input.from": lambda e: ([{"a": {"input": {"from": e}, "set": "${ . }"}}], {}),
     "task definition": lambda e: ([{"a": {"set": f"${{ {e} }}"}}], {}),
-    "task timeout": lambda e: ([{"a": {"timeout": {"after": f'${{ ({e}) | "PT1S" }}'}, "wait": {"milliseconds": 0}}}], {}),
+    "task timeout": lambda e: (
+        [{"a": {"timeout": {"after": f'${{ ({e}) | "PT1S" }}'}, "wait": {"milliseconds": 0}}}],
+        {},
+    ),
     "task output.as": lambda e: ([{"a": {"set": {"x": 1}, "output": {"as": e}}}], {}),
     "task export.as": lambda e: ([{"a": {"set": {"x": 1}, "export": {"as": e}}}], {}),
     "workflow output.as": lambda e: ([{"a": {"set": {"x": 1}}}], {"output": {"as": e}}),
@@ -154,7 +175,7 @@ def test_each_place_defines_exactly_the_variables_of_the_standards_table(place, 
 
 
 def test_task_describes_the_task():
-    tasks = [
+    tasks: Any = [
         {"first": {"set": {"n": 1}}},
         {"then~this/one": {"input": {"from": ".n"}, "set": {"t": "${ $task }"}, "metadata": {"k": "v"}}},
     ]
@@ -168,7 +189,9 @@ def test_task_describes_the_task():
     }
 
 
-@pytest.mark.parametrize("place", [{"if": "($task.startedAt.epoch.seconds == 1767225600)"}, {"input": {"from": "$task.startedAt"}}])
+@pytest.mark.parametrize(
+    "place", [{"if": "($task.startedAt.epoch.seconds == 1767225600)"}, {"input": {"from": "$task.startedAt"}}]
+)
 def test_task_has_begun_already_when_its_if_and_input_are_looked_at(place):
     world = ran([{"a": {**place, "set": {"x": "${ . }"}}}], {"n": 1})
     assert names(world) == ["a"]
@@ -220,7 +243,11 @@ BAD = '${ error("no") }'
         {"switch": [{"c": {"when": BAD, "then": "end"}}]},
         {"for": {"in": BAD}, "do": [{"s": {"set": {"x": 1}}}]},
         {"for": {"in": "[1]"}, "while": BAD, "do": [{"s": {"set": {"x": 1}}}]},
-        {"for": {"in": "[1, 2]"}, "while": 'if $index == 1 then error("no") else true end', "do": [{"s": {"set": {"x": 1}}}]},
+        {
+            "for": {"in": "[1, 2]"},
+            "while": 'if $index == 1 then error("no") else true end',
+            "do": [{"s": {"set": {"x": 1}}}],
+        },
         {"wait": BAD},
         {"wait": {"seconds": 1}, "timeout": {"after": BAD}},
         {"emit": {"event": {"with": {"source": "s", "type": "t", "data": BAD}}}},
@@ -231,7 +258,7 @@ BAD = '${ error("no") }'
         {"try": [{"s": {"set": {"x": 1}}}], "catch": {"retry": {"limit": {"attempt": {"duration": BAD}}}}},
         {"run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0", "input": {"x": BAD}}}},
     ],
-    ids=lambda task: "-".join(task),
+    ids="-".join,
 )
 def test_an_expression_that_fails_faults_its_task_with_status_400(task):
     name, status, instance, detail = fault_of([{"ok": {"set": {"n": 1}}}, {"a": task}])
@@ -269,7 +296,11 @@ def test_secrets_are_deferred_with_what_their_programs_need_and_nothing_else():
     call = {
         "call": "f",
         "input": {"from": ".n"},
-        "with": {"plain": "${ . }", "header": '${ "Bearer \\($secrets.token) \\($context) \\(.)" }', "list": ["${ $secrets.token }"]},
+        "with": {
+            "plain": "${ . }",
+            "header": '${ "Bearer \\($secrets.token) \\($context) \\(.)" }',
+            "list": ["${ $secrets.token }"],
+        },
     }
     world = ran([{"a": call}], {"n": 1}, answer=lambda _: None, use={"secrets": ["token"]})
     started = next(event for event in world.history["o_root"] if event.topic == "attempt.started")
@@ -296,7 +327,7 @@ SECRET = '${ "x" + $secrets.token }'
         {"emit": {"event": {"with": {"source": "s", "type": "t", "data": SECRET}}}},
         {"run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0", "input": {"x": SECRET}}}},
     ],
-    ids=lambda task: "-".join(task),
+    ids="-".join,
 )
 def test_secrets_are_refused_wherever_they_would_be_recorded(task):
     with pytest.raises(InvalidDefinitionError) as refusal:
@@ -310,13 +341,26 @@ def test_a_plan_that_reads_a_secret_elsewhere_faults_and_records_nothing_of_it()
     node = replace(plan.nodes["/do/0/a"], work=Set(Template({"x": None}, (hole,))))
     root = replace(plan.root, nodes={node.pointer: node})
     world = World(replace(plan, root=root, nodes={node.pointer: node}), lambda _: None)
-    state = world.start()
+    state: Any = world.start()
     assert (state.status, state.fault.type.rpartition("/")[2]) == ("faulted", "expression")
+
+
+def test_planting_shares_what_it_does_not_touch():
+    base = {"a": {"b": [1, None, {"c": None}]}, "d": {"e": 1}}
+    made = planted(base, {("a", "b", 1): 2, ("a", "b", 2, "c"): 3})
+    assert made == {"a": {"b": [1, 2, {"c": 3}]}, "d": {"e": 1}}
+    assert base == {"a": {"b": [1, None, {"c": None}]}, "d": {"e": 1}}
+    assert made["d"] is base["d"]
+    assert (planted(None, {}), planted(None, {(): 7})) == (None, 7)
 
 
 def test_arguments_of_http_carry_the_input_for_uri_templates():
     http = {"call": "http", "with": {"method": "get", "endpoint": "http://x.test/{id}"}}
-    assert completed([{"a": http}], {"id": 7}) == {"method": "get", "endpoint": "http://x.test/{id}", "$input": {"id": 7}}
+    assert completed([{"a": http}], {"id": 7}) == {
+        "method": "get",
+        "endpoint": "http://x.test/{id}",
+        "$input": {"id": 7},
+    }
 
 
 def test_plans_of_the_same_document_are_equal():

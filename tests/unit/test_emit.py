@@ -32,15 +32,25 @@ def test_every_event_has_an_id_of_its_own():
 
 
 def test_what_the_author_says_stays():
-    event = completed([{"e": emit(id="mine", time="2020-01-01T00:00:00Z", datacontenttype="text/plain", data="hello", custom=7)}])
-    assert (event["id"], event["time"], event["datacontenttype"], event["data"], event["custom"]) == ("mine", "2020-01-01T00:00:00Z", "text/plain", "hello", 7)
+    event = completed(
+        [{"e": emit(id="mine", time="2020-01-01T00:00:00Z", datacontenttype="text/plain", data="hello", custom=7)}]
+    )
+    assert (event["id"], event["time"], event["datacontenttype"], event["data"], event["custom"]) == (
+        "mine",
+        "2020-01-01T00:00:00Z",
+        "text/plain",
+        "hello",
+        7,
+    )
 
 
 def test_without_data_there_is_no_content_type():
     assert not {"data", "datacontenttype"} & set(completed([{"e": emit()}]))
 
 
-@pytest.mark.parametrize("bad", [{"source": "${ null }"}, {"source": "${ 5 }"}, {"type": '${ "" }'}, {"id": "${ .missing }"}])
+@pytest.mark.parametrize(
+    "bad", [{"source": "${ null }"}, {"source": "${ 5 }"}, {"type": '${ "" }'}, {"id": "${ .missing }"}]
+)
 def test_an_event_without_a_source_type_or_id_is_a_validation_fault(bad):
     name, status, instance, _ = fault_of([{"e": emit(**bad)}])
     assert (name, status, instance) == ("validation", 400, "/do/0/e")
@@ -61,7 +71,10 @@ def test_an_event_that_went_out_is_an_effect_even_when_its_output_fails():
 
 
 def test_an_event_that_went_out_is_an_effect_even_when_a_sibling_fails_meanwhile():
-    branches = [{"no": {"set": {"x": '${ error("no") }'}}}, {"e": {**emit(type="t"), "output": {"as": ".type | tojson"}}}]
+    branches = [
+        {"no": {"set": {"x": '${ error("no") }'}}},
+        {"e": {**emit(type="t"), "output": {"as": ".type | tojson"}}},
+    ]
     world = ran([{"f": {"fork": {"branches": branches}}}])
     run = runs_of(world.root, "e")[0]
     assert (world.root.status, len(world.emitted)) == ("faulted", 1)

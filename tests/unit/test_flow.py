@@ -48,7 +48,10 @@ def inside(kind, body):
         "turn": {"for": {"in": "[1, 2]"}, "do": body},
         "branch": {"fork": {"branches": [{"only": {"do": body}}]}, "output": {"as": ".[0]"}},
         "try": {"try": body, "catch": {}},
-        "catch": {"try": [{"no": {"raise": {"error": {"type": "https://x.test/e", "status": 400}}}}], "catch": {"do": body}},
+        "catch": {
+            "try": [{"no": {"raise": {"error": {"type": "https://x.test/e", "status": 400}}}}],
+            "catch": {"do": body},
+        },
         "function": {"call": "f"},
     }[kind]
 
@@ -78,7 +81,11 @@ def test_then_of_a_branch_that_is_a_single_task():
 
 
 def test_end_in_a_branch_keeps_what_is_in_flight_and_completes():
-    fork = {"fork": {"branches": [{"slow": {"call": "f"}}, {"stop": add("stop", then="end")}, {"nap": {"wait": {"hours": 1}}}]}}
+    fork = {
+        "fork": {
+            "branches": [{"slow": {"call": "f"}}, {"stop": add("stop", then="end")}, {"nap": {"wait": {"hours": 1}}}]
+        }
+    }
     world = ran([{"f": fork}, *steps("never")], answer=never)
     assert world.root.status == "running"
     assert runs_of(world.root, "nap")[0].status == "cancelled"
@@ -113,7 +120,10 @@ def test_then_inside_foreach_and_a_compensation_that_exits():
     assert world.root.output == ["p", "q"]
     undo = {"do": [{"u1": {"set": {"x": 1}, "then": "exit"}}, {"u2": {"call": "never"}}]}
     world = ran(
-        [{"a": {"call": "f", "compensate": undo}}, {"no": {"raise": {"error": {"type": "https://x.test/e", "status": 400}}}}]
+        [
+            {"a": {"call": "f", "compensate": undo}},
+            {"no": {"raise": {"error": {"type": "https://x.test/e", "status": 400}}}},
+        ]
     )
     assert world.root.status == "compensated"
     assert "u2" not in names(world)
@@ -126,7 +136,9 @@ def test_then_inside_foreach_and_a_compensation_that_exits():
     ("value", "runs"), [(True, True), (False, False), (None, False), (0, True), ("", True), ([], True), ({}, True)]
 )
 def test_if_has_jqs_truth(value, runs):
-    assert completed([{"a": {"if": ".go", "set": {"done": 1}}}], {"go": value}) == ({"done": 1} if runs else {"go": value})
+    assert completed([{"a": {"if": ".go", "set": {"done": 1}}}], {"go": value}) == (
+        {"done": 1} if runs else {"go": value}
+    )
 
 
 def test_a_skipped_task_hands_its_raw_input_on_and_exports_nothing():
@@ -145,7 +157,9 @@ def test_a_skipped_task_is_followed_by_the_next_in_line_whatever_its_then(then):
 
 
 def test_all_skipped_gives_the_input():
-    assert completed([{"a": {"if": "false", "call": "f"}}, {"b": {"if": "false", "do": [{"c": {"set": {"x": 1}}}]}}], {"n": 1}) == {"n": 1}
+    assert completed(
+        [{"a": {"if": "false", "call": "f"}}, {"b": {"if": "false", "do": [{"c": {"set": {"x": 1}}}]}}], {"n": 1}
+    ) == {"n": 1}
 
 
 # Loops by then -----------------------------------------------------------------------------------------------------------
@@ -182,7 +196,14 @@ CATCH_ALL = {"catch": {"do": [{"again": {"set": {"x": 0}}}]}}
         [{"d": {"do": ENDLESS}}],
         [{"t": {"try": ENDLESS, **CATCH_ALL}}],
         [{"t": {"try": [{"a": {"set": {"x": 1}}}], "catch": {}, "then": "u"}}, {"u": {"do": [], "then": "t"}}],
-        [{"o": {"for": {"in": "[range(100)]"}, "do": [{"i": {"for": {"in": "[range(100)]"}, "do": [{"s": {"set": {"x": 1}}}]}}]}}],
+        [
+            {
+                "o": {
+                    "for": {"in": "[range(100)]"},
+                    "do": [{"i": {"for": {"in": "[range(100)]"}, "do": [{"s": {"set": {"x": 1}}}]}}],
+                }
+            }
+        ],
     ],
     ids=["chain", "switch", "nested", "caught", "composites", "far too many turns"],
 )
@@ -252,27 +273,41 @@ def test_a_function_of_the_document_gets_its_arguments_as_input():
 
 def test_a_function_may_be_called_from_several_places_and_from_functions():
     use = {"functions": {"one": {"call": "two"}, "two": {"call": "remote", "with": {"from": "${ .n }"}}}}
-    assert completed([{"a": {"call": "one"}}, {"b": {"call": "two", "with": {"n": 2}}}], {"n": 1}, use=use) == {"from": 2}
+    assert completed([{"a": {"call": "one"}}, {"b": {"call": "two", "with": {"n": 2}}}], {"n": 1}, use=use) == {
+        "from": 2
+    }
 
 
 def test_arguments_of_a_python_function_are_evaluated_in_depth():
-    assert completed([{"a": {"call": "f", "with": {"x": {"y": ["${ .n }", "n", 1]}}}}], {"n": 5}) == {"x": {"y": [5, "n", 1]}}
+    assert completed([{"a": {"call": "f", "with": {"x": {"y": ["${ .n }", "n", 1]}}}}], {"n": 5}) == {
+        "x": {"y": [5, "n", 1]}
+    }
     assert completed([{"a": {"call": "f"}}], {"n": 5}) == {}
 
 
 def child(tasks, **top):
     plan = plan_of(tasks, **top)
-    return type(plan)(**{name: getattr(plan, name) for name in plan.__struct_fields__} | {"name": "y", "digest": "sha256:y"})
+    return type(plan)(
+        **{name: getattr(plan, name) for name in plan.__struct_fields__} | {"name": "y", "digest": "sha256:y"}
+    )
 
 
 def family(run, tasks, answer=echo, input_=None, **top):
-    world = World({"x": plan_of([{"c": {"run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0", **run}}}}]), "y": child(tasks, **top)}, answer)
+    world = World(
+        {
+            "x": plan_of([{"c": {"run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0", **run}}}}]),
+            "y": child(tasks, **top),
+        },
+        answer,
+    )
     world.start(input_, "x")
     return world
 
 
 def test_a_child_gets_the_evaluated_input_and_gives_its_output():
-    world = family({"input": {"m": "${ .n }"}}, [{"s": {"set": {"got": "${ . }"}}}], input_={"n": 1}, output={"as": ".got"})
+    world = family(
+        {"input": {"m": "${ .n }"}}, [{"s": {"set": {"got": "${ . }"}}}], input_={"n": 1}, output={"as": ".got"}
+    )
     assert (world.root.status, world.root.output) == ("completed", {"m": 1})
 
 
@@ -281,14 +316,34 @@ def test_a_child_without_input_gets_that_of_the_task():
 
 
 def test_the_output_of_a_run_is_transformed_like_any_other():
-    world = World({"x": plan_of([{"c": {"run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0"}}, "output": {"as": ".n + 1"}}}]), "y": child([])}, echo)
+    world = World(
+        {
+            "x": plan_of(
+                [
+                    {
+                        "c": {
+                            "run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0"}},
+                            "output": {"as": ".n + 1"},
+                        }
+                    }
+                ]
+            ),
+            "y": child([]),
+        },
+        echo,
+    )
     assert world.start({"n": 1}, "x").output == 2
 
 
 def test_a_child_that_faults_or_was_refused_its_input_fails_the_task():
     failing = [{"no": {"raise": {"error": {"type": "https://x.test/e", "status": 418, "title": "T"}}}}]
     state = family({}, failing).root
-    assert (state.status, state.fault.type, state.fault.status, state.fault.instance) == ("faulted", "https://x.test/e", 418, "/do/0/c")
+    assert (state.status, state.fault.type, state.fault.status, state.fault.instance) == (
+        "faulted",
+        "https://x.test/e",
+        418,
+        "/do/0/c",
+    )
     state = family({}, [], input={"schema": {"document": {"required": ["n"]}}}).root
     assert (state.status, state.fault.type.rpartition("/")[2]) == ("faulted", "validation")
 
@@ -299,7 +354,9 @@ def test_a_definition_that_is_not_there_is_a_configuration_fault():
 
 
 def test_a_child_that_is_not_awaited_lets_the_task_complete_with_its_input():
-    run = {"run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0", "input": {"m": 1}}, "await": False}}
+    run = {
+        "run": {"workflow": {"namespace": "test", "name": "y", "version": "1.0.0", "input": {"m": 1}}, "await": False}
+    }
     world = World({"x": plan_of([{"c": run}]), "y": child([{"f": {"call": "f"}}])}, never)
     assert world.start({"n": 1}, "x").output == {"n": 1}
     assert [state.status for name, state in world.states.items() if name != "o_root"] == ["running"]

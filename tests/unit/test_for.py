@@ -30,7 +30,9 @@ def test_each_turn_starts_from_the_output_of_the_turn_before_and_the_first_from_
 
 def test_a_loop_in_a_loop_has_both_pairs_of_variables():
     inner = {"i": loop({"s": {"set": {"all": "${ .all + [[$x, $item, $index]] }"}}}, in_="$x")}
-    assert completed([{"o": loop(inner, each="x", at="n")}], {"xs": [[1], [2, 3]]}) == {"all": [[[1], 1, 0], [[2, 3], 2, 0], [[2, 3], 3, 1]]}
+    assert completed([{"o": loop(inner, each="x", at="n")}], {"xs": [[1], [2, 3]]}) == {
+        "all": [[[1], 1, 0], [[2, 3], 2, 0], [[2, 3], 3, 1]]
+    }
 
 
 def test_the_inner_variable_hides_the_outer_one_of_the_same_name():
@@ -73,7 +75,10 @@ def test_while_that_is_false_at_once_gives_the_input():
 
 
 def test_while_sees_the_exported_context():
-    task = loop({"s": {"set": {"n": "${ $item }"}, "export": {"as": "${ {sum: (($context.sum // 0) + .n)} }"}}}, **{"while": "($context.sum // 0) < 3"})
+    task = loop(
+        {"s": {"set": {"n": "${ $item }"}, "export": {"as": "${ {sum: (($context.sum // 0) + .n)} }"}}},
+        **{"while": "($context.sum // 0) < 3"},
+    )
     world = ran([{"l": task}], {"xs": [1, 2, 3, 4]})
     assert (world.root.output, world.root.context) == ({"n": 2}, {"sum": 3})
 
@@ -82,12 +87,20 @@ def test_while_sees_the_exported_context():
 
 
 def test_output_and_then_of_the_loop_itself():
-    tasks = [{"l": loop(COLLECT, output={"as": ".all | length"}, then="b")}, {"a": {"set": {"x": 0}}}, {"b": {"set": {"n": "${ . }"}}}]
+    tasks = [
+        {"l": loop(COLLECT, output={"as": ".all | length"}, then="b")},
+        {"a": {"set": {"x": 0}}},
+        {"b": {"set": {"n": "${ . }"}}},
+    ]
     assert completed(tasks, {"xs": [1, 2, 3]}) == {"n": 3}
 
 
 def test_an_error_in_a_turn_fails_the_loop():
-    world = ran([{"l": loop({"s": {"call": "f", "with": {"i": "${ $item }"}}})}], {"xs": [1, 2, 3]}, lambda a: refused(404) if a.arguments["i"] == 2 else done())
+    world = ran(
+        [{"l": loop({"s": {"call": "f", "with": {"i": "${ $item }"}}})}],
+        {"xs": [1, 2, 3]},
+        lambda a: refused(404) if a.arguments["i"] == 2 else done(),
+    )
     assert (world.root.status, world.root.fault.instance) == ("faulted", "/do/0/l/do/0/s")
     assert [run.status for run in runs_of(world.root, "s")] == ["completed", "failed"]
     assert runs_of(world.root, "l")[0].status == "failed"
@@ -104,11 +117,18 @@ def test_a_turn_waits_for_the_one_before():
 
 def test_a_loop_that_is_entered_again_starts_with_its_first_turn():
     answers = iter([done(1), doubt(), done(1), done(2)])
-    tried = {"try": [{"l": loop({"s": {"call": "f", "with": {"i": "${ $item }"}}})}], "catch": {"retry": {"delay": {"seconds": 1}}}}
+    tried = {
+        "try": [{"l": loop({"s": {"call": "f", "with": {"i": "${ $item }"}}})}],
+        "catch": {"retry": {"delay": {"seconds": 1}}},
+    }
     world = ran([{"t": tried}], {"xs": [1, 2]}, lambda _: next(answers))
     world.pass_time(1)
     assert (world.root.status, world.root.output) == ("completed", 2)
-    assert [(run.id[-1], run.status, run.attempts) for run in runs_of(world.root, "s")] == [("1", "completed", 1), ("2", "completed", 2), ("3", "completed", 1)]
+    assert [(run.id[-1], run.status, run.attempts) for run in runs_of(world.root, "s")] == [
+        ("1", "completed", 1),
+        ("2", "completed", 2),
+        ("3", "completed", 1),
+    ]
 
 
 def test_a_timeout_of_the_loop_ends_it():
@@ -116,11 +136,17 @@ def test_a_timeout_of_the_loop_ends_it():
     world.pass_time(9)
     assert world.root.status == "running"
     world.pass_time(1)
-    assert (world.root.status, world.root.fault.type, world.root.fault.instance) == ("faulted", SPEC + "timeout", "/do/0/l")
+    assert (world.root.status, world.root.fault.type, world.root.fault.instance) == (
+        "faulted",
+        SPEC + "timeout",
+        "/do/0/l",
+    )
 
 
 def test_two_thousand_turns():
     """Linear in the number of turns: twice the turns, twice the events, and no step looks at all turns."""
-    world = ran([{"l": loop({"s": {"set": {"n": "${ $item }"}}}, **{"while": "$index < 2000"})}], {"xs": list(range(2000))})
+    world = ran(
+        [{"l": loop({"s": {"set": {"n": "${ $item }"}}}, **{"while": "$index < 2000"})}], {"xs": list(range(2000))}
+    )
     assert (world.root.status, world.root.output) == ("completed", {"n": 1999})
     assert len(world.history["o_root"]) == 4 * 2000 + 5

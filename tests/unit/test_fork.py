@@ -41,8 +41,16 @@ def test_an_output_that_is_null_counts():
 
 
 def test_output_export_and_then_of_the_fork():
-    task = fork(("a", {"set": {"n": 1}}), ("b", {"set": {"n": 2}}), output={"as": "map(.n) | add"}, export={"as": "${ {sum: .} }"}, then="z")
-    assert completed([{"f": task}, {"y": {"set": {"no": 1}}}, {"z": {"set": {"s": "${ . }", "c": "${ $context.sum }"}}}]) == {"s": 3, "c": 3}
+    task = fork(
+        ("a", {"set": {"n": 1}}),
+        ("b", {"set": {"n": 2}}),
+        output={"as": "map(.n) | add"},
+        export={"as": "${ {sum: .} }"},
+        then="z",
+    )
+    assert completed(
+        [{"f": task}, {"y": {"set": {"no": 1}}}, {"z": {"set": {"s": "${ . }", "c": "${ $context.sum }"}}}]
+    ) == {"s": 3, "c": 3}
 
 
 def test_exports_of_branches_replace_the_context_one_after_the_other():
@@ -54,13 +62,19 @@ def test_exports_of_branches_replace_the_context_one_after_the_other():
 
 
 def test_an_error_in_a_branch_fails_the_fork_once_the_others_have_settled():
-    world = ran([{"f": fork(*CALLS, ("w", {"wait": {"hours": 1}}), ("l", {"listen": {"to": {"any": []}}}))}], answer=never)
+    world = ran(
+        [{"f": fork(*CALLS, ("w", {"wait": {"hours": 1}}), ("l", {"listen": {"to": {"any": []}}}))}], answer=never
+    )
     reply(world, "fa", refused(404))
     assert [runs_of(world.root, n)[0].status for n in "wl"] == ["cancelled", "cancelled"]
     assert world.root.status == "running"
     reply(world, "fb", done())
     reply(world, "fc", refused(500))
-    assert (world.root.status, world.root.fault.status, world.root.fault.instance) == ("faulted", 404, "/do/0/f/fork/branches/0/a")
+    assert (world.root.status, world.root.fault.status, world.root.fault.instance) == (
+        "faulted",
+        404,
+        "/do/0/f/fork/branches/0/a",
+    )
 
 
 def test_no_task_begins_in_the_siblings_of_a_branch_that_failed():
@@ -121,12 +135,19 @@ def test_when_all_fail_the_last_error_is_that_of_the_fork():
     world = ran([{"f": fork(*CALLS, compete=True)}], answer=never)
     for function, status in (("fb", 401), ("fc", 402), ("fa", 403)):
         reply(world, function, refused(status))
-    assert (world.root.status, world.root.fault.status, world.root.fault.instance) == ("faulted", 403, "/do/0/f/fork/branches/0/a")
+    assert (world.root.status, world.root.fault.status, world.root.fault.instance) == (
+        "faulted",
+        403,
+        "/do/0/f/fork/branches/0/a",
+    )
 
 
 def test_losers_that_completed_something_are_undone_before_the_fork_completes():
     slow = ("s", {"do": [{"s1": {"call": "f1", "compensate": {"call": "undo1"}}}, {"s2": {"call": "f2"}}]})
-    world = ran([{"f": fork(slow, ("q", {"call": "fq"}), compete=True)}], answer=lambda a: done() if a.function == "f1" else None)
+    world = ran(
+        [{"f": fork(slow, ("q", {"call": "fq"}), compete=True)}],
+        answer=lambda a: done() if a.function == "f1" else None,
+    )
     reply(world, "fq", done("quick"))
     assert [a.function for a in world.flying] == ["f2", "undo1"]
     assert world.root.status == "running"

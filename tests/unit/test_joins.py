@@ -11,8 +11,26 @@ import pytest
 
 from domain import commands as c
 from domain.expressions import parse
-from domain.plan import END, EXIT, Call, Do, Hole, Join, Node, Plan, Raise, Scope, Set, Split, Template, Try, Catch, Wait, Duration
-from domain.plan import Work
+from domain.plan import (
+    END,
+    EXIT,
+    Call,
+    Catch,
+    Do,
+    Duration,
+    Hole,
+    Join,
+    Node,
+    Plan,
+    Raise,
+    Scope,
+    Set,
+    Split,
+    Template,
+    Try,
+    Wait,
+    Work,
+)
 from tests.support.flows import names, never, runs_of
 from tests.support.pure_world import World, done, refused
 
@@ -52,13 +70,13 @@ def call(name: str, then: str = EXIT, under: str = "/do", **more: Any) -> Node:
     return node(name, Call("function", name, Template({})), then, under, **more)
 
 
-def world(root: Scope, answer: Any = never) -> World:
+def world(root: Scope, answer: Any = never) -> Any:
     made = World(plan(root), answer)
     made.start({"in": True})
     return made
 
 
-def reply(made: World, function: str, result: Any) -> None:
+def reply(made: Any, function: str, result: Any) -> None:
     made.reply(next(a for a in made.flying if a.function == function), result)
 
 
@@ -103,14 +121,24 @@ def test_all_tokens_reach_the_join_in_the_same_decision():
 def test_tokens_that_have_to_ask_first_join_as_well():
     """`a` and `b` need jq, so both are on their way when the first one arrives."""
     hole = (Hole((), parse(".in | not")),)
-    root = scope("/do", "/do/s", split("s", "a", "b"), node("a", Set(Template(None, hole)), "j"), node("b", Set(Template(None, hole)), "j"), node("j", Join(2), "z"), node("z", Set(ONE)))
+    root = scope(
+        "/do",
+        "/do/s",
+        split("s", "a", "b"),
+        node("a", Set(Template(None, hole)), "j"),
+        node("b", Set(Template(None, hole)), "j"),
+        node("j", Join(2), "z"),
+        node("z", Set(ONE)),
+    )
     made = world(root)
     assert (made.root.status, made.root.output, names(made).count("j")) == ("completed", {"n": 1}, 1)
 
 
 def test_a_join_in_a_loop_waits_anew_each_time():
     again = node("again", Wait(Duration(1.0)), "s")
-    root = scope("/do", "/do/s", split("s", "a", "b"), call("a", "j"), call("b", "j"), node("j", Join(2), "again"), again)
+    root = scope(
+        "/do", "/do/s", split("s", "a", "b"), call("a", "j"), call("b", "j"), node("j", Join(2), "again"), again
+    )
     made = world(root, lambda a: done(a.function))
     made.pass_time(3.5)
     assert [run.status for run in runs_of(made.root, "j")] == ["completed"] * 4
@@ -156,12 +184,26 @@ def test_one_token_may_end_the_orchestration():
 
 
 def nested(work: Any, *around: Node) -> Scope:
-    return scope("/do", "/do/d", node("d", work, "z"), node("z", Set(Template({"z": None}, (Hole(("z",), parse(".")),)))), *around)
+    return scope(
+        "/do",
+        "/do/d",
+        node("d", work, "z"),
+        node("z", Set(Template({"z": None}, (Hole(("z",), parse(".")),)))),
+        *around,
+    )
 
 
 def inner(*more: Node) -> Scope:
     under = "/do/d/do"
-    return scope(under, f"{under}/s", split("s", "a", "b", under=under), call("a", "j", under), call("b", "j", under), node("j", Join(2), EXIT, under), *more)
+    return scope(
+        under,
+        f"{under}/s",
+        split("s", "a", "b", under=under),
+        call("a", "j", under),
+        call("b", "j", under),
+        node("j", Join(2), EXIT, under),
+        *more,
+    )
 
 
 def test_a_join_inside_a_nested_scope():
@@ -201,7 +243,13 @@ def test_an_error_of_one_token_in_a_try_is_caught_once_the_others_have_settled()
 def test_two_tokens_that_fail_in_the_same_decision_are_one_error():
     error = Template({"type": "https://x.test/e", "status": 400})
     under = "/do/d/do"
-    both = scope(under, f"{under}/s", split("s", "a", "b", under=under), node("a", Raise(error), under=under), node("b", Raise(error), under=under))
+    both = scope(
+        under,
+        f"{under}/s",
+        split("s", "a", "b", under=under),
+        node("a", Raise(error), under=under),
+        node("b", Raise(error), under=under),
+    )
     made = world(nested(Do(both)))
     assert (made.root.status, made.root.fault.instance) == ("faulted", "/do/d/do/a")
     made = world(nested(Try(both, Catch())))

@@ -29,7 +29,7 @@ PETS = [{"id": 1, "name": "Rex", "status": "available"}, {"id": 2, "name": "Milo
 
 def scenarios() -> list[Any]:
     """(name, [(step, text block or None)]) of every scenario."""
-    found = []
+    found: list[Any] = []
     for file in sorted(KIT.glob("*.feature")):
         for part in re.split(r"^\s*Scenario:", file.read_text(), flags=re.MULTILINE)[1:]:
             title, _, body = part.partition("\n")
@@ -38,7 +38,8 @@ def scenarios() -> list[Any]:
 
 
 def steps(body: str) -> list[tuple[str, str | None]]:
-    lines, found = iter(body.splitlines()), []
+    found: list[tuple[str, str | None]] = []
+    lines = iter(body.splitlines())
     for line in lines:
         stripped = line.strip()
         if stripped.startswith('"""'):
@@ -159,6 +160,7 @@ def test_scenario(scenario):
         elif step == "the workflow input is":
             input_ = yaml.safe_load(block)
         elif step == "the workflow is executed":
+            assert world is not None
             world.start(input_)
         else:
             found = [(expect, match) for pattern, expect in EXPECTATIONS if (match := re.fullmatch(pattern, step))]

@@ -1,6 +1,7 @@
 """``listen``: which events are taken, when it is enough, what comes out, and events that come early, twice or too late."""
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,9 @@ def test_any_of_nothing_takes_every_event():
     assert output(heard({"any": []}, ("whatever", 1))) == [1]
 
 
-@pytest.mark.parametrize("until", ["length == 3", "${ . | length == 3 }", "${ any(.[]; . == 3) }", "$context.never or (.[-1] == 3)"])
+@pytest.mark.parametrize(
+    "until", ["length == 3", "${ . | length == 3 }", "${ any(.[]; . == 3) }", "$context.never or (.[-1] == 3)"]
+)
 def test_until_an_expression_over_what_was_consumed_holds(until):
     world = heard({"any": [one("a"), one("b")], "until": until}, ("a", 1), ("c", 9), ("b", 2))
     assert world.root.status == "running"
@@ -75,7 +78,11 @@ def test_until_false_listens_for_ever():
 
 def test_until_that_fails_is_the_fault_of_the_task():
     world = heard({"any": [], "until": 'error("no")'}, ("t", 1))
-    assert (world.root.status, world.root.fault.type, world.root.fault.instance) == ("faulted", SPEC + "expression", "/do/0/l")
+    assert (world.root.status, world.root.fault.type, world.root.fault.instance) == (
+        "faulted",
+        SPEC + "expression",
+        "/do/0/l",
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,14 +119,14 @@ def test_an_event_that_ends_it_is_not_also_consumed():
         ({"source": "test"}, True),
         ({"source": "other"}, False),
         ({"subject": "s"}, True),
-        ({"subject": "${ startswith(\"s\") }"}, True),
-        ({"type": "${ test(\"^t\") }"}, True),
+        ({"subject": '${ startswith("s") }'}, True),
+        ({"type": '${ test("^t") }'}, True),
         ({"data": "${ .n > 1 }"}, True),
         ({"data": "${ .n > 2 }"}, False),
         ({"data": "${ .n == $workflow.input.n }"}, True),
         ({"data": {"n": 2}}, True),
         ({"data": {"n": 3}}, False),
-        ({"data": "${ error(\"no\") }"}, False),
+        ({"data": '${ error("no") }'}, False),
         ({"custom": 7}, True),
         ({"custom": "7"}, False),
         ({"custom": True}, False),
@@ -189,7 +196,9 @@ def test_with_expect_only_the_expected_value_matches():
 
 
 def test_expect_may_be_a_literal():
-    assert output(heard({"one": keyed("t", expect="x")}, ("t", {"k": "y"}), ("t", {"k": "x", "n": 1}))) == [{"k": "x", "n": 1}]
+    assert output(heard({"one": keyed("t", expect="x")}, ("t", {"k": "y"}), ("t", {"k": "x", "n": 1}))) == [
+        {"k": "x", "n": 1}
+    ]
 
 
 def test_without_expect_the_first_event_decides_for_all_filters():
@@ -205,7 +214,9 @@ def test_keys_of_other_names_are_compared_on_their_own():
 
 
 def test_the_value_stays_for_all_events_of_an_until():
-    world = heard({"any": [keyed("a")], "until": "length == 2"}, ("a", {"k": 1}), ("a", {"k": 2}), ("a", {"k": 1, "n": 2}))
+    world = heard(
+        {"any": [keyed("a")], "until": "length == 2"}, ("a", {"k": 1}), ("a", {"k": 2}), ("a", {"k": 1, "n": 2})
+    )
     assert output(world) == [{"k": 1}, {"k": 1, "n": 2}]
 
 
@@ -238,7 +249,13 @@ def test_names_output_and_export_of_foreach():
         "output": {"as": "${ .n * 10 + $i }"},
         "export": {"as": "${ {last: ., all: (($context.all // []) + [$output])} }"},
     }
-    world = heard({"any": [], "until": "length == 2"}, ("t", 1), ("t", 2), foreach=foreach, output={"as": "${ {all: ., raw: $task.output} }"})
+    world = heard(
+        {"any": [], "until": "length == 2"},
+        ("t", 1),
+        ("t", 2),
+        foreach=foreach,
+        output={"as": "${ {all: ., raw: $task.output} }"},
+    )
     assert output(world) == {"all": [10, 31], "raw": [10, 31]}
     assert world.root.context == {"last": 31, "all": [10, 31]}
 
@@ -250,7 +267,11 @@ def test_foreach_without_tasks_transforms_each_event():
 
 
 def test_an_error_in_a_turn_or_its_output_fails_the_listen():
-    for foreach in ({"do": [{"s": {"set": {"x": '${ error("no") }'}}}]}, {"do": [], "output": {"as": 'error("no")'}}, {"export": {"as": 'error("no")'}}):
+    for foreach in (
+        {"do": [{"s": {"set": {"x": '${ error("no") }'}}}]},
+        {"do": [], "output": {"as": 'error("no")'}},
+        {"export": {"as": 'error("no")'}},
+    ):
         world = heard({"any": [], "until": "length == 2"}, ("t", 1), foreach=foreach)
         assert (world.root.status, world.root.fault.type) == ("faulted", SPEC + "expression")
 
@@ -270,7 +291,9 @@ def test_foreach_that_never_had_an_event():
 
 
 def test_a_timeout_while_a_turn_is_in_progress():
-    world = ran(listen({"any": [], "until": "false"}, foreach={"do": [CALL]}, timeout={"after": {"seconds": 5}}), answer=never)
+    world = ran(
+        listen({"any": [], "until": "false"}, foreach={"do": [CALL]}, timeout={"after": {"seconds": 5}}), answer=never
+    )
     world.receive("t", 1)
     world.pass_time(5)
     assert (world.root.status, world.root.fault.instance) == ("faulted", "/do/0/l")
@@ -300,7 +323,12 @@ def test_held_events_are_offered_the_oldest_first_and_only_as_many_as_are_wanted
 
 
 def test_held_events_may_complete_a_listen_for_several_at_once():
-    world = ran([{"w": {"wait": {"seconds": 5}}}, *listen({"any": [], "until": ". | length == 3"}, foreach={"do": [{"s": {"set": {"d": "${ $item * 2 }"}}}]})])
+    world = ran(
+        [
+            {"w": {"wait": {"seconds": 5}}},
+            *listen({"any": [], "until": ". | length == 3"}, foreach={"do": [{"s": {"set": {"d": "${ $item * 2 }"}}}]}),
+        ]
+    )
     for n in range(4):
         world.receive("t", n)
     world.pass_time(5)
@@ -310,7 +338,9 @@ def test_held_events_may_complete_a_listen_for_several_at_once():
 
 def test_an_event_that_is_not_to_be_held_is_only_offered():
     world = ran(LATER)
-    assert world.do("o_root", c.ReceiveEvent, event={"id": "1", "source": "s", "type": "t"}, digest=b"1", hold=False) == []
+    assert (
+        world.do("o_root", c.ReceiveEvent, event={"id": "1", "source": "s", "type": "t"}, digest=b"1", hold=False) == []
+    )
     world.pass_time(5)
     assert world.root.status == "running"
 
@@ -403,14 +433,21 @@ def test_the_types_that_a_listen_waits_for_are_recorded():
 
 def test_every_question_of_a_decision_has_a_key_of_its_own():
     """Several filters, keys of the same name, and several held events ask in the same places."""
-    filters = [{"with": {"type": f'${{ . == "{type_}" }}'}, "correlate": {"k": {"from": ".data.k + 0", "expect": f"${{ {n} + 0 }}"}}} for n, type_ in enumerate("ab")]
+    filters = [
+        {
+            "with": {"type": f'${{ . == "{type_}" }}'},
+            "correlate": {"k": {"from": ".data.k + 0", "expect": f"${{ {n} + 0 }}"}},
+        }
+        for n, type_ in enumerate("ab")
+    ]
     world = ran([{"w": {"wait": {"seconds": 5}}}, *listen({"all": filters}, foreach={"output": {"as": ".k + 0"}})])
     world.receive("a", {"k": 0})
     world.receive("b", {"k": 1})
     state = copy.deepcopy(world.root)
     world.pass_time(5)
     assert output(world) == [0, 1]
-    facts, asked = {}, []
+    facts: Any = {}
+    asked: list[Any] = []
     command = c.FireTimers(at=world.now, seed=b"x")
     decided = decide(world.plan_of["o_root"], state, command, facts)
     while isinstance(decided, Needs):

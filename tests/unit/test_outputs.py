@@ -16,7 +16,9 @@ def put(value):
 
 
 def test_every_completed_task_before_is_there_by_name():
-    assert completed([{"a": put(1)}, {"b-c": put(2)}, {"z": out('[$outputs.a, $outputs["b-c"], ($outputs | keys)]')}]) == {"x": [1, 2, ["a", "b-c"]]}
+    assert completed(
+        [{"a": put(1)}, {"b-c": put(2)}, {"z": out('[$outputs.a, $outputs["b-c"], ($outputs | keys)]')}]
+    ) == {"x": [1, 2, ["a", "b-c"]]}
 
 
 def test_it_is_the_transformed_output():
@@ -34,7 +36,10 @@ def test_what_did_not_complete_is_not_there():
 
 
 def test_the_latest_run_counts():
-    tasks = [{"l": {"for": {"in": "[1, 2, 3]"}, "do": [{"a": {"set": {"n": "${ $item }"}}}]}}, {"z": out("$outputs.a.n")}]
+    tasks = [
+        {"l": {"for": {"in": "[1, 2, 3]"}, "do": [{"a": {"set": {"n": "${ $item }"}}}]}},
+        {"z": out("$outputs.a.n")},
+    ]
     assert completed(tasks) == {"x": 3}
 
 
@@ -57,21 +62,47 @@ def test_from_outside_the_latest_run_anywhere_is_found():
 
 
 def test_each_turn_sees_its_own():
-    turn = [{"a": {"set": {"n": "${ $item }"}}}, {"b": {"set": {"all": "${ ((.all // $workflow.input.none) // []) + [$outputs.a.n] }"}, "input": {"from": "${ {all: ($outputs.b.all)} }"}}}]
+    turn = [
+        {"a": {"set": {"n": "${ $item }"}}},
+        {
+            "b": {
+                "set": {"all": "${ ((.all // $workflow.input.none) // []) + [$outputs.a.n] }"},
+                "input": {"from": "${ {all: ($outputs.b.all)} }"},
+            }
+        },
+    ]
     assert completed([{"l": {"for": {"in": "[1, 2, 3]"}, "do": turn}}]) == {"all": [1, 2, 3]}
 
 
 def test_branches_see_each_others_outputs_once_they_are_recorded():
-    branches = [{"a": {"call": "fa"}}, {"b": {"do": [{"b1": {"call": "fb"}}, {"b2": {"call": "fc", "with": {"a": "${ $outputs.a }"}}}]}}]
-    world = ran([{"f": {"fork": {"branches": branches}}}], answer=lambda a: done("from a") if a.function == "fa" else done(a.arguments))
+    branches = [
+        {"a": {"call": "fa"}},
+        {"b": {"do": [{"b1": {"call": "fb"}}, {"b2": {"call": "fc", "with": {"a": "${ $outputs.a }"}}}]}},
+    ]
+    world = ran(
+        [{"f": {"fork": {"branches": branches}}}],
+        answer=lambda a: done("from a") if a.function == "fa" else done(a.arguments),
+    )
     assert world.root.output == ["from a", {"a": "from a"}]
 
 
-@pytest.mark.parametrize("place", [{"if": '$outputs.a == "v"'}, {"input": {"from": "$outputs.a"}}, {"output": {"as": "$outputs.a"}}, {"export": {"as": "$outputs.a"}}])
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"if": '$outputs.a == "v"'},
+        {"input": {"from": "$outputs.a"}},
+        {"output": {"as": "$outputs.a"}},
+        {"export": {"as": "$outputs.a"}},
+    ],
+)
 def test_usable_in_every_expression_after_it(place):
     world = ran([{"a": put("v")}, {"b": {"set": {"x": "${ . }"}, **place}}])
     assert world.root.status == "completed"
-    assert "v" in (world.root.output, world.root.context, world.root.output["x"] if isinstance(world.root.output, dict) else None)
+    assert "v" in (
+        world.root.output,
+        world.root.context,
+        world.root.output["x"] if isinstance(world.root.output, dict) else None,
+    )
 
 
 def test_in_the_output_of_the_workflow():

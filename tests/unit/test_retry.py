@@ -1,10 +1,12 @@
 """Retries: of a ``try``, and the short form on a callout. Delays are read off the instants at which attempts begin."""
 
+from itertools import pairwise
+
 import pytest
 
 from domain.errors import SPEC, Fault, fault
-from domain.retry import LONGEST_S, delay_s, seconds
 from domain.plan import Retry
+from domain.retry import LONGEST_S, delay_s, seconds
 from tests.support.flows import names, never, ran, runs_of
 from tests.support.pure_world import Result, done, doubt, refused
 
@@ -59,9 +61,12 @@ def test_delays(policy, begun):
 
 
 def test_jitter_lies_between_its_ends_and_differs():
-    world = until(retried({"delay": {"seconds": 1}, "jitter": {"from": {"seconds": 2}, "to": {"seconds": 4}}, **count(30)}), [refused(500)])
+    world = until(
+        retried({"delay": {"seconds": 1}, "jitter": {"from": {"seconds": 2}, "to": {"seconds": 4}}, **count(30)}),
+        [refused(500)],
+    )
     begun = starts(world)
-    waits = [later - earlier for earlier, later in zip(begun, begun[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(begun)]
     assert len(waits) == 30
     assert all(3 <= wait < 5 for wait in waits)
     assert len(set(waits)) > 20
@@ -77,7 +82,7 @@ def test_arithmetic_never_leaves_the_calendar():
     ("value", "length"),
     [
         ("PT5S", 5), ("P1DT2H3M4.5S", 93784.5), ("P2W", 1209600), ("PT0S", 0), ({"hours": 1, "milliseconds": 500}, 3600.5),
-        ("P", None), ("PT", None), ("P1Y", None), ("5s", None), ("PT5S\n", None), ("-PT5S", None), ("PT٥S", None), ("", None),
+        ("P", None), ("PT", None), ("P1Y", None), ("5s", None), ("PT5S\n", None), ("-PT5S", None), ("PT\u0665S", None), ("", None),
         ({}, None), ({"years": 1}, None), ({"seconds": -1}, None), ({"seconds": True}, None), ({"seconds": "1"}, None),
         (5, None), (None, None), ([], None),
     ],
@@ -108,7 +113,10 @@ def test_a_success_ends_it():
 
 
 def test_the_duration_bounds_the_whole():
-    for tasks in (retried({"delay": {"seconds": 3}, "limit": {"duration": {"seconds": 10}}}), [{"c": {"call": "f", "retry": {"delay": {"seconds": 3}, "limit": {"duration": {"seconds": 10}}}}}]):
+    for tasks in (
+        retried({"delay": {"seconds": 3}, "limit": {"duration": {"seconds": 10}}}),
+        [{"c": {"call": "f", "retry": {"delay": {"seconds": 3}, "limit": {"duration": {"seconds": 10}}}}}],
+    ):
         world = until(tasks, [doubt()])
         assert (starts(world), world.root.status) == ([0, 3, 6, 9], "faulted")
 
@@ -136,12 +144,18 @@ def test_the_limit_of_an_attempt_is_a_timeout_that_the_catch_may_refuse():
     policy = {"limit": {"attempt": {"duration": {"seconds": 5}}}}
     world = ran(retried(policy, {"w": {"wait": {"hours": 1}}}, errors={"with": {"status": 500}}))
     world.pass_time(5)
-    assert (world.root.status, world.root.fault.type, world.root.fault.instance) == ("faulted", SPEC + "timeout", "/do/0/t")
+    assert (world.root.status, world.root.fault.type, world.root.fault.instance) == (
+        "faulted",
+        SPEC + "timeout",
+        "/do/0/t",
+    )
 
 
 def test_the_limit_of_an_attempt_does_not_bound_the_handler():
     policy = {"limit": {"attempt": {"count": 0, "duration": {"seconds": 5}}}}
-    world = until(retried(policy, do=[{"w": {"wait": {"hours": 1}}}, {"s": {"set": {"x": 1}}}]), [refused(500)], time=4000)
+    world = until(
+        retried(policy, do=[{"w": {"wait": {"hours": 1}}}, {"s": {"set": {"x": 1}}}]), [refused(500)], time=4000
+    )
     assert world.root.output == {"x": 1}
 
 
@@ -158,11 +172,17 @@ def test_the_limit_of_an_attempt_of_a_callout_shortens_its_timeout():
 
 def test_exhausted_without_a_handler_the_error_goes_on():
     world = until(retried(count(2)), [refused(500), refused(501), refused(502)])
-    assert (world.root.status, world.root.fault.status, world.root.fault.instance) == ("faulted", 502, "/do/0/t/try/0/c")
+    assert (world.root.status, world.root.fault.status, world.root.fault.instance) == (
+        "faulted",
+        502,
+        "/do/0/t/try/0/c",
+    )
 
 
 def test_exhausted_with_a_handler_the_handler_runs_once_with_the_last_error():
-    world = until(retried(count(2), do=[{"h": {"set": {"s": "${ $error.status }"}}}]), [refused(500), refused(501), refused(502)])
+    world = until(
+        retried(count(2), do=[{"h": {"set": {"s": "${ $error.status }"}}}]), [refused(500), refused(501), refused(502)]
+    )
     assert world.root.output == {"s": 502}
     assert names(world).count("h") == 1
 
@@ -172,7 +192,15 @@ def test_an_error_that_is_not_caught_is_not_retried():
     assert (len(starts(world)), world.root.fault.status) == (2, 404)
 
 
-@pytest.mark.parametrize(("condition", "attempts"), [({"when": "$error.status == 500"}, 2), ({"exceptWhen": "$error.status == 501"}, 2), ({"when": "false"}, 1), ({"exceptWhen": "true"}, 1)])
+@pytest.mark.parametrize(
+    ("condition", "attempts"),
+    [
+        ({"when": "$error.status == 500"}, 2),
+        ({"exceptWhen": "$error.status == 501"}, 2),
+        ({"when": "false"}, 1),
+        ({"exceptWhen": "true"}, 1),
+    ],
+)
 def test_conditions_of_the_policy(condition, attempts):
     world = until(retried({**condition, **count(9)}), [refused(500), refused(501)])
     assert (len(starts(world)), world.root.status) == (attempts, "faulted")
@@ -202,7 +230,11 @@ def test_the_block_starts_again_with_the_input_of_the_try():
     world = ran(tasks, {"n": 1}, answer)
     world.pass_time(1)
     assert seen == [{"n": 2}] * 3
-    assert [run.id for run in runs_of(world.root, "a")] == ["/do/0/t/try/0/a#1", "/do/0/t/try/0/a#2", "/do/0/t/try/0/a#3"]
+    assert [run.id for run in runs_of(world.root, "a")] == [
+        "/do/0/t/try/0/a#1",
+        "/do/0/t/try/0/a#2",
+        "/do/0/t/try/0/a#3",
+    ]
 
 
 def test_a_run_that_did_not_complete_goes_on_under_its_key():
@@ -227,7 +259,12 @@ def test_a_condition_is_asked_anew_when_the_block_is_entered_again():
 
 
 def communication(status, response=True):
-    return Fault(SPEC + "communication", status, "x", response={"status": status, "headers": {}, "content": None} if response else None)
+    return Fault(
+        SPEC + "communication",
+        status,
+        "x",
+        response={"status": status, "headers": {}, "content": None} if response else None,
+    )
 
 
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -263,14 +300,23 @@ def test_retry_after_is_honoured_when_it_is_longer(asked, begun):
     assert starts(until([{"c": {"call": "f", "retry": {"delay": {"seconds": 2}}}}], [busy, done()])) == begun
 
 
-@pytest.mark.parametrize(("condition", "attempts"), [({"when": "$error.status == 503"}, 2), ({"exceptWhen": "$error.status == 500"}, 2), ({"when": "$error.status == 404"}, 1)])
+@pytest.mark.parametrize(
+    ("condition", "attempts"),
+    [
+        ({"when": "$error.status == 503"}, 2),
+        ({"exceptWhen": "$error.status == 500"}, 2),
+        ({"when": "$error.status == 404"}, 1),
+    ],
+)
 def test_conditions_of_the_short_form_see_the_error(condition, attempts):
     answers = [Result("uncertain", fault=communication(503)), Result("uncertain", fault=communication(500))]
     assert len(starts(until([{"c": {"call": "f", "retry": {**condition, **count(9)}}}], answers))) == attempts
 
 
 def test_the_short_form_keeps_the_pointer_of_the_author_and_the_arguments():
-    world = until([{"c": {"call": "f", "with": {"id": "${ $task.startedAt.epoch.seconds }"}, "retry": count(1)}}], [doubt()])
+    world = until(
+        [{"c": {"call": "f", "with": {"id": "${ $task.startedAt.epoch.seconds }"}, "retry": count(1)}}], [doubt()]
+    )
     assert world.root.fault.instance == "/do/0/c"
     attempts = [e for e in world.history["o_root"] if e.topic == "attempt.started"]
     assert len({(a.key, repr(a.arguments)) for a in attempts}) == 1
@@ -287,6 +333,8 @@ def test_without_a_policy_nothing_is_retried():
 
 
 def test_a_retry_of_a_callout_inside_a_try_that_retries():
-    tasks = retried({"delay": {"seconds": 100}, **count(1)}, {"c": {"call": "f", "retry": {"delay": {"seconds": 1}, **count(2)}}})
+    tasks = retried(
+        {"delay": {"seconds": 100}, **count(1)}, {"c": {"call": "f", "retry": {"delay": {"seconds": 1}, **count(2)}}}
+    )
     world = until(tasks, [doubt()])
     assert starts(world) == [0, 1, 2, 102, 103, 104]

@@ -4,7 +4,11 @@ import pytest
 
 from tests.support.flows import completed, fault_of, names, ran
 
-SET = [{"red": {"set": {"is": "red"}, "then": "exit"}}, {"blue": {"set": {"is": "blue"}, "then": "exit"}}, {"last": {"set": {"is": "last"}}}]
+SET = [
+    {"red": {"set": {"is": "red"}, "then": "exit"}},
+    {"blue": {"set": {"is": "blue"}, "then": "exit"}},
+    {"last": {"set": {"is": "last"}}},
+]
 
 
 def switch(*cases, **more):
@@ -23,7 +27,9 @@ def test_the_default_is_taken_only_when_nothing_else_holds(cases, colour, result
 
 
 def test_the_first_of_several_that_hold_wins():
-    assert completed(switch(("x", {"when": "true", "then": "blue"}), ("y", {"when": "true", "then": "red"}))) == {"is": "blue"}
+    assert completed(switch(("x", {"when": "true", "then": "blue"}), ("y", {"when": "true", "then": "red"}))) == {
+        "is": "blue"
+    }
 
 
 def test_without_a_match_it_goes_where_the_task_goes():
@@ -46,11 +52,21 @@ def test_a_case_may_continue():
 
 
 def test_its_output_is_its_transformed_input():
-    tasks = [{"s": {"input": {"from": ".in"}, "switch": [{"x": {"when": ". == 5", "then": "exit"}}], "output": {"as": "${ [., $input] }"}}}]
+    tasks = [
+        {
+            "s": {
+                "input": {"from": ".in"},
+                "switch": [{"x": {"when": ". == 5", "then": "exit"}}],
+                "output": {"as": "${ [., $input] }"},
+            }
+        }
+    ]
     assert completed(tasks, {"in": 5}) == [5, 5]
 
 
-@pytest.mark.parametrize(("value", "holds"), [("0", True), ('""', True), ("[]", True), ("null", False), ("false", False), ("empty", False)])
+@pytest.mark.parametrize(
+    ("value", "holds"), [("0", True), ('""', True), ("[]", True), ("null", False), ("false", False), ("empty", False)]
+)
 def test_a_condition_has_jqs_truth(value, holds):
     assert completed(switch(("x", {"when": value, "then": "blue"}))) == {"is": "blue" if holds else "red"}
 
@@ -64,7 +80,9 @@ def test_an_earlier_condition_that_fails_is_a_fault_and_a_later_one_is_never_loo
 
 
 def test_conditions_see_variables():
-    assert completed(switch(("x", {"when": '$input.c == $workflow.input.c and $task.name == "s"', "then": "blue"})), {"c": 1}) == {"is": "blue"}
+    assert completed(
+        switch(("x", {"when": '$input.c == $workflow.input.c and $task.name == "s"', "then": "blue"})), {"c": 1}
+    ) == {"is": "blue"}
 
 
 def test_only_the_chosen_tasks_run():

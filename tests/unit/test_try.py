@@ -1,5 +1,7 @@
 """``try`` and ``catch``: which errors are caught, what the handler sees, and ``raise``."""
 
+from typing import Any
+
 import pytest
 
 from domain.errors import KIT, OURS, SPEC, Fault
@@ -35,13 +37,25 @@ def test_the_error_has_its_members_and_points_at_the_task_that_raised_it():
 
 
 def test_the_error_may_be_named_and_lives_in_the_handler_only():
-    tasks = [{"t": tried({"as": "e", "do": [{"d": {"do": [{"h": {"set": {"s": "${ $e.status }"}}}]}}]})}, {"z": {"set": {"x": "${ $e }"}}}]
+    tasks = [
+        {"t": tried({"as": "e", "do": [{"d": {"do": [{"h": {"set": {"s": "${ $e.status }"}}}]}}]})},
+        {"z": {"set": {"x": "${ $e }"}}},
+    ]
     assert completed(tasks[:1]) == {"s": 409}
     assert fault_of(tasks)[0] == "expression"
 
 
 def test_the_handler_starts_with_the_transformed_input_of_the_try():
-    tasks = [{"t": tried({"do": [{"h": {"set": {"now": "${ . }"}}}]}, {"a": {"set": {"m": 2}}}, {"no": raising()}, input={"from": ".n"})}]
+    tasks = [
+        {
+            "t": tried(
+                {"do": [{"h": {"set": {"now": "${ . }"}}}]},
+                {"a": {"set": {"m": 2}}},
+                {"no": raising()},
+                input={"from": ".n"},
+            )
+        }
+    ]
     assert completed(tasks, {"n": 1}) == {"now": 1}
 
 
@@ -54,13 +68,21 @@ def test_without_an_error_the_output_of_the_block_goes_on():
 
 
 def test_the_exports_of_the_block_stay_after_an_error():
-    tasks = [{"t": tried({}, {"a": {"set": {"m": 2}, "export": {"as": "."}}}, {"no": raising()})}, {"z": {"set": {"c": "${ $context }"}}}]
+    tasks = [
+        {"t": tried({}, {"a": {"set": {"m": 2}, "export": {"as": "."}}}, {"no": raising()})},
+        {"z": {"set": {"c": "${ $context }"}}},
+    ]
     assert completed(tasks) == {"c": {"m": 2}}
 
 
 def test_the_answer_of_a_participant_is_an_extension_of_the_error():
-    why = Fault(SPEC + "communication", 422, "Unprocessable", response={"status": 422, "headers": {}, "content": {"field": "x"}})
-    task = tried({"do": [{"h": {"set": {"f": "${ $error.response.content.field }", "t": "${ $error.title }"}}}]}, {"c": {"call": "f"}})
+    why = Fault(
+        SPEC + "communication", 422, "Unprocessable", response={"status": 422, "headers": {}, "content": {"field": "x"}}
+    )
+    task = tried(
+        {"do": [{"h": {"set": {"f": "${ $error.response.content.field }", "t": "${ $error.title }"}}}]},
+        {"c": {"call": "f"}},
+    )
     assert completed([{"t": task}], answer=lambda _: Result("refused", fault=why)) == {"f": "x", "t": "Unprocessable"}
 
 
@@ -113,7 +135,7 @@ def test_an_error_without_a_title_has_none_to_be_equal():
         ({"when": "true", "exceptWhen": "true"}, False),
         ({"when": "false", "exceptWhen": "false"}, False),
         ({"errors": {"with": {"status": 404}}, "when": "true"}, False),
-        ({"as": "e", "when": "$e.title == \"T\"", "do": [{"h": {"set": {"x": 1}}}]}, True),
+        ({"as": "e", "when": '$e.title == "T"', "do": [{"h": {"set": {"x": 1}}}]}, True),
     ],
 )
 def test_when_and_except_when_are_asked_after_the_filter(conditions, takes):
@@ -136,7 +158,9 @@ def test_a_condition_that_fails_is_the_fault_of_the_try():
 )
 def test_faults_of_every_kind_can_be_caught(task, type_):
     answer = Result("refused", fault=Fault(SPEC + "communication", 404, "Not Found"))
-    state = ran([{"t": tried({**CAUGHT, "errors": {"with": {"type": SPEC + type_}}}, {"a": task})}], answer=lambda _: answer).root
+    state = ran(
+        [{"t": tried({**CAUGHT, "errors": {"with": {"type": SPEC + type_}}}, {"a": task})}], answer=lambda _: answer
+    ).root
     assert state.status == "completed"
     assert state.output["caught"]["instance"] == "/do/0/t/try/0/a"
 
@@ -156,7 +180,10 @@ def test_an_error_in_the_handler_goes_outward_not_to_the_same_catch():
 
 
 def test_the_handler_sees_the_errors_of_the_handlers_around_it():
-    inner = tried({"as": "second", "do": [{"h": {"set": {"both": "${ [$first.status, $second.status] }"}}}]}, {"no": raising({"status": 404})})
+    inner = tried(
+        {"as": "second", "do": [{"h": {"set": {"both": "${ [$first.status, $second.status] }"}}}]},
+        {"no": raising({"status": 404})},
+    )
     assert completed([{"o": tried({"as": "first", "do": [{"i": inner}]})}]) == {"both": [409, 404]}
 
 
@@ -204,7 +231,12 @@ def test_raise_keeps_an_instance_of_the_author():
 
 
 def test_the_members_of_a_raised_error_may_be_expressions():
-    error = {"type": '${ "https://x.test/\\(.kind)" }', "status": "${ .status }", "title": "${ $task.name }", "detail": "${ $workflow.id }"}
+    error = {
+        "type": '${ "https://x.test/\\(.kind)" }',
+        "status": "${ .status }",
+        "title": "${ $task.name }",
+        "detail": "${ $workflow.id }",
+    }
     fault = ran([{"r": {"raise": {"error": error}}}], {"kind": "k", "status": 418}).root.fault
     assert fault == Fault("https://x.test/k", 418, "r", "o_root", "/do/0/r")
 
@@ -215,7 +247,9 @@ def test_a_named_error_is_raised_by_reference():
     assert (fault.type, fault.detail) == (ERROR["type"], "because")
 
 
-@pytest.mark.parametrize("bad", [{"status": "${ true }"}, {"status": "${ .s }"}, {"type": "${ 1 }"}, {"type": "${ null }"}])
+@pytest.mark.parametrize(
+    "bad", [{"status": "${ true }"}, {"status": "${ .s }"}, {"type": "${ 1 }"}, {"type": "${ null }"}]
+)
 def test_an_error_that_comes_out_without_type_or_status_is_an_expression_fault(bad):
     assert fault_of([{"r": raising(bad)}], {"s": "400"})[:3] == ("expression", 400, "/do/0/r")
 
@@ -235,5 +269,5 @@ def test_a_type_of_ours_is_a_type_like_any_other():
 
 
 def test_a_plan_keeps_details_under_the_standards_name():
-    plan = plan_of([{"t": tried({"errors": {"with": {"details": "D"}}})}])
+    plan: Any = plan_of([{"t": tried({"errors": {"with": {"details": "D"}}})}])
     assert [name for name, _ in plan.nodes["/do/0/t"].work.catch.errors] == ["detail"]
