@@ -62,7 +62,13 @@ class Worker(asyncio.SubprocessProtocol):
         paths = [str(Path(__file__).parents[2]), str(Path(jq.origin).parent)]
         arguments = [str(limits.memory_bytes), str(limits.deadline_s), str(limits.result_bytes)]
         _, worker = await asyncio.get_running_loop().subprocess_exec(
-            lambda: cls(limits), *command, *paths, *arguments, env={}, stderr=asyncio.subprocess.DEVNULL
+            lambda: cls(limits),
+            *command,
+            *paths,
+            *arguments,
+            env={},
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in a terminal is for the service, which ends them itself
         )
         return worker
 

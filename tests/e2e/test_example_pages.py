@@ -34,7 +34,7 @@ def request_of(line: str) -> httpx2.Request:
     method, url, headers, body = None, "", {}, None
     for word in words:
         match word:
-            case "-s":
+            case "-s" | "-si":
                 pass
             case "-X":
                 method = next(words)
@@ -76,6 +76,21 @@ async def test_page_of_an_example(tmp_path, name):
         answers = await run(commands, api, participants.url)
         last = [answer.json() for answer in answers if "entries" not in answer.json()][-1]
         assert last["status"] in ("completed", "cancelled", "compensated", "Offered"), last
+
+
+async def test_readme(tmp_path):
+    async with running_examples(tmp_path, "signup", "trip") as (api, participants):
+        started, pending, matched, ended, confirmed, trip, again = await run(
+            blocks(EXAMPLES.parent / "README.md", "sh"), api, participants.url
+        )
+    assert (started.status_code, started.headers["location"]) == (201, f"/registrations/{started.json()['id']}")
+    assert (pending.json()["status"], pending.json()["data"]["first_name"]) == ("Pending", "Ada")
+    assert matched.json()["outcome"] in ("matched", "held")  # a program is quicker than a reader
+    assert (ended.json()["status"], confirmed.json()["status"]) == ("completed", "Confirmed")
+    rollback = again.json()["rollback"]
+    assert (trip.json()["status"], again.json()["status"]) == ("Rejected", "compensated")
+    assert rollback["plan"] == rollback["done"] == ["bookHotel", "reserveCar"]
+    assert (rollback["reason"]["task"], rollback["outcome"]) == ("/do/2/bookFlight", "complete")
 
 
 async def test_tutorial(tmp_path):
