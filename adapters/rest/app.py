@@ -31,10 +31,10 @@ from adapters.rest.problems import internal, problem_response
 from adapters.rest.resources import ResourceRoutes, Resources
 from adapters.rest.services import Services
 
-__all__ = ["Services", "build_app"]
+__all__ = ["OPERATIONS", "Services", "build_app"]
 
 # The hot paths come first: routes are tried in order.
-_OPERATIONS: tuple[Operation, ...] = (
+OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
     *events.OPERATIONS,
     *commands.OPERATIONS,
@@ -84,11 +84,11 @@ def _with_news(resources: Resources) -> list[Operation]:
         resources.forget()
         return response
 
-    return [replace(each, endpoint=deploy) if each.id == "deployDefinition" else each for each in _OPERATIONS]
+    return [replace(each, endpoint=deploy) if each.id == "deployDefinition" else each for each in OPERATIONS]
 
 
 def _documentation(services: Services, resources: Resources) -> list[Operation]:
-    document = OpenApi(_OPERATIONS, services.version, authenticated=services.tokens is not None)
+    document = OpenApi(OPERATIONS, services.version, authenticated=services.tokens is not None)
     page = files("adapters.rest").joinpath("docs.html").read_bytes()
     policy = _policy(page)
 

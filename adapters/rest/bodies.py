@@ -120,7 +120,7 @@ def _too_deep() -> ProblemError:
 
 def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(DEEPEST):
         level = [
             child
             for each in level

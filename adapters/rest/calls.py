@@ -17,6 +17,7 @@ from domain.errors import NotFoundError
 JSON = "application/json"
 ID = r"o_[0-9A-Za-z]{22}"
 """The form of a public id."""
+NO_SUCH_ID = "There is no orchestration with this id."
 _ID = re.compile(ID, re.ASCII)
 _encode = msgspec.json.Encoder().encode
 
@@ -56,7 +57,7 @@ class Call:
 def public_id(text: str) -> str:
     """The text, if it has the form of a public id; raises NotFoundError."""
     if _ID.fullmatch(text) is None:
-        raise NotFoundError
+        raise NotFoundError(NO_SUCH_ID)
     return text
 
 

@@ -44,6 +44,8 @@ _REQUEST_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "If-None-Match": ("The version that is known.", {"type": "string", "pattern": '^"[0-9a-f]{1,32}"$'}),
     "Last-Event-ID": ("The version of the last event that arrived.", {"type": "string", "pattern": "^[0-9]{1,9}$"}),
 }
+# Forms that a tool may parse before it looks at the schema say nothing of it.
+_OF_TEXT = {each: {"type": "string"} for each in ("text/html", "text/plain", "text/vnd.mermaid", "image/svg+xml")}
 _CLOUD_EVENT = {
     "type": "object",
     "description": "A CloudEvent 1.0; further attributes are extensions.",
@@ -201,7 +203,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         found["headers"] = {name: _header(name) for name in answer.headers}
     if answer.media:
         found["content"] = {
-            each: {"schema": _schema(answer) if each == JSON else {"type": "string"}} for each in answer.media
+            each: {"schema": _schema(answer) if each == JSON else _OF_TEXT.get(each, {})} for each in answer.media
         }
     return found
 

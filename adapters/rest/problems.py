@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from starlette.responses import Response
 
+from adapters.rest.lingering import LingeringResponse
 from domain.errors import (
     BusinessKeyInUseError,
     InvalidDefinitionError,
@@ -183,7 +184,8 @@ def problem_response(
     sent = dict(headers or {})
     if kind.retryable:
         sent.setdefault("Retry-After", "1")
-    return Response(msgspec.json.encode(members), kind.status, sent, MEDIA_TYPE)
+    answer = LingeringResponse if slug == "payload-too-large" else Response
+    return answer(msgspec.json.encode(members), kind.status, sent, MEDIA_TYPE)
 
 
 def error_member(problem: Problem) -> dict[str, Any]:

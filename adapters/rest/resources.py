@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.rest.bodies import JsonBody
-from adapters.rest.calls import Call, json_response, public_id
+from adapters.rest.calls import NO_SUCH_ID, Call, json_response, public_id
 from adapters.rest.commands import answered, command
 from adapters.rest.conditions import etag, not_modified
 from adapters.rest.operations import Answer, Operation, served
@@ -92,10 +92,16 @@ class Resources:
         return resource
 
 
-def _owned(resource: Resource, status: Json) -> None:
+async def _status(resource: Resource, call: Call, id_: str) -> Json:
+    """The status of one of this resource. An id that is unknown and one of another resource give the same answer."""
     owner = f"{resource.definition.namespace}/{resource.definition.name}@"
+    try:
+        status = await awaited_status(call, id_)
+    except NotFoundError:
+        raise NotFoundError(NO_SUCH_ID) from None
     if not status["definition"].startswith(owner):
-        raise NotFoundError
+        raise NotFoundError(NO_SUCH_ID)
+    return status
 
 
 def _find(resources: Resources, call: Call) -> Any:
@@ -149,12 +155,7 @@ class ResourceRoutes:
     async def read(self, call: Call) -> Response:
         """GET /{resource}/{id}."""
         resource = await _find(self._resources, call)
-        id_ = public_id(call.request.path_params["id"])
-        if call.query.get("wait"):
-            # Whose it is comes first: the wait alone would tell that it exists.
-            _owned(resource, await call.services.queries.status(id_))
-        status = await awaited_status(call, id_)
-        _owned(resource, status)
+        status = await _status(resource, call, public_id(call.request.path_params["id"]))
         headers = {"ETag": etag(status["version"])}
         if status["status"] not in FINAL:
             headers["Retry-After"] = "1"
@@ -166,7 +167,7 @@ class ResourceRoutes:
         """DELETE /{resource}/{id}: a cancel."""
         resource = await _find(self._resources, call)
         id_ = public_id(call.request.path_params["id"])
-        _owned(resource, await call.services.queries.status(id_))
+        await _status(resource, call, id_)
         request = await command(call, call.query.get("reason"), id_)
         result = await call.services.commands.cancel(request)
         if isinstance(result, DryRun):

@@ -1,0 +1,125 @@
+"""The REST API behind a real server and real sockets: what only shows there, such as streams that stay open, bodies that
+are refused while they arrive, and clients that go away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import uvicorn
+
+from adapters.bootstrap import Service, open_service
+from adapters.settings import Settings
+from tests.integration.test_rest_service import PATIENT
+
+pytestmark = pytest.mark.anyio
+
+
+@contextlib.asynccontextmanager
+async def listening(folder: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, Service, int]]:
+    """A client of a service on a free port, the service and the port."""
+    settings = Settings(database=f"sqlite:///{folder}/retrace.db", partitions=2, grace=1.0)
+    service = await open_service(settings, functions={}, development=False)
+    server = uvicorn.Server(uvicorn.Config(service.app, port=0, log_level="error", lifespan="off"))
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    turning = asyncio.create_task(server.main_loop())
+    try:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+            await http.post("/v1/definitions", content=PATIENT, headers={"Content-Type": "application/yaml"})
+            yield http, service, port
+    finally:
+        server.should_exit = True
+        service.leave()
+        await turning
+        await server.shutdown()
+        await service.close()
+
+
+async def _next(lines: AsyncIterator[str], wanted: str) -> str:
+    async for line in lines:
+        if line.startswith(wanted):
+            return line
+    raise AssertionError(f"the stream ended before {wanted}")
+
+
+async def test_a_stream_shows_events_as_they_happen_and_ends_with_the_final_one(tmp_path):
+    async with listening(tmp_path) as (http, _, _):
+        started = (await http.post("/v1/orchestrations", json={"definition": "patient"})).json()
+        path = f"/v1/orchestrations/{started['id']}"
+        async with http.stream("GET", f"{path}/stream") as answer:
+            lines = aiter(answer.aiter_lines())
+            await _next(lines, "event: orchestration.started")
+            await http.post(f"{path}/notes", json={"text": "while you look"})
+            while "while you look" not in await _next(lines, "data: "):
+                pass
+            await http.post(f"{path}/cancel")
+            rest = [line async for line in lines]
+        status = (await http.get(path)).json()
+        assert status["status"] == "cancelled"
+        assert f"id: {status['version']}" in rest
+
+
+async def test_streams_and_long_polls_end_when_the_service_leaves(tmp_path):
+    async with listening(tmp_path) as (http, service, _):
+        started = (await http.post("/v1/orchestrations", json={"definition": "patient"})).json()
+        path = f"/v1/orchestrations/{started['id']}"
+        poll = asyncio.create_task(http.get(f"{path}?wait=60&after=1000"))
+        async with http.stream("GET", f"{path}/stream") as answer:
+            lines = aiter(answer.aiter_lines())
+            await _next(lines, "event: ")
+            service.leave()
+            assert [line async for line in lines]
+        assert (await poll).status_code == 200
+        assert (await http.get("/readyz")).status_code == 503
+
+
+async def test_a_hundred_megabytes_are_refused_while_they_arrive(tmp_path):
+    async with listening(tmp_path) as (http, _, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = "POST /v1/orchestrations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        chunk = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+        answer = asyncio.create_task(reader.readline())
+        sent = 0
+        while not answer.done() and sent < 100_000_000:
+            writer.write(chunk)
+            await writer.drain()
+            sent += 65_536
+            await asyncio.sleep(0)
+        assert b"413" in await answer
+        assert sent < 20_000_000
+        writer.close()
+        assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_head_has_the_length_of_get(tmp_path):
+    async with listening(tmp_path) as (http, _, _):
+        path = "/v1/definitions/default/patient/1.0.0"
+        got, answer = await http.get(path), await http.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["Content-Length"] == got.headers["Content-Length"] == str(len(got.content))
+
+
+async def test_paths_as_they_come_over_the_wire_never_break_anything(tmp_path):
+    async with listening(tmp_path) as (_, _, port):
+        for target in (
+            "/v1/orchestrations/%00",
+            "/v1/orchestrations/%ff%fe",
+            "/%2e%2e/%2e%2e/etc",
+            "//",
+            "/v1//",
+            "/x?%00",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            status = (await reader.readline()).split()[1]
+            assert status in {b"400", b"404"}, (target, status)
+            writer.close()
