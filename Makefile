@@ -8,7 +8,7 @@ PARTICIPANTS_PORT ?= 8090
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test conformance bench lint fmt type layers wheel clean
+.PHONY: help run check test conformance simulate bench lint fmt type layers wheel clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(READY) ## all tests but benchmarks and conformance
 
 conformance: $(READY) ## the test kit of the Serverless Workflow standard
 	$(BIN)/python -m pytest tests/conformance
+
+simulate: $(READY) ## lives of a service from many seeds, SEEDS=10000 unless said
+	RETRACE_SIMULATE_SEEDS=$(or $(SEEDS),10000) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/simulation/test_seeds.py
 
 bench: $(READY) ## measurements, written up in docs/performance.md
 	$(BIN)/python -m tests.benchmarks

@@ -1,0 +1,290 @@
+"""A whole life of a service from one seed: clients, operators, participants, a database that fails, nodes that die.
+
+First everything that can go wrong does. Then the world calms down, operators resolve what waits for them, and at the end
+`checker` looks whether what was promised holds. `fingerprint` is the same for every run of a seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+
+from adapters.bootstrap import ServerlessWorkflowDocuments
+from adapters.expressions.inline import InlineJq
+from adapters.expressions.schemas import JsonSchemas
+from adapters.stored_events import EventMapper
+from application.runtime import Node, Options, World
+from application.service import CommandRequest, StartRequest
+from domain.errors import InvalidDefinitionError, RetraceError, StorageError
+from tests.simulation.loop import (
+    Process,
+    ProcessDiedError,
+    SeededChance,
+    SimulatedClock,
+    SimulatedLoop,
+    simulate,
+)
+from tests.simulation.memory_storage import MemoryData, MemoryStorage
+from tests.simulation.participants import KnownSecrets, Moods, NoResources, SimulatedParticipants, SimulatedSink
+from tests.simulation.programs import TYPES, Author
+
+T = TypeVar("T")
+PARTITIONS = 4
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """How much goes wrong besides the participants."""
+
+    storage: float = 0.01
+    crashes: int = 3
+    crash_within: int = 2000
+    """Steps of the loop after which the next crash comes at the latest."""
+    orchestrations: int = 4
+    events: int = 6
+    commands: int = 4
+    live_orchestrations: int = 3
+
+
+class Simulation:
+    """One seed's world. After `run`: the database, the ledger, and what clients were told."""
+
+    def __init__(self, seed: int, loop: SimulatedLoop, trouble: Trouble | None = None, moods: Moods | None = None) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.trouble = trouble or Trouble()
+        self.chance = random.Random(f"world {seed}")
+        self.data = MemoryData()
+        self.participants = SimulatedParticipants(random.Random(f"participants {seed}"), moods or Moods())
+        self.sink = SimulatedSink()
+        self.acknowledged: dict[str, str] = {}
+        """Name of the start -> public id that the client was given."""
+        self.definitions: list[str] = []
+        self.calm = False
+        self.restarts = 0
+        self._delays = random.Random(f"storage {seed}")
+        self._process: Process | None = None
+        self._node: Node | None = None
+        self._events = 0
+
+    # The node and its deaths ------------------------------------------------------------------------------------------
+
+    async def _storage_step(self, operation: str) -> None:
+        await asyncio.sleep(self._delays.choice((0, 0, 0, 0.001, 0.02)))
+        if not self.calm and self._delays.random() < self.trouble.storage:
+            raise StorageError(f"made to fail: {operation}")
+
+    async def open(self) -> Node:
+        """A new process over the same database."""
+        while True:
+            self.restarts += 1
+            process = Process(self.loop, self.restarts)
+            world = World(
+                storage=MemoryStorage(self.data, step=self._storage_step),
+                codec=EventMapper(),
+                documents=ServerlessWorkflowDocuments(),
+                expressions=InlineJq(),
+                schemas=JsonSchemas(),
+                resources=NoResources(),
+                callouts=self.participants,
+                sink=self.sink,
+                secrets=KnownSecrets(),
+                clock=SimulatedClock(self.loop),
+                chance=SeededChance(random.Random(f"node {self.seed} {self.restarts}")),
+            )
+            options = Options(partitions=PARTITIONS, live_orchestrations=self.trouble.live_orchestrations)
+            node = Node(world, options)
+            self._process = process
+            try:
+                await process.call(node.start())
+                await process.call(node.go_on())
+            except (RetraceError, ProcessDiedError):
+                process.kill()
+                continue
+            self._node = node
+            return node
+
+    async def ask(self, work: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
+        """A request from outside. Raises ProcessDiedError."""
+        assert self._process is not None
+        if self._node is None:
+            raise ProcessDiedError
+        return await self._process.call(work(self._node))
+
+    def crash(self) -> None:
+        assert self._process is not None
+        self._node = None
+        self._process.kill()
+        self._gone.set()
+
+    async def _keep_alive(self) -> None:
+        """Dies at steps that the seed draws, and is started again."""
+        for _ in range(self.chance.randint(0, self.trouble.crashes)):
+            self._gone.clear()
+            self.loop.at_step = (self.loop.steps + int(self._steps_to_crash()), self.crash)
+            await self._gone.wait()
+            await self.open()
+
+    def _steps_to_crash(self) -> float:
+        return self.trouble.crash_within ** self.chance.uniform(0.3, 1)
+
+    async def insist(self, work: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
+        """Ask until there is an answer; a client that repeats its requests."""
+        while True:
+            try:
+                return await self.ask(work)
+            except (StorageError, ProcessDiedError):
+                await asyncio.sleep(self.chance.uniform(0.05, 1))
+
+    # Those who use it -------------------------------------------------------------------------------------------------
+
+    async def _deploy(self) -> None:
+        names: tuple[str, ...] = ()
+        while len(self.definitions) < 3:
+            name = f"d{len(self.definitions)}"
+            text = msgspec.json.encode(Author(self.chance, names).definition(name))
+            try:
+                await self.insist(lambda node, text=text: node.definitions.deploy(text, "application/json"))
+            except InvalidDefinitionError:
+                continue
+            self.definitions.append(name)
+            names = tuple(self.definitions)
+
+    async def _client(self, number: int) -> None:
+        await asyncio.sleep(self.chance.uniform(0, 5))
+        definition = f"sim/{self.chance.choice(self.definitions)}"
+        request = StartRequest(definition=definition, input={"n": number}, idempotency_key=f"start {number}")
+        id_ = await self.insist(lambda node: node.commands.start(request))
+        self.acknowledged[f"start {number}"] = id_
+
+    async def _publisher(self) -> None:
+        """Events for everyone or for one, early, late, twice."""
+        await asyncio.sleep(self.chance.uniform(0, 60))
+        await self.publish(repeats=self.chance.choice((1, 1, 2)))
+
+    async def publish(self, *, repeats: int = 1, to: str | None = None, kind: str | None = None) -> None:
+        self._events += 1
+        event = {
+            "specversion": "1.0",
+            "id": f"e{self._events}",
+            "source": "https://outside.test",
+            "type": kind or self.chance.choice(TYPES),
+        }
+        ids = [*self.acknowledged.values(), None, None]
+        to = to or self.chance.choice(ids)
+        for _ in range(repeats):
+            try:
+                if to is None:
+                    await self.insist(lambda node: node.commands.publish_event(event))
+                else:
+                    await self.insist(lambda node, to=to: node.commands.send_event(to, event))
+            except StorageError:
+                raise
+            except RetraceError:
+                return  # it has ended
+
+    async def _operator(self) -> None:
+        await asyncio.sleep(self.chance.uniform(0.1, 60))
+        if not self.acknowledged:
+            return
+        request = CommandRequest(id=self.chance.choice(list(self.acknowledged.values())), reason="because")
+        kind = self.chance.choice(("cancel", "cancel", "suspend", "suspend", "terminate", "override", "note"))
+        try:
+            await self.insist(lambda node: self._command(node, kind, request))
+        except StorageError:
+            raise
+        except RetraceError:
+            return
+
+    @staticmethod
+    def _command(node: Node, kind: str, request: CommandRequest) -> Coroutine[Any, Any, Any]:
+        match kind:
+            case "override":
+                return node.commands.cancel(request, override_pivot=True)
+            case "note":
+                return node.commands.add_note(request, text="noted")
+            case _:
+                return getattr(node.commands, kind)(request)
+
+    # The end ----------------------------------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        """Nothing goes wrong any more; operators and publishers see to it that everything comes to an end."""
+        from tests.simulation.checker import folded
+
+        for _ in range(60):
+            await asyncio.sleep(120)
+            unfinished = False
+            for each in folded(self.data):
+                state = each.state
+                if state.final:
+                    continue
+                unfinished = True
+                request = CommandRequest(id=state.id, reason="the end")
+                if state.suspended:
+                    await self._try(lambda node, r=request: node.commands.resume(r))
+                for incident in state.open_incidents():
+                    action = self.chance.choice(incident.actions)
+                    await self._try(
+                        lambda node, r=request, n=incident.number, a=action: node.commands.resolve(r, number=n, action=a)
+                    )
+                for kind in TYPES:
+                    await self.publish(to=state.id, kind=kind)
+            if not unfinished:
+                return
+
+    async def _try(self, work: Callable[[Node], Coroutine[Any, Any, Any]]) -> None:
+        try:
+            await self.insist(work)
+        except StorageError:
+            raise
+        except RetraceError:
+            return
+
+    async def run(self) -> None:
+        self._gone = asyncio.Event()
+        await self.open()
+        await self._deploy()
+        keeper = asyncio.ensure_future(self._keep_alive())
+        trouble = self.trouble
+        await asyncio.gather(
+            *(self._client(number) for number in range(trouble.orchestrations)),
+            *(self._publisher() for _ in range(trouble.events)),
+            *(self._operator() for _ in range(trouble.commands)),
+        )
+        await asyncio.sleep(self.chance.uniform(0, 30))
+        self.loop.at_step = None
+        keeper.cancel()
+        self.calm = self.participants.calm = True
+        if self._node is None:
+            await self.open()
+        await self._settle()
+        await self.insist(lambda node: node.projector.caught_up())
+
+    @property
+    def node(self) -> Node:
+        assert self._node is not None
+        return self._node
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr(sorted(self.acknowledged.items())).encode())
+        for partition in self.data.partitions:
+            digest.update(repr(partition.head).encode())
+        digest.update(repr(list(self.participants.ledger.items())).encode())
+        return digest.hexdigest()
+
+
+def run_seed(seed: int, trouble: Trouble | None = None, moods: Moods | None = None) -> Simulation:
+    """The world of a seed after its life."""
+
+    async def main(loop: SimulatedLoop) -> Simulation:
+        world = Simulation(seed, loop, trouble, moods)
+        await world.run()
+        return world
+
+    return simulate(seed, main)
