@@ -13,13 +13,13 @@ import msgspec
 from msgspec import UNSET
 
 from domain import events as e
-from domain.lifecycle import fire_orchestration, fire_run
+from domain.lifecycle import IllegalTransitionError, fire_orchestration, fire_run
 from domain.state import ROOT, Held, Incident, Listening, Recorded, Rollback, Run, ScopeState, State
 
 
 def evolve(state: State, event: e.Event) -> State:
     """Fold one event into the state (in place) and return it."""
-    _HANDLERS[type(event)](state, event)
+    HANDLERS[type(event)](state, event)
     state.version += 1
     state.updated_at = event.at
     return state
@@ -193,6 +193,8 @@ def _attempt_failed(s: State, ev: e.AttemptFailed) -> None:
 
 def _task_completed(s: State, ev: e.TaskCompleted) -> None:
     run = s.runs[ev.run]
+    if not (run.open or run.held):
+        raise IllegalTransitionError(f"{ev.run} has ended as {run.status} and is not held")
     fire_run["complete"](run)
     run.output = ev.output
     run.data = ev.output if ev.data is UNSET else ev.data
@@ -411,24 +413,27 @@ def _undo_started(s: State, ev: e.UndoStarted) -> None:
         found[0].started[found[1]] = True
 
 
-def _undo_ended(status: str) -> Callable[[State, Any], None]:
-    def handler(s: State, ev: Any) -> None:
-        run = s.runs[ev.run]
-        run.undo.child_busy = False
-        if status == "failed":
-            if run.status == "compensating":
-                fire_run["undo_failed"](run)
-            run.undo.status, run.undo.fault = "failed", ev.fault
-            return
-        if status == "completed":
-            if run.status not in ("compensating", "compensation_failed"):
-                fire_run["undo"](run)
-            fire_run["undone"](run)
-        run.undo.status, run.undo.fault = status, None
-        if found := _step(s, ev):
-            found[0].ended[found[1]] = "done" if status == "completed" else "skipped"
+def _undo_completed(s: State, ev: e.UndoCompleted) -> None:
+    run = s.runs[ev.run]
+    fire_run["undone"](run)
+    _undo_ended(s, run, ev, "completed", "done")
 
-    return handler
+
+def _undo_failed(s: State, ev: e.UndoFailed) -> None:
+    run = s.runs[ev.run]
+    fire_run["undo_failed"](run)
+    run.undo.child_busy = False
+    run.undo.status, run.undo.fault = "failed", ev.fault
+
+
+def _undo_skipped(s: State, ev: e.UndoSkipped) -> None:
+    _undo_ended(s, s.runs[ev.run], ev, "skipped", "skipped")
+
+
+def _undo_ended(s: State, run: Run, ev: e.UndoCompleted | e.UndoSkipped, status: str, how: str) -> None:
+    run.undo.status, run.undo.fault, run.undo.child_busy = status, None, False
+    if found := _step(s, ev):
+        found[0].ended[found[1]] = how
 
 
 def _plan_corrected(s: State, ev: e.PlanCorrected) -> None:
@@ -527,7 +532,7 @@ def _result_recorded(s: State, ev: e.ResultRecorded) -> None:
     _fly(s, run, flying=False)
 
 
-_HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
+HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.OrchestrationStarted: _started,
     e.OrchestrationSuspended: _suspended,
     e.OrchestrationResumed: _resumed,
@@ -565,9 +570,9 @@ _HANDLERS: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.RollbackStarted: _rollback_started,
     e.CompensationDecided: _compensation_decided,
     e.UndoStarted: _undo_started,
-    e.UndoCompleted: _undo_ended("completed"),
-    e.UndoFailed: _undo_ended("failed"),
-    e.UndoSkipped: _undo_ended("skipped"),
+    e.UndoCompleted: _undo_completed,
+    e.UndoFailed: _undo_failed,
+    e.UndoSkipped: _undo_skipped,
     e.PlanCorrected: _plan_corrected,
     e.RollbackFinished: _rollback_finished,
     e.IncidentRaised: _incident_raised,

@@ -25,7 +25,7 @@ ORCHESTRATION: Final[Table] = [
     ("suspend", ("running", "compensating"), "suspended"),
     ("resume", ("suspended",), "running"),
     ("resume_rollback", ("suspended",), "compensating"),
-    ("roll_back", ("running", "suspended", "completed"), "compensating"),
+    ("roll_back", ("running", "completed"), "compensating"),
     ("complete", ("running",), "completed"),
     ("fault", ("compensating",), "faulted"),
     ("compensate", ("compensating",), "compensated"),
