@@ -170,7 +170,7 @@ def _fire(d: Decision, command: c.FireTimers) -> None:
 def _timer(d: Decision, kind: str, key: str) -> Strand:
     """A timer is due; what went before may have made it void."""
     state = d.state
-    if state.final or (kind, key) not in {(k, n) for when, k, n in state.due() if when <= d.now}:
+    if not any(k == kind and n == key and when <= d.now for when, k, n in state.due()):
         return
     run = state.runs.get(key)
     if kind == "workflow":

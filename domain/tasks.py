@@ -11,7 +11,7 @@ from domain.errors import Fault, fault
 from domain.failing import begin_settling, fail
 from domain.flow import begin, complete, continues, open_scope, starts
 from domain.plan import Do, Emit, For, Fork, Join, Node, Raise, Set, Split, Switch, Try, Wait
-from domain.state import Run, ScopeState
+from domain.state import COMPENSATE, Run, ScopeState
 
 
 def env_of(d: Decision, run: Run) -> Env:
@@ -117,10 +117,10 @@ def _branch_done(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand
                     begin_settling(d, other, cut=True)
         return
     scopes = d.state.scopes
-    branches = [run.scopes.get(str(number)) for number in range(len(node.work.branches))]
-    done = [scopes[s].output for s in branches if s is not None and scopes[s].phase == "done"]
-    if len(done) == len(branches):
-        yield from complete(d, run, done)
+    # From the last: branches mostly end in their order, and a wide fork must not be counted through at each end.
+    if any(scopes[name].phase != "done" for slot, name in reversed(run.scopes.items()) if slot != COMPENSATE):
+        return
+    yield from complete(d, run, [scopes[run.scopes[str(n)]].output for n in range(len(node.work.branches))])
 
 
 @starts(For)
