@@ -8,7 +8,7 @@ mapper's compressor and cipher hooks apply to the bytes, so hashes are over what
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -76,4 +76,5 @@ class EventMapper(Mapper[UUID]):
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         event = self.decode(stored_event.topic, stored_event.state)
-        return RecordedEvent(stored_event.originator_id, stored_event.originator_version, event)
+        originator_id = cast(UUID, stored_event.originator_id)
+        return RecordedEvent(originator_id, stored_event.originator_version, event)

@@ -4,8 +4,8 @@ Documents come over the guarded session, or from ``file://`` where the policy al
 address and looked at again after ten minutes; when its digest is unchanged, or it cannot be fetched at the moment, the
 kept one stands. Whatever goes wrong here is a ``configuration`` fault: the participant was not called.
 
-References are followed one at a time where they stand (never expanded as a whole), so neither a cyclic document nor a
-YAML bomb of aliases costs anything.
+References are followed one at a time where they stand (never expanded as a whole), so a cyclic document costs nothing;
+YAML is read by the reader of definitions, with its limits.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from yarl import URL
 
 from adapters.callouts.authentication import Authenticator
 from adapters.callouts.exchange import Exchange, LostError, Request, UnsentError
 from adapters.callouts.network import NetworkPolicy
 from adapters.callouts.uris import address, expand
-from domain.errors import fault
+from adapters.documents.source import load
+from domain.errors import InvalidDefinitionError, fault
 
 _KEPT = 64
 _FRESH_S = 600.0
@@ -178,9 +177,9 @@ def _parse(body: bytes, location: URL) -> Document:
         root = json.loads(body)
     except (ValueError, RecursionError):
         try:
-            root = YAML(typ="safe", pure=True).load(body)
-        except (YAMLError, ValueError, RecursionError) as problem:
-            where = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+            root = load(body, "application/yaml").value
+        except InvalidDefinitionError as problem:
+            where = problem.problems[0].detail
             raise _problem(location, f"it is neither JSON nor YAML: {where}") from problem
     if not isinstance(root, dict):
         raise _problem(location, "it is not an object")

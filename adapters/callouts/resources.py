@@ -6,10 +6,10 @@ import json
 from collections import OrderedDict
 from typing import Any, Final
 
-import yaml
-
 from adapters.callouts.http import HttpCallouts
+from adapters.documents.source import load
 from application.ports import Answered, Callout, ResourceError
+from domain.errors import InvalidDefinitionError
 
 _TIMEOUT_S: Final = 30.0
 _KEPT: Final = 256
@@ -43,8 +43,8 @@ class HttpResources:
         document = result.output
         if isinstance(document, str):
             try:
-                document = yaml.safe_load(document)
-            except yaml.YAMLError as error:
+                document = load(document, "application/yaml").value
+            except InvalidDefinitionError as error:
                 raise ResourceError(f"the schema {name} is neither JSON nor YAML") from error
         self._kept[name] = document
         if len(self._kept) > _KEPT:

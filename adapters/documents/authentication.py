@@ -20,9 +20,12 @@ _OAUTH2 = {
     "audiences": "texts",
     "username": "text",
     "password": "text",
-    "subject": "token",
-    "actor": "token",
 }
+_UNSUPPORTED = {
+    "grant": ("authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"),
+    "client-authentication": ("client_secret_jwt",),
+}
+"""What the standard knows and we cannot do; a mere member of the standard (``subject``, ``actor``) likewise."""
 _SCHEMES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "basic": ({"username": "text", "password": "text"}, ("username", "password")),
     "bearer": ({"token": "text"}, ("token",)),
@@ -33,24 +36,11 @@ _SCHEMES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
 _NESTED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "client": ({"id": "text", "secret": "text", "assertion": "text", "authentication": "client-authentication"}, ()),
     "request": ({"encoding": "encoding"}, ()),
-    "token": ({"token": "text", "type": "text"}, ("token", "type")),
     "endpoints": ({"token": "text", "revocation": "text", "introspection": "text"}, ()),
 }
 _CHOICES = {
-    "grant": (
-        "client_credentials",
-        "password",
-        "authorization_code",
-        "refresh_token",
-        "urn:ietf:params:oauth:grant-type:token-exchange",
-    ),
-    "client-authentication": (
-        "client_secret_post",
-        "client_secret_basic",
-        "client_secret_jwt",
-        "private_key_jwt",
-        "none",
-    ),
+    "grant": ("client_credentials", "password"),
+    "client-authentication": ("client_secret_post", "client_secret_basic", "private_key_jwt", "none"),
     "encoding": ("application/x-www-form-urlencoded", "application/json"),
 }
 
@@ -86,6 +76,8 @@ def _check(cursor: Cursor, kinds: dict[str, str], required: tuple[str, ...]) -> 
         elif kind == "texts":
             for item in member.items():
                 item.text()
+        elif member.value in _UNSUPPORTED.get(kind, ()):
+            member.refuse(f"{member.value!r} is not supported; use one of {', '.join(_CHOICES[kind])}", "unsupported")
         elif kind in _CHOICES:
             member.choice(*_CHOICES[kind])
         else:

@@ -36,7 +36,7 @@ from domain.plan import (
 )
 
 Place = tuple[str, Expression, tuple[str, ...]]
-VARIABLES = ("context", "input", "output", "outputs", "task", "workflow", "runtime", "authorization")
+VARIABLES = ("context", "input", "output", "outputs", "task", "workflow", "runtime")
 """Variables (without ``$``) that exist in every expression."""
 
 

@@ -126,9 +126,17 @@ def _troubles_at(schema: ObjectSchema, resolver: Any) -> Iterator[str]:
             yield f"{pattern!r} is not a regular expression: {error}"
 
 
+_DOLLAR = regex.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\$", regex.DOTALL)
+
+
+def _anchored(pattern: str) -> str:
+    """In ECMA-262, and so in JSON Schema, ``$`` does not match before a final newline."""
+    return _DOLLAR.sub(lambda found: found[1] or r"\Z", pattern)
+
+
 def _matches(pattern: str, text: str) -> bool:
     try:
-        return regex.search(pattern, text, timeout=_left_s()) is not None
+        return regex.search(_anchored(pattern), text, timeout=_left_s()) is not None
     except TimeoutError:
         raise _BudgetSpentError from None
 

@@ -122,7 +122,7 @@ class Worker(asyncio.SubprocessProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
-    def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 - the protocol's signature
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
         self._received += data
         arrived = frames.take_answers(self._received)
         self.served += len(arrived)
@@ -130,7 +130,7 @@ class Worker(asyncio.SubprocessProtocol):
         if len(self._answers) >= self._expected:
             self._release()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         # Comes after the pipes are drained and the process is reaped: nothing that it answered is lost.
         if not self._ended.done():
             self._ended.set_result(None)

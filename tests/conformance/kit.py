@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from gherkin.parser import Parser
-from ruamel.yaml import YAML
 
 from tests.support.service import Api
 
@@ -163,7 +163,7 @@ async def _after(play: Play, _: None, task: str, earlier: str) -> None:
 
 
 def read(document: str) -> Any:
-    return YAML(typ="safe").load(document)
+    return yaml.safe_load(document)
 
 
 def at(value: Any, path: str) -> Any:

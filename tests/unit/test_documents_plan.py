@@ -552,7 +552,7 @@ def test_expressions_with_the_variables_of_their_place():
                   compensate: {if: .asked, call: g, with: {b: '${ .undo }'}}
     """)
     found = {expression.program: (pointer, set(names)) for pointer, expression, names in expressions_of(plan)}
-    everywhere = {"context", "input", "output", "outputs", "task", "workflow", "runtime", "authorization"}
+    everywhere = {"context", "input", "output", "outputs", "task", "workflow", "runtime"}
     task = "/do/0/l/do/0/t"
     assert found == {
         ".items": ("/do/0/l/for/in", everywhere),

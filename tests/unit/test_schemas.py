@@ -145,3 +145,10 @@ def test_validators_are_kept_by_content_and_bounded(schemas):
         assert schemas.violations({"const": number, "type": "integer"}, number) == []
         assert schemas.violations({"type": "integer", "const": number}, number) == []
     assert len(schemas._validators) == 256
+
+
+def test_a_dollar_does_not_match_before_a_final_newline() -> None:
+    schemas = JsonSchemas()
+    schema = {"type": "string", "pattern": r"^[a$]+\$?b$"}
+    assert schemas.violations(schema, "a$$b") == []
+    assert schemas.violations(schema, "a$$b\n") != []
