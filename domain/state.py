@@ -331,9 +331,10 @@ class State(msgspec.Struct):
                 yield run.due_at, "due", name
             if run.timeout_at and run.failing is None and not waits_for_pivot:
                 yield run.timeout_at, "timeout", name
-            if run.kind == "try" and (entered := self.scopes.get(run.scopes.get("try", ROOT))) and entered.timeout_at:
-                if entered.phase == "active" and run.failing is None and not waits_for_pivot:
-                    yield entered.timeout_at, "attempt", name
+            entered = self.scopes[run.scopes["try"]] if "try" in run.scopes else None
+            limited = entered is not None and entered.phase == "active" and run.failing is None and not waits_for_pivot
+            if limited and entered is not None and entered.timeout_at:
+                yield entered.timeout_at, "attempt", name
 
     def settling(self, key: str) -> Iterator[Run]:
         """The attempts in flight that a failing scope or run (a key of `failing`, or ROOT) waits for."""
