@@ -105,7 +105,9 @@ def listing(table: Table, fired: dict[str, list[str]]) -> str:
 
 def silent() -> str:
     """Events that move neither machine."""
-    moving = {topic for machine in ("orchestration", "run") for topics in events_of(machine).values() for topic in topics}
+    moving = {
+        topic for machine in ("orchestration", "run") for topics in events_of(machine).values() for topic in topics
+    }
     return ", ".join(f"`{topic}`" for topic in sorted(e.TOPICS) if topic not in moving)
 
 

@@ -154,7 +154,9 @@ ILLEGAL_AT_THE_END = [
 
 
 def finished() -> World:
-    world = World(plan_of([{"a": {"call": "a", "if": "true"}}, {"b": {"set": {"n": 1}, "if": "false"}}]), lambda _: done())
+    world = World(
+        plan_of([{"a": {"call": "a", "if": "true"}}, {"b": {"set": {"n": 1}, "if": "false"}}]), lambda _: done()
+    )
     world.start()
     assert world.root.status == "completed"
     return world
