@@ -151,7 +151,7 @@ def test_an_event_of_a_later_version_can_be_read(cls):
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.topic)
 def test_every_event_can_be_folded(cls):
-    assert cls in evolve._HANDLERS
+    assert cls in evolve.HANDLERS
 
 
 def test_what_was_not_said_is_not_stored():
