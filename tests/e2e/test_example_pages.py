@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from retrace.functions import load_functions
+from tests.support.examples_script import EXAMPLES
 from tests.support.running_examples import ADDRESS, running_examples
-from tests.support.scripted import EXAMPLES
 from tests.support.service import running_service
 
 pytestmark = pytest.mark.anyio

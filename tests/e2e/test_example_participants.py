@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from examples.participants import MOODS, Participants, Reply
-from tests.support.scripted import EXAMPLES
+from tests.support.examples_script import EXAMPLES
 
 pytestmark = pytest.mark.anyio
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retrace.client import Client
+from tests.support.examples_script import EXAMPLES
 from tests.support.running_examples import ADDRESS
-from tests.support.scripted import EXAMPLES
 
 ADA = {"first_name": "Ada", "last_name": "Lovelace", "email": "ada@example.com"}
 CONFIRMED = {

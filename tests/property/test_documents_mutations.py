@@ -122,7 +122,7 @@ def check_plan(plan):
     for pointer, expression, names in expressions_of(plan):
         assert pointer.startswith("/")
         assert expression.program
-        assert len(names) >= 8
+        assert len(names) >= 7
     schemas_of(plan)
     assert mermaid(plan).startswith("flowchart")
     ET.fromstring(svg(plan))

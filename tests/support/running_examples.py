@@ -13,7 +13,7 @@ from unittest import mock
 
 from examples.participants import Participants
 from retrace.functions import Function, load_functions
-from tests.support.scripted import EXAMPLES
+from tests.support.examples_script import EXAMPLES
 from tests.support.service import Api, running_service
 
 ADDRESS = "http://127.0.0.1:8090"

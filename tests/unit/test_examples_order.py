@@ -6,8 +6,8 @@ import pytest
 
 from adapters.expressions.schemas import JsonSchemas
 from domain import commands as c
+from tests.support.examples_script import Script, example, names
 from tests.support.pure_world import World, refused
-from tests.support.scripted import Script, example, names
 
 ORDER = example("order/order.yaml")
 SHIPPING = example("order/shipping.yaml")

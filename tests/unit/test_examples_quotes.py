@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.examples_script import HOLD, Script, example, in_flight, name_of
 from tests.support.pure_world import World, done, doubt, refused, unusable
-from tests.support.scripted import HOLD, Script, example, in_flight, name_of
 
 QUOTES = example("quotes/quotes.yaml")
 INPUT = {"amount": 250_000, "years": 20}

@@ -6,8 +6,8 @@ import pytest
 
 from adapters.expressions.schemas import JsonSchemas
 from domain import commands as c
+from tests.support.examples_script import HOLD, Script, example, in_flight, names
 from tests.support.pure_world import World, done, doubt, refused
-from tests.support.scripted import HOLD, Script, example, in_flight, names
 
 SIGNUP = example("signup/signup.yaml")
 INPUT = {"first_name": "Ada", "last_name": "Lovelace", "email": "ada@example.com"}

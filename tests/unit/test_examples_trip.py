@@ -6,8 +6,8 @@ import re
 
 from domain import commands as c
 from domain import events as e
+from tests.support.examples_script import EXAMPLES, HOLD, Script, example, in_flight, names
 from tests.support.pure_world import World, compile_yaml, done, doubt, refused
-from tests.support.scripted import EXAMPLES, HOLD, Script, example, in_flight, names
 
 TRIP = example("trip/trip.yaml")
 INPUT = {"traveller": "Ada", "city": "Turin", "card": "4711"}
