@@ -31,7 +31,12 @@ def configure_logs(form: Literal["json", "text"], level: str) -> None:
     if form == "json":
         last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), timestamp_key="at", pad_event_to=0))
+        # Never with the values of local variables: inputs and tokens do not belong in logs.
+        shown = structlog.dev.plain_traceback
+        colors = sys.stderr.isatty()
+        last.append(
+            structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="at", pad_event_to=0, exception_formatter=shown)
+        )
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -1,102 +1,71 @@
-"""A world whose participants follow a script, for tests that tell one story each."""
+"""Participants of the examples for the pure world: every callout is done unless the test says otherwise.
+
+A callout is named as in the ledger of ``examples.participants``: ``put cars``, ``delete hotels``, ``get banks/alpine``,
+or the name of a function. `effects` is what happened to the world: a repeat under the same idempotency key counts once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from domain import commands as c
-from domain import events as e
 from domain.plan import Plan
-from domain.state import Incident, Run, State
-from tests.support.pure_world import Attempt, Result, World, done, plan_of
+from tests.support.pure_world import Attempt, Result, World, compile_yaml, done
 
-Script = dict[str, Result | list[Result | None] | None]
-
-
-def step(name: str, compensate: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
-    """A callout `name` that ``undo_<name>`` undoes; `compensate` adds to or replaces members of the compensation."""
-    return {name: {"call": name, "compensate": {"call": f"undo_{name}", **(compensate or {})}, **members}}
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HOLD = Result("held")
+"""Leave the attempt in flight until the test replies."""
 
 
-def bare(name: str, **members: Any) -> dict[str, Any]:
-    """A callout that nothing undoes."""
-    return {name: {"call": name, **members}}
+def example(path: str) -> Plan:
+    return compile_yaml((EXAMPLES / path).read_text(encoding="utf-8"))
 
 
-class Scripted(World):
-    """`script`: the answer of each function; a list gives one per call, the last one again and again; None is silence.
-    A function without a script completes with ``{"by": name}``."""
+def name_of(attempt: Attempt) -> str:
+    if attempt.function not in ("http", ""):
+        return attempt.function
+    method = str(attempt.arguments["method"]).lower()
+    endpoint = attempt.arguments["endpoint"]
+    path = urlsplit(endpoint["uri"] if isinstance(endpoint, dict) else endpoint).path.strip("/").split("/")
+    return f"{method} {path[0]}/{path[1]}" if path[0] == "banks" else f"{method} {path[0]}"
 
-    def __init__(self, tasks: list[Any] | dict[str, Plan], script: Script | None = None, **top: Any) -> None:
-        limits = {name: top.pop(name) for name in ("settle_timeout_s", "max_depth") if name in top}
-        self.script: Script = script or {}
-        self.calls: list[Attempt] = []
-        self._asked: set[tuple[str, str, int]] = set()
-        super().__init__(tasks if isinstance(tasks, dict) else plan_of(tasks, **top), self._scripted, **limits)
 
-    def _scripted(self, attempt: Attempt) -> Result | None:
-        asked = (attempt.orchestration, attempt.run, attempt.number)
-        if asked in self._asked:
+class Script:
+    """`answers`: name -> results in turn; after the last one, done. A result may be a function of the attempt."""
+
+    def __init__(self, **answers: list[Result]) -> None:
+        self.answers = {name.replace("_", " ", 1): list(results) for name, results in answers.items()}
+        self.attempts: list[Attempt] = []
+        self.default: Callable[[Attempt], Any] = lambda attempt: {"id": attempt.orchestration}
+        self._seen: set[tuple[str, int]] = set()
+
+    def __call__(self, attempt: Attempt) -> Result | None:
+        if (attempt.run, attempt.number) in self._seen:
+            return None  # held; the world asks again after every step
+        self.attempts.append(attempt)
+        waiting = self.answers.get(name_of(attempt))
+        result = waiting.pop(0) if waiting else done(self.default(attempt))
+        if result is HOLD:
+            self._seen.add((attempt.run, attempt.number))
             return None
-        self._asked.add(asked)
-        self.calls.append(attempt)
-        if attempt.function not in self.script:
-            return done({"by": attempt.function})
-        line = self.script[attempt.function]
-        if isinstance(line, list):
-            return line.pop(0) if len(line) > 1 else line[0]
-        return line
+        return result
 
-    def start_it(self, input_: Any = None) -> State:
-        return self.start(input_, name="x") if "x" in self.plans else self.start(input_)
+    def calls(self) -> list[str]:
+        """Names of the attempts in order."""
+        return [name_of(attempt) for attempt in self.attempts]
 
-    @property
-    def called(self) -> list[str]:
-        """The functions that were called, in order."""
-        return [attempt.function for attempt in self.calls]
+    def undos(self) -> list[str]:
+        return [name_of(attempt) for attempt in self.attempts if attempt.compensates is not None]
 
-    @property
-    def undone(self) -> list[str]:
-        """The undos that were called, in order, without their prefix."""
-        return [name.removeprefix("undo_") for name in self.called if name.startswith("undo_")]
 
-    def call_of(self, function: str, number: int = 0) -> Attempt:
-        return [attempt for attempt in self.calls if attempt.function == function][number]
+def in_flight(world: World, name: str) -> Attempt:
+    """The one attempt of this name that has not been answered."""
+    (attempt,) = [attempt for attempt in world.flying if name_of(attempt) == name]
+    return attempt
 
-    def answer_to(self, function: str, result: Result) -> None:
-        """Answer the call of a function that is in flight."""
-        (attempt,) = [attempt for attempt in self.flying if attempt.function == function]
-        self.reply(attempt, result)
 
-    def late(self, function: str, result: Result, number: int = 0) -> None:
-        """A result for an attempt that may have been given up."""
-        attempt = self.call_of(function, number)
-        if attempt in self.flying:
-            self.flying.remove(attempt)
-        self._report(attempt, result)
-        self._answer_all()
-
-    def run(self, name: str, id_: str = "o_root") -> Run:
-        """The latest run of a task."""
-        return [run for run in self.states[id_].runs.values() if run.name == name][-1]
-
-    def incident(self, id_: str = "o_root") -> Incident:
-        (incident,) = self.states[id_].open_incidents()
-        return incident
-
-    def resolve(self, action: str, id_: str = "o_root", **members: Any) -> None:
-        self.do(id_, c.Resolve, number=self.incident(id_).number, action=action, reason="said so", **members)
-
-    def cancel(self, id_: str = "o_root", **members: Any) -> None:
-        self.do(id_, c.Cancel, **members)
-
-    def left_behind(self) -> dict[str, str]:
-        state = self.root
-        return {state.runs[left.run].name: left.why for left in state.rollbacks[""].left_behind}
-
-    def planned(self, rollback: str = "") -> list[str]:
-        state = self.root
-        return [state.runs[s.run].name for s in state.rollbacks[rollback].steps]
-
-    def recorded(self, cls: type[e.Event], id_: str = "o_root") -> list[Any]:
-        return [event for event in self.history[id_] if isinstance(event, cls)]
+def names(world: World, runs: Any, id_: str = "o_root") -> list[str]:
+    """Names of the tasks of steps, runs or whatever else has `run`."""
+    return [world.states[id_].runs[entry.run].name for entry in runs]
