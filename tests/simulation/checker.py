@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -19,37 +18,13 @@ from application.chain import GENESIS, event_hash, log_hash
 from application.live import agenda_of, listening_runs
 from application.projector import row_of
 from domain import events as e
-from domain.evolve import evolve
 from domain.state import State
+from tests.simulation.folded import Folded, folded
 from tests.simulation.loop import START
 from tests.simulation.memory_data import MemoryData
-
-if TYPE_CHECKING:
-    from tests.simulation.world import Simulation
+from tests.simulation.world import Simulation
 
 _CODEC = EventMapper()
-
-
-class Folded(msgspec.Struct):
-    """One orchestration, folded from what is stored."""
-
-    partition: int
-    orchestration: UUID
-    state: State
-    events: list[e.Event]
-
-
-def folded(data: MemoryData) -> list[Folded]:
-    found = []
-    for partition in data.partitions:
-        for orchestration, records in partition.streams.items():
-            state, events = State(), []
-            for record in records:
-                event = _CODEC.decode(record.topic, record.state)
-                evolve(state, event)
-                events.append(event)
-            found.append(Folded(partition.head.partition, orchestration, state, events))
-    return found
 
 
 def complaints(world: Simulation) -> list[str]:
@@ -57,6 +32,7 @@ def complaints(world: Simulation) -> list[str]:
     all_ = folded(world.data)
     return [
         *_loop_is_clean(world),
+        *world.overdue,
         *_acknowledged_exists(world, all_),
         *_versions_and_chains(world.data),
         *_ended(all_),
@@ -169,9 +145,9 @@ def _effects_of(each: Folded, done: set[str], undos: dict[str, list[str]]) -> It
         if len(undos.get(run.key, ())) > 1 and not by_hand:
             yield f"{name}: undone {len(undos[run.key])} times"
         rolled_back = state.status in ("faulted", "compensated", "cancelled")
-        if rolled_back and happened and not undone and run.id not in left and run.undo.status != "skipped":
-            if not by_hand and not _replaced(state, run.scope):
-                yield f"{name}: still there although {state.status}, and not left behind"
+        excused = by_hand or undone or run.id in left or run.undo.status == "skipped" or _replaced(state, run.scope)
+        if rolled_back and happened and not excused:
+            yield f"{name}: still there although {state.status}, and not left behind"
 
 
 def _replaced(state: State, scope: str) -> bool:
@@ -191,12 +167,17 @@ def _work_tables(world: Simulation, all_: list[Folded]) -> Iterator[str]:
         if found[1] is not None and found[1] < now - timedelta(seconds=90):
             yield f"{each.state.id}: a timer of {found[1]} was not handled by {now}"
         listening = {run for orchestration, run, _ in partition.subscriptions if orchestration == each.orchestration}
-        wanted = {name for name in listening_runs(each.state) if each.state.runs[name].listening.types}
+        wanted = {name for name in listening_runs(each.state) if _types(each.state, name)}
         if listening != wanted:
             yield f"{each.state.id}: subscribed by {listening}, listening are {wanted}"
     for partition in world.data.partitions:
         if partition.emitted:
             yield f"{len(partition.emitted)} emitted events were not published"
+
+
+def _types(state: State, run: str) -> tuple[str | None, ...]:
+    listening = state.runs[run].listening
+    return listening.types if listening else ()
 
 
 def _view(world: Simulation, all_: list[Folded]) -> Iterator[str]:

@@ -141,7 +141,7 @@ class Process:
         async def serve() -> None:
             try:
                 result = await work
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
                 if not answer.done():
                     answer.set_exception(error)
             else:

@@ -81,7 +81,9 @@ class Author:
     def _listen(self, depth: int, sequential: bool) -> Json:
         chance = self._chance
         one = {"with": {"type": chance.choice(TYPES)}}
-        to: Json = chance.choice([{"one": one}, {"any": [one]}, {"all": [one, {"with": {"type": chance.choice(TYPES)}}]}])
+        to: Json = chance.choice(
+            [{"one": one}, {"any": [one]}, {"all": [one, {"with": {"type": chance.choice(TYPES)}}]}]
+        )
         task: Json = {"listen": {"to": to}}
         if chance.random() < 0.5:
             task["timeout"] = {"after": {"seconds": chance.randint(1, 60)}}
@@ -98,7 +100,10 @@ class Author:
 
     def _for(self, depth: int, sequential: bool) -> Json:
         count = self._chance.randint(0, 3)
-        return {"for": {"each": "item", "in": f"${{ [range({count})] }}"}, "do": self._tasks(depth + 1, sequential=False)}
+        return {
+            "for": {"each": "item", "in": f"${{ [range({count})] }}"},
+            "do": self._tasks(depth + 1, sequential=False),
+        }
 
     def _fork(self, depth: int, sequential: bool) -> Json:
         branches = [{self._name("branch"): {"do": self._tasks(depth + 1, sequential=False)}} for _ in range(2)]

@@ -10,6 +10,8 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,9 +20,11 @@ from adapters.bootstrap import ServerlessWorkflowDocuments
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
+from application.live import listening_runs
 from application.runtime import Node, Options, World
 from application.service import CommandRequest, StartRequest
 from domain.errors import InvalidDefinitionError, RetraceError, StorageError
+from tests.simulation.folded import folded
 from tests.simulation.loop import (
     Process,
     ProcessDiedError,
@@ -53,7 +57,9 @@ class Trouble(msgspec.Struct, frozen=True):
 class Simulation:
     """One seed's world. After `run`: the database, the ledger, and what clients were told."""
 
-    def __init__(self, seed: int, loop: SimulatedLoop, trouble: Trouble | None = None, moods: Moods | None = None) -> None:
+    def __init__(
+        self, seed: int, loop: SimulatedLoop, trouble: Trouble | None = None, moods: Moods | None = None
+    ) -> None:
         self.seed = seed
         self.loop = loop
         self.trouble = trouble or Trouble()
@@ -64,6 +70,7 @@ class Simulation:
         self.acknowledged: dict[str, str] = {}
         """Name of the start -> public id that the client was given."""
         self.definitions: list[str] = []
+        self.overdue: list[str] = []
         self.calm = False
         self.restarts = 0
         self._delays = random.Random(f"storage {seed}")
@@ -130,7 +137,7 @@ class Simulation:
             await self.open()
 
     def _steps_to_crash(self) -> float:
-        return self.trouble.crash_within ** self.chance.uniform(0.3, 1)
+        return float(self.trouble.crash_within ** self.chance.uniform(0.3, 1))
 
     async def insist(self, work: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
         """Ask until there is an answer; a client that repeats its requests."""
@@ -148,7 +155,7 @@ class Simulation:
             name = f"d{len(self.definitions)}"
             text = msgspec.json.encode(Author(self.chance, names).definition(name))
             try:
-                await self.insist(lambda node, text=text: node.definitions.deploy(text, "application/json"))
+                await self.insist(partial(_deploy, text))
             except InvalidDefinitionError:
                 continue
             self.definitions.append(name)
@@ -178,10 +185,7 @@ class Simulation:
         to = to or self.chance.choice(ids)
         for _ in range(repeats):
             try:
-                if to is None:
-                    await self.insist(lambda node: node.commands.publish_event(event))
-                else:
-                    await self.insist(lambda node, to=to: node.commands.send_event(to, event))
+                await self.insist(partial(_send, event, to))
             except StorageError:
                 raise
             except RetraceError:
@@ -194,28 +198,16 @@ class Simulation:
         request = CommandRequest(id=self.chance.choice(list(self.acknowledged.values())), reason="because")
         kind = self.chance.choice(("cancel", "cancel", "suspend", "suspend", "terminate", "override", "note"))
         try:
-            await self.insist(lambda node: self._command(node, kind, request))
+            await self.insist(partial(_command, kind, request))
         except StorageError:
             raise
         except RetraceError:
             return
 
-    @staticmethod
-    def _command(node: Node, kind: str, request: CommandRequest) -> Coroutine[Any, Any, Any]:
-        match kind:
-            case "override":
-                return node.commands.cancel(request, override_pivot=True)
-            case "note":
-                return node.commands.add_note(request, text="noted")
-            case _:
-                return getattr(node.commands, kind)(request)
-
     # The end ----------------------------------------------------------------------------------------------------------
 
     async def _settle(self) -> None:
         """Nothing goes wrong any more; operators and publishers see to it that everything comes to an end."""
-        from tests.simulation.checker import folded
-
         for _ in range(60):
             await asyncio.sleep(120)
             unfinished = False
@@ -224,15 +216,16 @@ class Simulation:
                 if state.final:
                     continue
                 unfinished = True
+                due = state.next_due()
+                if due is not None and due < self.node.world.clock.now() - timedelta(seconds=90):
+                    self.overdue.append(f"{state.id}: what was due at {due} was not handled")
                 request = CommandRequest(id=state.id, reason="the end")
                 if state.suspended:
-                    await self._try(lambda node, r=request: node.commands.resume(r))
+                    await self._try(partial(_command, "resume", request))
                 for incident in state.open_incidents():
                     action = self.chance.choice(incident.actions)
-                    await self._try(
-                        lambda node, r=request, n=incident.number, a=action: node.commands.resolve(r, number=n, action=a)
-                    )
-                for kind in TYPES:
+                    await self._try(partial(_resolve, request, incident.number, action))
+                for kind in TYPES if listening_runs(state) else ():
                     await self.publish(to=state.id, kind=kind)
             if not unfinished:
                 return
@@ -277,6 +270,28 @@ class Simulation:
             digest.update(repr(partition.head).encode())
         digest.update(repr(list(self.participants.ledger.items())).encode())
         return digest.hexdigest()
+
+
+def _deploy(text: bytes, node: Node) -> Coroutine[Any, Any, Any]:
+    return node.definitions.deploy(text, "application/json")
+
+
+def _send(event: dict[str, Any], to: str | None, node: Node) -> Coroutine[Any, Any, Any]:
+    return node.commands.publish_event(event) if to is None else node.commands.send_event(to, event)
+
+
+def _command(kind: str, request: CommandRequest, node: Node) -> Coroutine[Any, Any, Any]:
+    match kind:
+        case "override":
+            return node.commands.cancel(request, override_pivot=True)
+        case "note":
+            return node.commands.add_note(request, text="noted")
+    work: Coroutine[Any, Any, Any] = getattr(node.commands, kind)(request)
+    return work
+
+
+def _resolve(request: CommandRequest, number: int, action: Any, node: Node) -> Coroutine[Any, Any, Any]:
+    return node.commands.resolve(request, number=number, action=action)
 
 
 def run_seed(seed: int, trouble: Trouble | None = None, moods: Moods | None = None) -> Simulation:
