@@ -14,6 +14,7 @@ from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
 from application.facts import FactFinder
+from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.live import LiveCache
@@ -100,6 +101,9 @@ class Node:
         self.projector = StatusProjector(self.engine, self.journal, log, world.storage.view, len(heads))
         self.exchange = EventExchange(self.engine, world.storage.held, log, hold_s=options.held_events_for_s)
         self.outbox = Outbox(self.engine, log, self.exchange, world.sink, len(heads))
+        self.housekeeping = Housekeeping(
+            world.storage.requests, world.storage.held, world.clock, hold_s=options.held_events_for_s
+        )
         self.commands = OrchestrationCommands(self.engine, self.definitions, facts, world.storage.keys, self.exchange)
         self.queries = OrchestrationQueries(
             self.engine, log, world.storage.view, world.codec, self.watch, self.projector
@@ -118,10 +122,12 @@ class Node:
         self.timers.start()
         await self.exchange.start()
         self.outbox.start()
+        self.housekeeping.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, close the database."""
         self.watch.close()
+        await self.housekeeping.stop()
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from domain import events as e
 from domain.lifecycle import IllegalTransitionError, fire_orchestration, fire_run
-from domain.state import ROOT, Held, Incident, Listening, Recorded, Rollback, Run, ScopeState, State
+from domain.state import ROOT, Held, Incident, Listening, Recorded, Rollback, Run, ScopeState, State, UndoStatus
 
 
 def evolve(state: State, event: e.Event) -> State:
@@ -430,7 +430,7 @@ def _undo_skipped(s: State, ev: e.UndoSkipped) -> None:
     _undo_ended(s, s.runs[ev.run], ev, "skipped", "skipped")
 
 
-def _undo_ended(s: State, run: Run, ev: e.UndoCompleted | e.UndoSkipped, status: str, how: str) -> None:
+def _undo_ended(s: State, run: Run, ev: e.UndoCompleted | e.UndoSkipped, status: UndoStatus, how: str) -> None:
     run.undo.status, run.undo.fault, run.undo.child_busy = status, None, False
     if found := _step(s, ev):
         found[0].ended[found[1]] = how

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,10 +25,13 @@ COMPENSATE = "compensate"
 """Slot of the scope in which a run is undone."""
 
 
+UndoStatus = Literal["none", "armed", "scheduled", "running", "failed", "completed", "skipped"]
+
+
 class Undo(msgspec.Struct):
     """How far the undo of a run is: ``none | armed | scheduled | running | failed | completed | skipped``."""
 
-    status: str = "none"
+    status: UndoStatus = "none"
     number: int = 0
     """Tries, an operator's retries included."""
     attempts: int = 0

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 
 from adapters.rest.problems import SLUGS
 from application import status as status_view
-from domain import commands, errors, events, evolve, lifecycle, rollback, state
+from domain import commands, errors, events, lifecycle, rollback, state
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
@@ -64,27 +64,8 @@ def returned(function: Any) -> set[str]:
 
 
 def undo_statuses() -> set[str]:
-    """What is given to ``undo.status`` anywhere, its first value, and what the view makes of it."""
-    found = {state.Undo().status} | returned(status_view.compensation_status)
-    calls = [node for node in nodes(evolve) if isinstance(node, ast.Call)]
-    for function in nodes(evolve):
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        given = [pair for node in ast.walk(function) if isinstance(node, ast.Assign) for pair in pairs(node)]
-        for value in [value for target, value in given if target.endswith("undo.status")]:
-            found |= strings(value)
-            if ast.unparse(value) in [argument.arg for argument in function.args.args]:
-                handed_in = [call for call in calls if ast.unparse(call.func) == function.name]
-                found |= {text for call in handed_in for argument in call.args for text in strings(argument)}
-    return found
-
-
-def pairs(node: ast.Assign) -> list[tuple[str, ast.expr]]:
-    """(target, value) of an assignment, also of several at once."""
-    target, value = node.targets[0], node.value
-    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-        return [(ast.unparse(one), other) for one, other in zip(target.elts, value.elts, strict=True)]
-    return [(ast.unparse(target), value)]
+    """What is given to ``undo.status``, and what the view makes of it."""
+    return set(get_args(state.UndoStatus)) | returned(status_view.compensation_status)
 
 
 def are_texts(node: ast.Tuple) -> bool:

@@ -1,0 +1,51 @@
+"""What is kept for a while and then forgotten: answers under idempotency keys, and events that nobody wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from application.ports import Clock
+from application.storage import HeldEventStore, RequestStore
+from domain.errors import StorageError
+
+_log = structlog.get_logger(__name__)
+REQUESTS_KEPT: Final = timedelta(hours=48)
+"""At least a day is promised to clients."""
+_EVERY_S: Final = 3600.0
+
+
+class Housekeeping:
+    """One loop per process."""
+
+    def __init__(self, requests: RequestStore, held: HeldEventStore, clock: Clock, *, hold_s: float) -> None:
+        self._requests = requests
+        self._held = held
+        self._clock = clock
+        self._hold = timedelta(seconds=hold_s)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="housekeeping")
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def clean(self) -> None:
+        """Forget what is old enough."""
+        now = self._clock.now()
+        await self._requests.expire(now - REQUESTS_KEPT)
+        await self._held.expire(now - self._hold)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.clean()
+            except StorageError as error:
+                _log.warning("housekeeping.failed", detail=error.detail)
+            await asyncio.sleep(_EVERY_S)
