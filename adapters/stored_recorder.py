@@ -52,7 +52,7 @@ class PartitionRecorder(ApplicationRecorder):
         self._log = log
         self._partition = partition
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> NoReturn:  # noqa: ARG002
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> NoReturn:
         """Always raises: see the module."""
         raise TypeError("The journal writes the log (application/journal.py); this recorder only reads it.")
 
@@ -92,6 +92,6 @@ class PartitionRecorder(ApplicationRecorder):
         """The partition's last position, or None when it is empty."""
         return self._log.read_head(self._partition) or None
 
-    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> NoReturn:  # noqa: ARG002
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> NoReturn:
         """Always raises: see the module."""
         raise TypeError("Wake-ups are the engine's; read the log by position instead.")

@@ -66,8 +66,8 @@ class PostgresDatabase:
         name: str,
         params: Params,
         *where: Fragment,
-        order: Callable[[Row], Any],  # noqa: ARG002 - the statement itself merges and sorts
-        limit: int,  # noqa: ARG002
+        order: Callable[[Row], Any],
+        limit: int,
     ) -> list[Row]:
         return await self.read(name, params, *where)
 

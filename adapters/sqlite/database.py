@@ -57,7 +57,7 @@ class SqliteDatabase:
             errors=_ERRORS,
         )
 
-    async def open(self, lease_s: float) -> None:  # noqa: ARG002 - there is nobody to give the partitions to
+    async def open(self, lease_s: float) -> None:
         try:
             self._lock.acquire()
             uri = f"sqlite:///{quote(str(self._path.absolute()))}"
