@@ -53,6 +53,7 @@ class Entry(msgspec.Struct):
     streams: list[Appended]
     work: list[WorkChange]
     done: asyncio.Future[list[bytes]]
+    tries: int = 0
 
     @property
     def size(self) -> int:
@@ -142,19 +143,21 @@ class Journal:
         """
         give_up_at = asyncio.get_running_loop().time() + self._give_up_s
         left = await self._write(batch, give_up_at)
-        tries = 0
         pause = _FIRST_PAUSE_S
+        others_could = False
         while left:
             rest: list[Entry] = []
             for entry in left:
+                entry.tries += 1
                 rest += await self._write([entry], give_up_at)
-            tries += 1
             # Where others could be written, the database is not to blame for the rest.
-            if len(rest) < len(left) and tries >= _TRIES_ALONE:
-                for entry in rest:
+            others_could = others_could or len(rest) < len(left)
+            left = []
+            for entry in rest:
+                if others_could and entry.tries >= _TRIES_ALONE:
                     _fail(entry, StorageError("this could not be written, while others could"))
-                rest = []
-            left = rest
+                else:
+                    left.append(entry)
             if left:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)

@@ -16,25 +16,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adapters.bootstrap import ServerlessWorkflowDocuments
-from adapters.expressions.inline import InlineJq
-from adapters.expressions.schemas import JsonSchemas
-from adapters.stored_events import EventMapper
 from application.live import listening_runs
-from application.runtime import Node, Options, World
+from application.runtime import Node, Options
 from application.service import CommandRequest, StartRequest
 from domain.errors import InvalidDefinitionError, RetraceError, StorageError
 from tests.simulation.folded import folded
 from tests.simulation.loop import (
     Process,
     ProcessDiedError,
-    SeededChance,
-    SimulatedClock,
     SimulatedLoop,
     simulate,
 )
-from tests.simulation.memory_storage import MemoryData, MemoryStorage
-from tests.simulation.participants import KnownSecrets, Moods, NoResources, SimulatedParticipants, SimulatedSink
+from tests.simulation.memory_storage import MemoryData
+from tests.simulation.nodes import world_of
+from tests.simulation.participants import Moods, SimulatedParticipants, SimulatedSink
 from tests.simulation.programs import TYPES, Author
 
 T = TypeVar("T")
@@ -90,18 +85,13 @@ class Simulation:
         while True:
             self.restarts += 1
             process = Process(self.loop, self.restarts)
-            world = World(
-                storage=MemoryStorage(self.data, step=self._storage_step),
-                codec=EventMapper(),
-                documents=ServerlessWorkflowDocuments(),
-                expressions=InlineJq(),
-                schemas=JsonSchemas(),
-                resources=NoResources(),
-                callouts=self.participants,
+            world = world_of(
+                self.loop,
+                self.data,
+                self.participants,
+                chance=random.Random(f"node {self.seed} {self.restarts}"),
+                step=self._storage_step,
                 sink=self.sink,
-                secrets=KnownSecrets(),
-                clock=SimulatedClock(self.loop),
-                chance=SeededChance(random.Random(f"node {self.seed} {self.restarts}")),
             )
             options = Options(partitions=PARTITIONS, live_orchestrations=self.trouble.live_orchestrations)
             node = Node(world, options)

@@ -1,0 +1,91 @@
+"""Nodes in a simulated world, made by hand: for tests that choose themselves what happens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from adapters.bootstrap import ServerlessWorkflowDocuments
+from adapters.expressions.inline import InlineJq
+from adapters.expressions.schemas import JsonSchemas
+from adapters.stored_events import EventMapper
+from application.ports import Answered, Callout, CalloutResult, Callouts
+from application.runtime import Node, Options, World
+from application.service import StartRequest
+from tests.simulation.loop import SeededChance, SimulatedClock, SimulatedLoop
+from tests.simulation.memory_storage import MemoryData, MemoryStorage, Step
+from tests.simulation.participants import KnownSecrets, NoResources, SimulatedSink
+
+Answer = Callable[[Callout], Awaitable[CalloutResult]]
+
+
+class Scripted:
+    """`Callouts` that a test answers; `sent` is what arrived."""
+
+    def __init__(self, answer: Answer | None = None) -> None:
+        self.sent: list[Callout] = []
+        self._answer = answer
+
+    def knows(self, function: str) -> bool:
+        return True
+
+    async def send(self, callout: Callout) -> CalloutResult:
+        self.sent.append(callout)
+        return Answered({"key": callout.idempotency_key}) if self._answer is None else await self._answer(callout)
+
+
+def world_of(
+    loop: SimulatedLoop,
+    data: MemoryData,
+    callouts: Callouts,
+    *,
+    chance: random.Random,
+    step: Step | None = None,
+    sink: SimulatedSink | None = None,
+    secrets: KnownSecrets | None = None,
+) -> World:
+    """Everything around a node, over this database."""
+    return World(
+        storage=MemoryStorage(data) if step is None else MemoryStorage(data, step=step),
+        codec=EventMapper(),
+        documents=ServerlessWorkflowDocuments(),
+        expressions=InlineJq(),
+        schemas=JsonSchemas(),
+        resources=NoResources(),
+        callouts=callouts,
+        sink=sink or SimulatedSink(),
+        secrets=secrets or KnownSecrets(),
+        clock=SimulatedClock(loop),
+        chance=SeededChance(chance),
+    )
+
+
+async def running(
+    loop: SimulatedLoop, data: MemoryData | None = None, callouts: Callouts | None = None, **members: Any
+) -> Node:
+    """A node that has taken up its work."""
+    live = members.pop("live_orchestrations", 10_000)
+    chance = members.pop("chance", None) or random.Random(f"node {members.pop('seed', 0)}")
+    world = world_of(loop, data or MemoryData(), callouts or Scripted(), chance=chance, **members)
+    node = Node(world, Options(partitions=4, live_orchestrations=live))
+    await node.start()
+    await node.go_on()
+    return node
+
+
+async def deploy(node: Node, tasks: list[Any], name: str = "x", **top: Any) -> None:
+    document = {"document": {"dsl": "1.0.3", "namespace": "test", "name": name, "version": "1.0.0"}, "do": tasks, **top}
+    await node.definitions.deploy(msgspec.json.encode(document), "application/json")
+
+
+async def start(node: Node, input_: Any = None, *, name: str = "x", **members: Any) -> str:
+    return await node.commands.start(StartRequest(definition=f"test/{name}", input=input_ or {}, **members))
+
+
+async def ended(node: Node, id_: str, timeout_s: float = 86_400.0) -> dict[str, Any]:
+    """The status after its end."""
+    await node.queries.wait(id_, timeout_s)
+    return await node.queries.status(id_)
