@@ -24,7 +24,7 @@ Effect = Literal["none", "failed", "uncertain", "completed"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """`at`: when it was decided (UTC). `actor`: the caller's name, if a caller caused it. `cause`: which command led to it."""
+    """`at`: when it was decided (UTC). `actor`: the caller's name, if one caused it. `cause`: which command led to it."""
 
     topic: ClassVar[str]
     at: datetime

@@ -145,7 +145,11 @@ def begin_settling(d: Decision, scope: str, *, cut: bool) -> None:
     An undo or a partial rollback in progress inside is not touched: it ends by itself.
     """
     state = d.state
-    why = fault("cancelled", "cut off while in flight") if not cut else fault("timeout", "given up when the time was over")
+    why = (
+        fault("cancelled", "cut off while in flight")
+        if not cut
+        else fault("timeout", "given up when the time was over")
+    )
     for name in list(state.open):
         run = state.runs[name]
         if not state.inside(run.scope, scope) or _undo_between(d, run.scope, scope) or composite(d, run):
@@ -170,7 +174,9 @@ def _undo_between(d: Decision, scope: str, ancestor: str) -> bool:
 def composite(d: Decision, run: Run) -> bool:
     """Whether the run has a scope of its own open, or undoes what is in it; it ends after what is inside."""
     scopes, partial = d.state.scopes, d.state.rollbacks.get(run.id)
-    return (partial is not None and not partial.finished) or any(scopes[s].phase in ("active", "failing") for slot, s in run.scopes.items() if slot != COMPENSATE)
+    if partial is not None and not partial.finished:
+        return True
+    return any(scopes[s].phase in ("active", "failing") for slot, s in run.scopes.items() if slot != COMPENSATE)
 
 
 def abandon(d: Decision, run: Run, why: Fault) -> None:

@@ -94,4 +94,3 @@ fire_orchestration: Final = {name: event.trigger for name, event in ORCHESTRATIO
 """trigger -> function(orchestration state); raises IllegalTransitionError."""
 fire_run: Final = {name: event.trigger for name, event in RUN_MACHINE.events.items()}
 """trigger -> function(run); raises IllegalTransitionError."""
-

@@ -286,7 +286,7 @@ def _resolve(d: Decision, command: c.Resolve) -> None:
     if command.action not in incident.actions:
         allowed = ", ".join(incident.actions)
         raise InvalidInputError([Problem("/action", f"this incident allows: {allowed}", "not-allowed")])
-    if state.final:
+    if state.final and incident.kind != "late_result":  # to have taken note of that is possible at any time
         raise OrchestrationEndedError(state.status)
     if state.suspended and incident.kind in ("uncertain_pivot", "after_pivot"):
         raise InvalidInputError([Problem("/action", "suspended: resume first, then resolve", "suspended")])
@@ -331,7 +331,9 @@ def _resolve_output(d: Decision, command: c.Resolve) -> None:
     if command.action == "retry":
         d.spawn(finish(d, last))
     else:
-        d.emit(e.OrchestrationCompleted, output=command.output if command.action == "complete" else state.runs[last].data)
+        d.emit(
+            e.OrchestrationCompleted, output=command.output if command.action == "complete" else state.runs[last].data
+        )
 
 
 def _repeat(d: Decision, run: Run) -> Strand:
@@ -360,9 +362,7 @@ def _undo_child(d: Decision, command: c.UndoChild) -> None:
     elif state.status == "terminated":
         refusal = fault("runtime", "the child was terminated; what it had done has to be undone by hand")
     if refusal is not None:
-        d.send(
-            parent, c.ReportChild, run=command.run, child=state.id, status=state.status, fault=refusal, undone=True
-        )
+        d.send(parent, c.ReportChild, run=command.run, child=state.id, status=state.status, fault=refusal, undone=True)
     elif state.status == "completed":
         start_rollback(d, e.Cause("error", fault=command.fault, text="undone by its parent"))
     elif state.final:

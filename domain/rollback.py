@@ -101,7 +101,8 @@ def _sequence(
     parallel: bool,
 ) -> tuple[int, ...]:
     """Append the members' steps, newest first; gives the steps after which the whole sequence has ended. Only
-    neighbours form a group: a fork that was entered again has older entries, with others in between."""
+    neighbours form a group: a fork that was entered again has older entries, with others in between.
+    """
     for fork, neighbours in groupby(members, lambda m: m.branches[depth][0] if len(m.branches) > depth else None):
         if fork is None or not parallel:
             for member in neighbours:

@@ -61,7 +61,8 @@ def _depth(d: Decision, key: str) -> int:
 
 def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> bool:
     """Whether anything in these scopes still has to be awaited: an attempt in flight, an undo in progress, or a partial
-    rollback, which always runs to its end unless one of the whole takes over."""
+    rollback, which always runs to its end unless one of the whole takes over.
+    """
     state, wanted = d.state, set(scopes)
     if not wanted:
         return False
@@ -79,7 +80,8 @@ def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> b
                 break
             undo = undo or found.slot == COMPENSATE
     return any(
-        state.runs[step.run].undo.child_busy and any(s.id in wanted for s in state.scope_chain(state.runs[step.run].scope))
+        state.runs[step.run].undo.child_busy
+        and any(s.id in wanted for s in state.scope_chain(state.runs[step.run].scope))
         for rollback in state.rollbacks.values()
         if not rollback.finished
         for step in rollback.steps
@@ -208,5 +210,3 @@ def retry_in(d: Decision, policy: Retry, retry: int, elapsed_s: float, dot: obje
         if elapsed_s + wait > longest:
             return None
     return wait
-
-

@@ -26,7 +26,13 @@ from domain.plan import Plan
 from domain.state import COMPENSATE, State
 from tests.support.pure_world import Attempt, Result, World, done, doubt, plan_of, refused, unusable
 
-OUTCOMES = {"done": done({"n": 1}), "refused": refused(), "doubt": doubt(), "unusable": unusable("raw"), "busy": refused(429)}
+OUTCOMES = {
+    "done": done({"n": 1}),
+    "refused": refused(),
+    "doubt": doubt(),
+    "unusable": unusable("raw"),
+    "busy": refused(429),
+}
 
 
 class CarefulWorld(World):
@@ -151,6 +157,7 @@ def has_a_reason(world: World, id_: str) -> bool:
 
 # Definitions -----------------------------------------------------------------------------------------------------------
 
+
 @st.composite
 def calls(draw: st.DrawFn, *, pivot: bool = False) -> dict[str, Any]:
     body: dict[str, Any] = {"call": draw(st.sampled_from(["f", "g"]))}
@@ -177,7 +184,7 @@ def undos() -> st.SearchStrategy[dict[str, Any]]:
             {"do": [{"u1": {"wait": {"seconds": 1}}}]},
             {"fork": {"branches": [{"x": {"call": "undo"}}, {"y": {"call": "undo"}}]}},
         ]
-    ).map(copy.deepcopy)
+    ).map(lambda undo: copy.deepcopy(undo))
 
 
 def tasks(depth: int, *, pivots: bool, child: bool) -> st.SearchStrategy[list[Any]]:
@@ -193,7 +200,7 @@ def task(draw: st.DrawFn, depth: int, *, pivots: bool, child: bool) -> dict[str,
     kinds += ["child"] if child else []
     kinds += ["do", "fork", "compete", "for", "try", "try"] if depth else []
     kind = draw(st.sampled_from(kinds))
-    inner = {"depth": depth - 1, "child": child}
+    inner: dict[str, Any] = {"depth": depth - 1, "child": child}
     body: dict[str, Any]
     match kind:
         case "call" | "pivot":

@@ -40,7 +40,9 @@ def test_refused_where_it_makes_no_sense(around: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "around", [lambda t: t, lambda t: {"d": {"do": [t]}}, lambda t: {"d": {"try": [t], "catch": {}}}], ids=["root", "do", "try"]
+    "around",
+    [lambda t: t, lambda t: {"d": {"do": [t]}}, lambda t: {"d": {"try": [t], "catch": {}}}],
+    ids=["root", "do", "try"],
 )
 def test_allowed_in_sequential_scopes(around: Any) -> None:
     """ "Allowed in sequential scopes" """
@@ -113,7 +115,11 @@ def test_a_later_uncaught_error_is_an_incident_in_running() -> None:
 
 @pytest.mark.parametrize(
     ("action", "called", "arguments"),
-    [("retry", ["b", "b", "c"], {"by": "b"}), ("skip", ["b", "c"], {"by": "pay"}), ("complete", ["b", "c"], {"own": 1})],
+    [
+        ("retry", ["b", "b", "c"], {"by": "b"}),
+        ("skip", ["b", "c"], {"by": "pay"}),
+        ("complete", ["b", "c"], {"own": 1}),
+    ],
 )
 def test_an_operator_finds_a_way_on(action: str, called: list[str], arguments: Any) -> None:
     world = started(PAY, bare("b"), bare("c", **{"with": {"got": "${ . }"}}), b=[refused(), done({"by": "b"})])
@@ -147,7 +153,9 @@ def test_catch_works_as_usual_after_it() -> None:
 
 def test_an_incident_blocks_its_token_only() -> None:
     """ "An incident blocks its token only; other branches go on." """
-    fork = {"f": {"fork": {"branches": [{"x": {"do": [bare("x1"), bare("x2")]}}, {"y": {"do": [bare("y1"), bare("y2")]}}]}}}
+    fork = {
+        "f": {"fork": {"branches": [{"x": {"do": [bare("x1"), bare("x2")]}}, {"y": {"do": [bare("y1"), bare("y2")]}}]}}
+    }
     world = started(PAY, fork, bare("last"), x1=refused(), y1=None)
     world.answer_to("y1", done())
     assert "y2" in world.called

@@ -59,7 +59,11 @@ def test_the_retry_waits_for_the_undo() -> None:
 
 def test_an_undo_that_fails_blocks_that_scope_only() -> None:
     """ "an undo that fails blocks that scope only" """
-    fork = {"f": {"fork": {"branches": [{"x": {"do": [tried(step("a"), FAIL, compensate=True)]}}, {"y": {"do": [bare("y")]}}]}}}
+    fork = {
+        "f": {
+            "fork": {"branches": [{"x": {"do": [tried(step("a"), FAIL, compensate=True)]}}, {"y": {"do": [bare("y")]}}]}
+        }
+    }
     world = started(fork, bare("last"), y=None, undo_a=[refused(), done()])
     assert world.incident().kind == "compensation_failed"
     world.answer_to("y", done())
@@ -79,9 +83,7 @@ def test_what_was_skipped_in_part_is_left_behind_in_the_whole() -> None:
 def test_the_error_of_a_partial_rollback_is_the_one_that_was_caught() -> None:
     """ "`$error` (the cause ...)", "`$context` as it stood when rollback began" """
     undo = {"with": {"error": "${ $error.status }", "context": "${ $context }"}}
-    world = started(
-        {"e": {"set": {"x": 1}, "export": {"as": "{n: 1}"}}}, tried(step("a", undo), FAIL, compensate=True)
-    )
+    world = started({"e": {"set": {"x": 1}, "export": {"as": "{n: 1}"}}}, tried(step("a", undo), FAIL, compensate=True))
     assert world.call_of("undo_a").arguments == {"error": 409, "context": {"n": 1}}
 
 
@@ -187,7 +189,12 @@ def test_composites_inside_are_entered_again(composite: dict[str, Any]) -> None:
 
 def test_a_competition_that_is_entered_again_can_be_won_again() -> None:
     """A race whose output could not be made is run once more."""
-    race = {"r": {"fork": {"compete": True, "branches": [{"x": step("x")["x"]}, {"y": step("y")["y"]}]}, "output": {"as": "error"}}}
+    race = {
+        "r": {
+            "fork": {"compete": True, "branches": [{"x": step("x")["x"]}, {"y": step("y")["y"]}]},
+            "output": {"as": "error"},
+        }
+    }
     world = started(tried(race, retry=retry(1)), y=None)
     world.pass_time(10)
     assert [event.scope for event in world.recorded(e.ForkWon)] == ["/do/0/t/try/0/r#1.0.1", "/do/0/t/try/0/r#1.0.3"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -93,7 +94,9 @@ def test_a_failing_undo_in_parallel_stops_its_own_branch_only() -> None:
 
 def test_a_scope_that_ends_hands_its_entries_to_its_parent() -> None:
     """ "A scope that ends hands its entries to its parent." """
-    world = started({"d": {"do": [step("a")]}}, {"t": {"try": [step("b"), bare("fail")], "catch": {}}}, bare("g"), g=refused())
+    world = started(
+        {"d": {"do": [step("a")]}}, {"t": {"try": [step("b"), bare("fail")], "catch": {}}}, bare("g"), g=refused()
+    )
     assert world.undone == ["b", "a"]
 
 
@@ -171,7 +174,12 @@ def test_an_undo_carries_the_forward_key() -> None:
 
 def test_an_undo_of_several_tasks_sees_the_same_in_each() -> None:
     """ "The undo itself sees ..." - in every task of it."""
-    undo = {"do": [{"u": {"call": "u", "with": {"t": "${ $task.name }"}}}, {"v": {"call": "v", "with": {"i": "${ $input }"}}}]}
+    undo = {
+        "do": [
+            {"u": {"call": "u", "with": {"t": "${ $task.name }"}}},
+            {"v": {"call": "v", "with": {"i": "${ $input }"}}},
+        ]
+    }
     task = {"a": {"call": "a", "input": {"from": "{n: 1}"}, "compensate": undo}}
     world = started(task, FAIL)
     assert world.call_of("u").arguments == {"t": "a"}
@@ -224,7 +232,18 @@ def test_the_default_retry() -> None:
     world = started(step("a"), FAIL, undo_a=doubt())
     world.pass_time(3600)
     sent = [event.at for event in world.recorded(e.AttemptStarted) if event.function == "undo_a"]
-    assert [(b - a).total_seconds() for a, b in zip(sent, sent[1:], strict=False)] == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert [(b - a).total_seconds() for a, b in pairwise(sent)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        60,
+        60,
+        60,
+        60,
+    ]
     assert world.incident().kind == "compensation_failed"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from domain import events as e
 from domain.rollback import outcome
 from tests.support.pure_world import Result, done, doubt, refused, unusable
 from tests.support.scripted import Scripted, bare, step
@@ -89,8 +90,7 @@ def test_status_and_effect_are_separate_facts() -> None:
     """ "What happened to the world ... and the task's status are separate facts." """
     world = Scripted([step("a", output={"as": "error"})], {"undo_a": None})
     world.start_it()
-    failed = [event for event in world.history["o_root"] if event.topic == "task.failed"]
-    assert [event.effect for event in failed] == ["completed"]
+    assert [event.effect for event in world.recorded(e.TaskFailed)] == ["completed"]
     assert world.run("a").effect == "completed"
 
 

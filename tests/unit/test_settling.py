@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from domain import commands as c
@@ -11,7 +13,7 @@ from tests.support.pure_world import Result, done, doubt, refused
 from tests.support.scripted import Scripted, bare, step
 
 
-def branches(*lists: list[object]) -> dict[str, object]:
+def branches(*lists: list[Any]) -> dict[str, Any]:
     return {"f": {"fork": {"branches": [{f"b{n}": {"do": tasks}} for n, tasks in enumerate(lists)]}}}
 
 
@@ -53,7 +55,9 @@ def test_waits_end_and_retries_are_dropped() -> None:
     listens = [{"l": {"listen": {"to": {"one": {"with": {"type": "x"}}}}}}]
     busy = {"r": {"call": "r", "retry": retry, "compensate": {"call": "undo_r"}}}
     asked_to_wait = Result("refused", fault=fault("communication", "later", status=429))
-    world = Scripted([branches(waits, listens, [busy], [bare("next"), bare("never")])], {"r": asked_to_wait, "next": None})
+    world = Scripted(
+        [branches(waits, listens, [busy], [bare("next"), bare("never")])], {"r": asked_to_wait, "next": None}
+    )
     world.start_it()
     world.cancel()
     assert {name: world.run(name).status for name in ("w", "l", "r")} == dict.fromkeys(("w", "l", "r"), "cancelled")
@@ -168,7 +172,7 @@ def test_no_timer_of_settling_is_due_again_and_again() -> None:
 # Late results -------------------------------------------------------------------------------------------------------------
 
 
-def uncertain_then_newer(compensate: dict[str, object] | None = None) -> Scripted:
+def uncertain_then_newer(compensate: dict[str, Any] | None = None) -> Scripted:
     """`a` was cut off and is uncertain; `last` completed after it; its undo is in flight, that of `a` comes next."""
     cut = {"t": {"try": [step("a", compensate)], "timeout": {"after": {"seconds": 1}}, "catch": {}}}
     outer = {"o": {"try": [cut], "catch": {}}}
@@ -243,6 +247,8 @@ def test_a_late_result_after_the_undo_started_only_tells() -> None:
     assert len(world.recorded(e.ResultLate)) == 1, "told once"
     world.answer_to("undo_a", done())
     assert world.root.status == "compensated", "the incident stops nothing"
+    world.resolve("skip")
+    assert (world.root.status, world.root.open_incidents()) == ("compensated", [])
 
 
 def test_a_late_result_after_the_end_only_tells() -> None:
