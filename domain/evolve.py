@@ -267,10 +267,9 @@ def _scope_entered(s: State, ev: e.ScopeEntered) -> None:
     if owner.status in ("scheduled", "retrying"):
         fire_run["start"](owner)
     owner.due_at = None
+    data = owner.input if ev.input is UNSET else ev.input
     if ev.after is not None:
         data = s.scopes[ev.after].output
-    else:
-        data = owner.input if ev.input is UNSET else ev.input
     scope = ScopeState(ev.scope, ev.pointer, ev.run, ev.slot, owner.scope, data, data, dict(ev.variables))
     scope.previous = owner.scopes.get(ev.slot)
     scope.runs = {}

@@ -176,15 +176,16 @@ def calls(draw: st.DrawFn, *, pivot: bool = False) -> dict[str, Any]:
     return body
 
 
+UNDOS: list[dict[str, Any]] = [
+    {"call": "undo"},
+    {"do": [{"u1": {"call": "undo"}}, {"u2": {"call": "undo"}}]},
+    {"do": [{"u1": {"wait": {"seconds": 1}}}]},
+    {"fork": {"branches": [{"x": {"call": "undo"}}, {"y": {"call": "undo"}}]}},
+]
+
+
 def undos() -> st.SearchStrategy[dict[str, Any]]:
-    return st.sampled_from(
-        [
-            {"call": "undo"},
-            {"do": [{"u1": {"call": "undo"}}, {"u2": {"call": "undo"}}]},
-            {"do": [{"u1": {"wait": {"seconds": 1}}}]},
-            {"fork": {"branches": [{"x": {"call": "undo"}}, {"y": {"call": "undo"}}]}},
-        ]
-    ).map(lambda undo: copy.deepcopy(undo))
+    return st.integers(0, len(UNDOS) - 1).map(lambda number: copy.deepcopy(UNDOS[number]))
 
 
 def tasks(depth: int, *, pivots: bool, child: bool) -> st.SearchStrategy[list[Any]]:
