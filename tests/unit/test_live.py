@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from application.live import Live
 from application.ports import Answered
+from application.runtime import Node
 from application.service import CommandRequest
 from domain.errors import NotFoundError, StorageError
 from tests.simulation.folded import folded
@@ -19,6 +21,12 @@ CAPACITY = 100
 
 def entries(node):
     return node.cache._entries
+
+
+def in_memory(node: Node, id_: str) -> Live:
+    live = node.cache.peek(id_)
+    assert live is not None
+    return live
 
 
 def test_a_thousand_orchestrations_in_room_for_a_hundred():
@@ -54,7 +62,7 @@ def test_there_is_one_of_each_however_many_load_it():
         node = await running(loop, data)
         await deploy(node, [{"l": {"listen": {"to": {"one": {"with": {"type": "never"}}}}}}])
         id_ = await start(node)
-        node.cache.evict(node.cache.peek(id_))
+        node.cache.evict(in_memory(node, id_))
         lives = await asyncio.gather(*(node.cache.load(id_) for _ in range(20)))
         assert len({id(live) for live in lives}) == 1
 
@@ -69,7 +77,7 @@ def test_what_was_read_before_it_moved_is_not_kept():
         data = MemoryData()
         gate = asyncio.Event()
         gate.set()
-        held = []
+        held: list[str] = []
 
         async def step(operation):
             if operation == "stream done" and not gate.is_set() and not held:
@@ -80,13 +88,13 @@ def test_what_was_read_before_it_moved_is_not_kept():
         node = await running(loop, data, step=step)
         await deploy(node, [{"l": {"listen": {"to": {"one": {"with": {"type": "never"}}}}}}])
         id_ = await start(node)
-        node.cache.evict(node.cache.peek(id_))
+        node.cache.evict(in_memory(node, id_))
         gate.clear()
         slow = asyncio.ensure_future(node.cache.load(id_))
         await asyncio.sleep(1)
         assert held, "the slow load has read and has not returned"
         await node.commands.add_note(CommandRequest(id=id_), text="meanwhile")
-        node.cache.evict(node.cache.peek(id_))
+        node.cache.evict(in_memory(node, id_))
         gate.set()
         live = await slow
         assert live.state.version == folded(data)[0].state.version
@@ -130,7 +138,7 @@ def test_a_command_that_changes_nothing_leaves_it_readable():
             await node.commands.suspend(CommandRequest(id=id_))
         async with asyncio.timeout(5):
             assert (await node.queries.status(id_))["status"] == "suspended"
-        assert not node.cache.peek(id_).deciding
+        assert not in_memory(node, id_).deciding
 
     simulate(1, main)
 
