@@ -106,10 +106,7 @@ def fail_composite(d: Decision, run: Run, why: Fault, *, cut: bool) -> None:
 
 
 def uncaught(d: Decision, why: Fault, origin: Run | None) -> None:
-    """No catch handled it: roll back, or ask an operator when the pivot was passed."""
-    if d.state.pivot_passed is not None and origin is None:
-        raise_incident(d, "after_pivot", None, why, ("skip",))
-        return
+    """No catch handled it, and there is a way back."""
     start_rollback(d, e.Cause("error", task=origin.pointer if origin else why.instance, fault=why))
 
 

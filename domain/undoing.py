@@ -59,6 +59,8 @@ def condition(d: Decision, run: Run, reason: e.Cause | None) -> Strand:
         return None, None
     env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
     env.extra |= {"task": describe_undone(run), "error": cause_json(reason)}
+    if d.state.rolling_back:
+        env.extra["context"] = d.state.rollback_context
     result = (yield from evaluate([(expression, run.data)], env, "compensate.if"))[0]
     if isinstance(result, EvaluationFailed):
         return None, result.detail
