@@ -23,13 +23,12 @@ from domain.lifecycle import INITIAL, ORCHESTRATION, ORCHESTRATION_FINAL, RUN, T
 PAGE: Final = Path(__file__).parent / "state_machine.md"
 
 _INTRODUCTION: Final = """\
-<!-- Generated from domain/lifecycle.py by docs/generate_state_machine.py; edit those. -->
-
 # Life cycles
 
 Two state machines, declared as data in `domain/lifecycle.py`. Every event fires the triggers below when it is folded; an
 event that the current status does not allow can neither be recorded nor replayed. `pending` is the status before the first
-event and never seen outside.
+event and never seen outside. This page is written by [generate_state_machine.py](generate_state_machine.py); a test checks
+that it is current.
 """
 
 _ORCHESTRATION_NOTES: Final = """\
