@@ -43,7 +43,7 @@ async def service(kind: str) -> AsyncIterator[Service]:
     """A service on a fresh database: ``sqlite`` in a folder of the working disk, or ``postgresql``."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(dir=os.environ.get("RETRACE_BENCH_FOLDER", ".")) as folder:
-            async with _opened(f"sqlite:///{os.path.abspath(folder)}/bench.db") as opened:
+            async with _opened(f"sqlite:///{Path(folder).absolute()}/bench.db") as opened:
                 yield opened
         return
     with _postgres() as admin, psycopg.connect(admin, autocommit=True) as connection:

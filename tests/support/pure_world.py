@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from adapters.documents import compile_plan, read_definition
-from adapters.expressions.inline import InlineJq, evaluate
+from adapters.expressions.inline import evaluate
 from adapters.expressions.schemas import JsonSchemas
 from domain import commands as c
 from domain import events as e
@@ -29,7 +29,6 @@ __all__ = ["Attempt", "World", "compile_yaml", "done", "doubt", "refused", "unus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _SCHEMAS = JsonSchemas()
-assert InlineJq
 
 
 def compile_yaml(text: str) -> Plan:
@@ -54,7 +53,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    outcome: str
+    outcome: Literal["completed", "refused", "uncertain", "unusable"]
     output: Any = None
     fault: Fault | None = None
     retry_after_s: float | None = None
@@ -79,7 +78,9 @@ def unusable(output: Any = None) -> Result:
 class World:
     """`answer(attempt)` gives a Result, or None to leave the attempt in flight until `reply`."""
 
-    def __init__(self, plans: Plan | dict[str, Plan], answer: Callable[[Attempt], Result | None], **limits: Any) -> None:
+    def __init__(
+        self, plans: Plan | dict[str, Plan], answer: Callable[[Attempt], Result | None], **limits: Any
+    ) -> None:
         self.plans = {plans.name: plans} if isinstance(plans, Plan) else plans
         self.answer = answer
         self.limits = Limits(**limits)
@@ -124,7 +125,14 @@ class World:
         self.now = until
 
     def receive(self, type_: str, data: Any = None, *, id_: str = "o_root", **attributes: Any) -> list[e.Event]:
-        event = {"specversion": "1.0", "id": f"e{self._count}", "source": "test", "type": type_, "data": data, **attributes}
+        event = {
+            "specversion": "1.0",
+            "id": f"e{self._count}",
+            "source": "test",
+            "type": type_,
+            "data": data,
+            **attributes,
+        }
         return self.do(id_, c.ReceiveEvent, event=event, digest=msgspec.json.encode(event))
 
     # The machinery -----------------------------------------------------------------------------------------------------
@@ -148,9 +156,7 @@ class World:
             self.history.setdefault(id_, []).append(event)
             if isinstance(event, e.AttemptStarted) and event.child is None:
                 self.flying.append(
-                    Attempt(
-                        id_, event.run, event.number, event.function, event.arguments, event.key, event.compensates
-                    )
+                    Attempt(id_, event.run, event.number, event.function, event.arguments, event.key, event.compensates)
                 )
             if isinstance(event, e.EventEmitted):
                 self.emitted.append(event.event)
@@ -160,10 +166,10 @@ class World:
                 self.plan_of[message.to] = next(p for p in self.plans.values() if p.digest == message.digest)
             try:
                 self._decide(message.to, message.command)
-            except Exception as refusal:
+            except Exception:
                 if isinstance(message.command, c.Cancel | c.Terminate):
                     continue
-                raise refusal
+                raise
         return decision.events
 
     def _fact(self, question: Question) -> Any:

@@ -28,7 +28,11 @@ def test_grants_that_can_be_had(grant: str) -> None:
     [
         ({"grant": "refresh_token"}, "grant", "unsupported"),
         ({"grant": "urn:ietf:params:oauth:grant-type:token-exchange"}, "grant", "unsupported"),
-        ({"grant": "password", "client": {"authentication": "client_secret_jwt"}}, "client/authentication", "unsupported"),
+        (
+            {"grant": "password", "client": {"authentication": "client_secret_jwt"}},
+            "client/authentication",
+            "unsupported",
+        ),
         ({"grant": "password", "subject": {"token": "x", "type": "y"}}, "subject", "unknown-keyword"),
         ({"grant": "wish"}, "grant", "invalid"),
     ],
