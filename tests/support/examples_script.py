@@ -15,7 +15,7 @@ from domain.plan import Plan
 from tests.support.pure_world import Attempt, Result, World, compile_yaml, done
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-HOLD = Result("held")
+HOLD = Result("uncertain")
 """Leave the attempt in flight until the test replies."""
 
 
