@@ -327,6 +327,22 @@ def test_a_timer_and_a_suspension():
     every_order(race, "done", "orchestration-ended")
 
 
+def test_terminated_while_suspended_keeps_what_came_meanwhile():
+    """Found by simulation: what the result told of the world was forgotten."""
+
+    async def race(scene):
+        scene.takes_s["act"] = 5
+        await deploy(scene.node, [{"a": {"call": "act", "compensate": UNDO}}])
+        id_ = await start(scene.node)
+        await scene.node.commands.suspend(CommandRequest(id=id_))
+        await asyncio.sleep(10)
+        await scene.node.commands.terminate(CommandRequest(id=id_))
+        (run,) = scene.folded(id_).state.runs.values()
+        return run.effect
+
+    every_order(race, "completed", at_most=12)
+
+
 def test_two_commands_for_one_version():
     async def race(scene):
         await deploy(scene.node, [{"l": LISTEN}])

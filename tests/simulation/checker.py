@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -20,7 +20,6 @@ from application.projector import row_of
 from domain import events as e
 from domain.state import State
 from tests.simulation.folded import Folded, folded
-from tests.simulation.loop import START
 from tests.simulation.memory_data import MemoryData
 from tests.simulation.world import Simulation
 
@@ -62,7 +61,7 @@ def _versions_and_chains(data: MemoryData) -> Iterator[str]:
     for partition in data.partitions:
         number, chain = partition.head.partition, bytes(32)
         last: dict[UUID, tuple[int, bytes]] = {}
-        at = START
+        at: dict[UUID, datetime] = {}
         for position, record in enumerate(partition.log, 1):
             version, previous = last.get(record.orchestration, (0, GENESIS))
             wanted = event_hash(
@@ -75,9 +74,9 @@ def _versions_and_chains(data: MemoryData) -> Iterator[str]:
                 yield f"the chain breaks at {number}:{position}"
             last[record.orchestration] = (record.version, record.event_hash)
             moment = _CODEC.decode(record.topic, record.state).at
-            if moment < at - timedelta(seconds=5):
+            if moment < at.get(record.orchestration, moment):
                 yield f"time ran backwards at {number}:{position}"
-            at = max(at, moment)
+            at[record.orchestration] = moment
         if (partition.head.position, partition.head.log_hash) != (len(partition.log), chain):
             yield f"the head of partition {number} is not that of its log"
 

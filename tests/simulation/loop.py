@@ -96,13 +96,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 
 class SimulatedClock:
-    """`Clock`: the loop's time as instants."""
+    """`Clock`: the loop's time as instants, as a machine sees it whose clock is off by so much."""
 
-    def __init__(self, loop: SimulatedLoop) -> None:
+    def __init__(self, loop: SimulatedLoop, off_s: float = 0.0) -> None:
         self._loop = loop
+        self._off_s = off_s
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self._loop.time())
+        return START + timedelta(seconds=self._loop.time() + self._off_s)
 
 
 class SeededChance:
@@ -158,6 +159,10 @@ class Process:
     def kill(self) -> None:
         self._loop.dead.add(self._generation)
         self._loop.remains += [*self._remains, *asyncio.all_tasks(self._loop)]
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Everyone who waits for it loses the connection."""
         for answer in self._callers:
             if not answer.done():
                 answer.set_exception(ProcessDiedError())

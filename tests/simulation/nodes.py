@@ -46,6 +46,7 @@ def world_of(
     step: Step | None = None,
     sink: SimulatedSink | None = None,
     secrets: KnownSecrets | None = None,
+    off_s: float = 0.0,
 ) -> World:
     """Everything around a node, over this database."""
     return World(
@@ -58,7 +59,7 @@ def world_of(
         callouts=callouts,
         sink=sink or SimulatedSink(),
         secrets=secrets or KnownSecrets(),
-        clock=SimulatedClock(loop),
+        clock=SimulatedClock(loop, off_s),
         chance=SeededChance(chance),
     )
 

@@ -1,7 +1,7 @@
 """Whole lives of a service, one per seed: whatever went wrong in one, what was promised holds at its end.
 
 ``make simulate SEEDS=10000`` looks further than CI does. A seed that fails is a bug found: it goes into `FOUND` with a word
-on what it was, so that it is tried for ever.
+on what it was. What a seed means changes with this folder, so each bug also gets a test of its own where it belongs.
 """
 
 from __future__ import annotations

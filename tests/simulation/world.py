@@ -43,6 +43,9 @@ class Trouble(msgspec.Struct, frozen=True):
     crashes: int = 3
     crash_within: int = 2000
     """Steps of the loop after which the next crash comes at the latest."""
+    ghosts: float = 0.3
+    """How likely a node that is gone still works."""
+    stops: float = 0.2
     orchestrations: int = 4
     events: int = 6
     commands: int = 4
@@ -72,6 +75,7 @@ class Simulation:
         self._process: Process | None = None
         self._node: Node | None = None
         self._events = 0
+        self._ghosts: list[Process] = []
 
     # The node and its deaths ------------------------------------------------------------------------------------------
 
@@ -92,6 +96,7 @@ class Simulation:
                 chance=random.Random(f"node {self.seed} {self.restarts}"),
                 step=self._storage_step,
                 sink=self.sink,
+                off_s=self.chance.uniform(-2, 2),
             )
             options = Options(partitions=PARTITIONS, live_orchestrations=self.trouble.live_orchestrations)
             node = Node(world, options)
@@ -113,18 +118,39 @@ class Simulation:
         return await self._process.call(work(self._node))
 
     def crash(self) -> None:
+        """The node is gone: dead, or cut off and still at work, believing that it owns what another takes over."""
         assert self._process is not None
         self._node = None
-        self._process.kill()
+        for ghost in self._ghosts:
+            ghost.kill()
+        self._ghosts.clear()
+        if self.chance.random() < self.trouble.ghosts:
+            self._ghosts.append(self._process)
+            self._process.disconnect()
+        else:
+            self._process.kill()
         self._gone.set()
 
     async def _keep_alive(self) -> None:
-        """Dies at steps that the seed draws, and is started again."""
+        """Dies at steps that the seed draws, or is stopped in good order, and is started again."""
         for _ in range(self.chance.randint(0, self.trouble.crashes)):
-            self._gone.clear()
-            self.loop.at_step = (self.loop.steps + int(self._steps_to_crash()), self.crash)
-            await self._gone.wait()
+            if self.chance.random() < self.trouble.stops:
+                await asyncio.sleep(self.chance.uniform(0, 20))
+                await self._stop(self.chance.choice((0.0, 3.0)))
+            else:
+                self._gone.clear()
+                self.loop.at_step = (self.loop.steps + int(self._steps_to_crash()), self.crash)
+                await self._gone.wait()
             await self.open()
+
+    async def _stop(self, grace_s: float) -> None:
+        assert self._process is not None
+        node, process, began_s = self.node, self._process, self.loop.time()
+        self._node = None
+        await process.call(node.stop(grace_s))
+        if self.loop.time() > began_s + grace_s + 15:
+            self.overdue.append(f"a stop took {self.loop.time() - began_s} s with {grace_s} s of grace")
+        process.kill()
 
     def _steps_to_crash(self) -> float:
         return float(self.trouble.crash_within ** self.chance.uniform(0.3, 1))
@@ -243,7 +269,8 @@ class Simulation:
         self.loop.at_step = None
         keeper.cancel()
         self.calm = self.participants.calm = True
-        if self._node is None:
+        if self._node is None and self._process is not None:
+            self._process.kill()
             await self.open()
         await self._settle()
         await self.insist(lambda node: node.projector.caught_up())
