@@ -45,6 +45,11 @@ class EventExchange:
         self._log = log
         self._hold = timedelta(seconds=hold_s)
         self._any_held = True
+        """False: subscribers need not look, for nothing is held."""
+        self._puts = 0
+        self._watching_own = True
+        self._own: set[tuple[str, str]] = set()
+        """Events published by this process, until what the last owner left behind has been looked after."""
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         engine.follow(self)
@@ -66,15 +71,34 @@ class EventExchange:
         task.add_done_callback(self._tasks.discard)
 
     async def start(self) -> None:
-        """Forget what is too old, and repeat every look: whether those of subscribers were finished is not recorded."""
+        """Forget what is too old, and repeat every look beside the work of the day: whether those of subscribers were
+        finished is not recorded.
+        """
         await self._held.expire(self._engine.clock.now() - self._hold)
-        while page := await self._held.unlooked():
+        self._any_held = True
+        self._keep(self._patiently(self._look_everywhere))
+
+    async def _look_everywhere(self) -> None:
+        while page := [
+            each for each in await self._held.unlooked(100 + len(self._own)) if (each.source, each.id) not in self._own
+        ]:
             for event in page:
-                await self._look(event, None)
-        self._any_held = False
+                await self._resume_look(event)
         async for event in self._waiting(None):
-            self._any_held = True
-            await self._look(event, None)
+            if (event.source, event.id) not in self._own:
+                await self._resume_look(event)
+        self._watching_own = False
+        self._own.clear()
+        puts = self._puts
+        if not await self._held.waiting(None, limit=1) and puts == self._puts:
+            self._any_held = False
+
+    async def _resume_look(self, event: HeldEvent) -> None:
+        """An event that the last owner left behind; those of this process are looked after by their publishers."""
+        async with self._lock:
+            known = await self._held.put(event)  # it may have been taken since it was read
+            if known is not None and not (known.taken and known.looked):
+                await self._offer_to_all(known, None)
 
     async def _waiting(self, kind: str | None) -> AsyncIterator[HeldEvent]:
         """Events that nobody has taken, oldest first."""
@@ -95,6 +119,9 @@ class EventExchange:
         held = HeldEvent(
             event["source"], event["id"], event["type"], digest, msgspec.json.encode(event), self._engine.clock.now()
         )
+        self._puts += 1
+        if self._watching_own:
+            self._own.add((held.source, held.id))
         known = await self._held.put(held)
         if known is not None:
             if known.digest != digest:
@@ -130,19 +157,22 @@ class EventExchange:
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def _look(self, held: HeldEvent, actor: str | None) -> bool:
-        """Offer an event to every subscriber; whether one took it."""
         async with self._lock:
-            taken = False
-            after: tuple[int, UUID] | None = None
-            while True:
-                page = await self._log.subscribers(held.event_type, after)
-                for partition, orchestration in page:
-                    taken = await self._deliver(partition, orchestration, held, actor) or taken
-                if not page:
+            return await self._offer_to_all(held, actor)
+
+    async def _offer_to_all(self, held: HeldEvent, actor: str | None) -> bool:
+        """Offer an event to every subscriber, or to the first that takes it when its arrival is over; whether one did."""
+        taken = False
+        after: tuple[int, UUID] | None = None
+        while (page := await self._log.subscribers(held.event_type, after)) and not (taken and held.looked):
+            for partition, orchestration in page:
+                taken = await self._deliver(partition, orchestration, held, actor) or taken
+                if taken and held.looked:
                     break
-                after = page[-1]
+            after = page[-1]
+        if taken or not held.looked:
             await self._held.mark(held.source, held.id, taken=taken or None, looked=True)
-            return taken
+        return taken
 
     async def _offer(self, partition: int, orchestration: UUID, types: set[str | None]) -> None:
         """Offer held events to a new subscriber, oldest first; the first taker has them."""

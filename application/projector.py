@@ -98,8 +98,10 @@ class StatusProjector:
         self._seen = await self._view.tracked(PROJECTION)
         for partition in range(self._partitions):
             while records := await self._log.log(partition, self._seen.get(partition, 0), _BATCH):
+                # Folded, not from memory: the log may have been written by another owner, of which memory knows nothing.
                 touched = dict.fromkeys(record.orchestration for record in records)
-                await self._apply(partition, records[-1].position, touched)
+                states = [(each, (await self._engine.cache.fold(partition, each))[0]) for each in touched]
+                await self._write(partition, records[-1].position, states)
         for partition in list(self._since):
             if self._seen.get(partition, 0) >= self._journal.position(partition):
                 self._moved.pop(partition, None)
@@ -130,11 +132,13 @@ class StatusProjector:
             await asyncio.sleep(_REST_S)
 
     async def _apply(self, partition: int, until: int, touched: dict[UUID, None]) -> None:
+        if until > self._seen.get(partition, 0):
+            lives = [await self._engine.cache.settled_at(partition, orchestration) for orchestration in touched]
+            await self._write(partition, until, [(live.orchestration, live.state) for live in lives])
+
+    async def _write(self, partition: int, until: int, states: list[tuple[UUID, State]]) -> None:
         after = self._seen.get(partition, 0)
-        if until <= after:
-            return
-        lives = [await self._engine.cache.settled_at(partition, orchestration) for orchestration in touched]
-        rows = [row_of(partition, live.orchestration, live.state) for live in lives]
+        rows = [row_of(partition, orchestration, state) for orchestration, state in states]
         if not await self._view.apply(PROJECTION, partition, after, until, rows):
             raise StorageError("the view was moved by someone else")
         self._seen[partition] = until
