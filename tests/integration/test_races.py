@@ -406,6 +406,22 @@ def test_a_parent_is_cancelled_while_its_child_completes():
     )
 
 
+def test_a_node_that_lost_everything_does_not_spoil_the_view():
+    """Found by simulation: what it remembered was older than the log that it read."""
+
+    async def race(scene):
+        await deploy(scene.node, [{"l": LISTEN}])
+        id_ = await start(scene.node)
+        other = await running(scene.loop, scene.data, Scripted(), seed=99)
+        await other.commands.send_event(id_, event())
+        await scene.node.projector.rebuild()
+        await scene.node.projector.caught_up()
+        await other.projector.caught_up()
+        return tuple(row.status for row in scene.data.status.values())
+
+    every_order(race, ("completed",), at_most=12)
+
+
 # In real time, over SQLite ----------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.simulation.checker import complaints
 from tests.simulation.loop import RunawayError, StuckError, simulate
+from tests.simulation.participants import Moods
 from tests.simulation.world import Trouble, run_seed
 
 SEEDS = int(os.environ.get("RETRACE_SIMULATE_SEEDS", "120"))
@@ -41,6 +42,12 @@ def test_one_seed_gives_one_history(seed):
 
 def test_seeds_differ():
     assert len({run_seed(seed).fingerprint for seed in range(5)}) == 5
+
+
+def test_rough_weather():
+    trouble = Trouble(storage=0.03, crashes=6, orchestrations=10, commands=14, events=15, live_orchestrations=2)
+    moods = Moods(refuses=0.15, loses_request=0.1, loses_answer=0.1, slow=0.2, undo_refuses=0.1)
+    assert not {seed: found for seed in range(40) if (found := complaints(run_seed(seed, trouble, moods)))}
 
 
 def test_a_storage_that_often_fails_only_costs_time():
