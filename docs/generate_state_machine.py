@@ -1,7 +1,7 @@
 """Writes ``docs/state_machine.md`` from `domain.lifecycle`: two diagrams, and which event fires which trigger.
 
-The events of a trigger are not listed by hand: each handler of `domain.evolve` names its triggers in its code, and they are
-read from there. A test checks that the page is current; ``python docs/generate_state_machine.py`` writes it.
+The events of a trigger are not listed by hand: each handler of `domain.evolve.HANDLERS` names its triggers in its code,
+and they are read from there. A test checks that the page is current; ``python docs/generate_state_machine.py`` writes it.
 """
 
 # ruff: noqa: INP001 - a script beside the pages that it writes, not a package
@@ -17,7 +17,7 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from domain import events as e
-from domain import evolve
+from domain import evolve, folding
 from domain.lifecycle import INITIAL, ORCHESTRATION, ORCHESTRATION_FINAL, RUN, Table
 
 PAGE: Final = Path(__file__).parent / "state_machine.md"
@@ -47,8 +47,7 @@ undone all the same. A composite is undone only through `completed`; what is ins
 
 def events_of(machine: str) -> dict[str, list[str]]:
     """Trigger to the topics of the events that fire it; `machine` is ``orchestration`` or ``run``."""
-    module = ast.parse(inspect.getsource(evolve))
-    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
+    functions = _functions()
     fired: dict[str, list[str]] = {}
     for handled, handler in evolve.HANDLERS.items():
         name = handler.__qualname__.split(".")[0]
@@ -56,6 +55,16 @@ def events_of(machine: str) -> dict[str, list[str]]:
         for found in sorted(_fired(functions, name, f"fire_{machine}", trigger, set())):
             fired.setdefault(found, []).append(handled.topic)
     return fired
+
+
+def _functions() -> dict[str, ast.FunctionDef]:
+    """Every function of the modules that fold events, by its name, which none has twice."""
+    names = {handler.__module__ for handler in evolve.HANDLERS.values()} | {folding.__name__}
+    bodies = [ast.parse(inspect.getsource(sys.modules[name])).body for name in sorted(names)]
+    found = [node for body in bodies for node in body if isinstance(node, ast.FunctionDef)]
+    functions = {node.name: node for node in found}
+    assert len(functions) == len(found), "two functions that fold events have the same name"
+    return functions
 
 
 def _closed_over(handler: object) -> str | None:

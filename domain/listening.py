@@ -71,9 +71,7 @@ def receive(d: Decision, command: ReceiveEvent) -> Strand:
     if not takers and len(state.held) >= d.limits.max_held:
         raise OverloadedError(f"{d.limits.max_held} events are held already; nobody waits for them")
     outcome = "matched" if takers else "held"
-    d.emit(
-        e.EventReceived, source=event["source"], id=event["id"], digest=command.digest, event=event, outcome=outcome
-    )
+    d.emit(e.EventReceived, source=event["source"], id=event["id"], digest=command.digest, event=event, outcome=outcome)
     for run, work, match in takers:
         yield from _consume(d, run, work, event, match)
 
@@ -198,5 +196,3 @@ def _advance(d: Decision, run: Run, work: Listen) -> Strand:
 def _turned(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand:
     assert isinstance(node.work, Listen)
     yield from _advance(d, run, node.work)
-
-

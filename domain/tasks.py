@@ -168,7 +168,9 @@ def enter_try(d: Decision, run: Run, node: Node) -> Strand:
     retry, timeout_at = node.work.catch.retry, None
     try:
         if retry is not None and retry.attempt_timeout is not None:
-            length = yield from duration_s(retry.attempt_timeout, run.input, env_of(d, run), "retry.limit.attempt.duration")
+            length = yield from duration_s(
+                retry.attempt_timeout, run.input, env_of(d, run), "retry.limit.attempt.duration"
+            )
             timeout_at = d.in_s(length)
     except Faulted as stop:
         fail(d, run, stop.fault)

@@ -1,0 +1,74 @@
+"""Timers that are due: the ends of waits, of delays between attempts, of timeouts, and of the patience with what settles.
+
+The list of timers is a view of the state (`State.due`), so a timer needs no event of its own and cannot be forgotten.
+What an earlier one leads to may make a later one void.
+"""
+
+from __future__ import annotations
+
+from domain import commands as c
+from domain import events as e
+from domain.attempts import again
+from domain.decision import Decision, Strand
+from domain.errors import (
+    fault,
+)
+from domain.failing import fail, fail_composite, fail_scope, raise_incident, start_rollback
+from domain.flow import complete
+from domain.plan import Run as RunWork
+from domain.plan import Try
+from domain.tasks import enter_try
+
+
+def fire(d: Decision, command: c.FireTimers) -> None:
+    if d.state.final or d.state.suspended:
+        return
+    for when, kind, key in sorted(d.state.due(), key=lambda timer: timer[0]):
+        if when <= d.now:
+            d.spawn(timer(d, kind, key))
+
+
+def timer(d: Decision, kind: str, key: str) -> Strand:
+    """A timer is due; what went before may have made it void."""
+    state = d.state
+    if not any(k == kind and n == key and when <= d.now for when, k, n in state.due()):
+        return
+    run = state.runs.get(key)
+    if kind == "workflow":
+        late = fault("timeout", "the orchestration took longer than its timeout").at("/timeout")
+        if state.pivot_passed is not None:
+            raise_incident(d, "after_pivot", None, late, ("skip",))
+        else:
+            start_rollback(d, e.Cause("timeout", fault=late), cut=True)
+    elif kind == "settle":
+        _give_up(d, key)
+    elif run is None:
+        return
+    elif kind == "attempt":
+        why = fault("timeout", f"this attempt of {run.name} took longer than its limit").at(run.pointer)
+        fail_scope(d, run.scopes["try"], why, cut=True)
+    elif kind == "timeout" and run.kind in ("listen", "wait") and not run.entries:
+        fail(d, run, fault("timeout", f"{run.name} took longer than its timeout"))
+    elif kind == "timeout":
+        why = fault("timeout", f"{run.name} took longer than its timeout")
+        fail_composite(d, run, why.at(run.pointer), cut=True)
+        if run.child is not None and run.flying:
+            d.send(run.child[0], c.Cancel, reason="its parent's task timed out")
+        elif isinstance(d.node(run).work, RunWork):
+            fail(d, run, why)
+    elif run.status == "waiting":
+        yield from complete(d, run, run.input)
+    elif isinstance(d.node(run).work, Try):
+        yield from enter_try(d, run, d.node(run))
+    else:
+        yield from again(d, run)
+
+
+def _give_up(d: Decision, key: str) -> None:
+    """Settling took too long: what is still in flight is uncertain."""
+    why = fault("timeout", "no answer while the orchestration settled")
+    for run in list(d.state.settling(key)):
+        if run.failing is not None and d.live(run.scope):
+            fail(d, run, run.failing, "uncertain", None, run.attempts)
+        else:
+            d.emit(e.TaskUncertain, run=run.id, attempt=run.attempts, fault=why.at(run.pointer))

@@ -1,0 +1,156 @@
+"""What the events of a rollback do to the state: its plan, how far each undo is, and how late news corrects the plan.
+
+A plan only grows: a step is never taken out, it ends as ``done``, ``skipped`` or ``void``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from domain import events as e
+from domain.folding import Handler
+from domain.lifecycle import fire_orchestration, fire_run
+from domain.state import ROOT, Rollback, Run, State, UndoStatus
+
+
+def _rollback_started(s: State, ev: e.RollbackStarted) -> None:
+    s.undone_by_parent = s.status == "completed"
+    fire_orchestration["roll_back"](s)
+    s.rolling_back, s.cause, s.settle_at = True, ev.reason, ev.settle_at
+    s.ended_at = None
+    s.fault = ev.reason.fault
+    s.cancel_pending = s.ending = None
+    s.rollback_context = s.context
+    s.recorded = []
+    for run in s.runs.values():
+        run.held = False
+    s.scopes[ROOT].phase = "failing"
+    s.failing["s:"] = None
+
+
+def _compensation_decided(s: State, ev: e.CompensationDecided) -> None:
+    n = len(ev.plan)
+    context = s.rollback_context if ev.rollback == ROOT else s.context
+    s.rollbacks[ev.rollback] = Rollback(
+        ev.rollback, ev.reason, ev.plan, ev.left_behind, [None] * n, [False] * n, context
+    )
+    for step in ev.plan:
+        undo = s.runs[step.run].undo
+        undo.status, undo.rollback = "scheduled", ev.rollback
+    s.failing.pop("s:" if ev.rollback == ROOT else "", None)
+    if ev.rollback == ROOT:
+        s.settle_at = None
+
+
+def _undo_started(s: State, ev: e.UndoStarted) -> None:
+    run = s.runs[ev.run]
+    fire_run["undo"](run)
+    run.undo.status, run.undo.number, run.undo.fault = "running", ev.number, None
+    run.undo.child_busy = ev.child is not None
+    if found := _step(s, ev):
+        found[0].started[found[1]] = True
+
+
+def _undo_completed(s: State, ev: e.UndoCompleted) -> None:
+    run = s.runs[ev.run]
+    fire_run["undone"](run)
+    _undo_ended(s, run, ev, "completed", "done")
+
+
+def _undo_failed(s: State, ev: e.UndoFailed) -> None:
+    run = s.runs[ev.run]
+    fire_run["undo_failed"](run)
+    run.undo.child_busy = False
+    run.undo.status, run.undo.fault = "failed", ev.fault
+
+
+def _undo_skipped(s: State, ev: e.UndoSkipped) -> None:
+    _undo_ended(s, s.runs[ev.run], ev, "skipped", "skipped")
+
+
+def _undo_ended(s: State, run: Run, ev: e.UndoCompleted | e.UndoSkipped, status: UndoStatus, how: str) -> None:
+    run.undo.status, run.undo.fault, run.undo.child_busy = status, None, False
+    if found := _step(s, ev):
+        found[0].ended[found[1]] = how
+
+
+def _step(s: State, ev: Any) -> tuple[Rollback, int] | None:
+    rollback = s.rollbacks.get(ev.rollback)
+    index = rollback.index(ev.run) if rollback else None
+    return (rollback, index) if rollback is not None and index is not None else None
+
+
+def _rollback_finished(s: State, ev: e.RollbackFinished) -> None:
+    s.rollbacks[ev.rollback].finished = True
+    run = s.runs[ev.rollback]
+    if run.due_at is not None and run.status == "running":
+        fire_run["retry"](run)
+
+
+# Late news -----------------------------------------------------------------------------------------------------------
+
+
+def _plan_corrected(s: State, ev: e.PlanCorrected) -> None:
+    run = s.runs[ev.run]
+    run.effect = ev.effect
+    if ev.effect == "completed":
+        run.output = run.data = ev.output
+    rollback = _concerned(s, ev.run)
+    if rollback is None:
+        return
+    left = tuple(left for left in rollback.left_behind if left.run != ev.run)
+    rollback.left_behind = (*left, e.LeftBehind(ev.run, ev.why)) if ev.why else left
+    index = rollback.index(ev.run)
+    if index is None and ev.added:
+        _add_step(s, rollback, e.UndoStep(ev.run, ev.effect, (), ev.condition, ev.condition_fault))
+    elif index is not None and ev.dropped:
+        rollback.ended[index] = "void"
+        run.undo.status = "armed" if run.undoable else "none"
+    elif index is not None:
+        told = {"outcome": ev.effect, "condition": ev.condition, "condition_fault": ev.condition_fault}
+        replace_step(rollback, index, **told)
+
+
+def _concerned(s: State, run: str) -> Rollback | None:
+    """The rollback in progress that has this run in its plan or has left it behind; else that of the whole."""
+    going = [rollback for rollback in s.rollbacks.values() if not rollback.finished]
+    for rollback in going:
+        if rollback.index(run) is not None or any(left.run == run for left in rollback.left_behind):
+            return rollback
+    return next((rollback for rollback in going if rollback.id == ROOT), None)
+
+
+def replace_step(rollback: Rollback, index: int, **members: Any) -> None:
+    changed = msgspec.structs.replace(rollback.steps[index], **members)
+    rollback.steps = (*rollback.steps[:index], changed, *rollback.steps[index + 1 :])
+
+
+def _add_step(s: State, rollback: Rollback, step: e.UndoStep) -> None:
+    """After all that is newer or has begun, before all that is older: safe in every kind of plan."""
+    new, run = len(rollback.steps), s.runs[step.run]
+    older = {i for i, known in enumerate(rollback.steps) if not rollback.started[i] and _order(s, known) < run.order}
+    first = tuple(i for i in range(new) if i not in older)
+    for i in older:
+        replace_step(rollback, i, after=(*rollback.steps[i].after, new))
+    rollback.steps = (*rollback.steps, msgspec.structs.replace(step, after=first))
+    rollback.ended.append(None)
+    rollback.started.append(False)
+    run.undo.status, run.undo.rollback = "scheduled", rollback.id
+
+
+def _order(s: State, step: e.UndoStep) -> int:
+    return s.runs[step.run].order
+
+
+HANDLERS: dict[type[e.Event], Handler] = {
+    e.RollbackStarted: _rollback_started,
+    e.CompensationDecided: _compensation_decided,
+    e.UndoStarted: _undo_started,
+    e.UndoCompleted: _undo_completed,
+    e.UndoFailed: _undo_failed,
+    e.UndoSkipped: _undo_skipped,
+    e.PlanCorrected: _plan_corrected,
+    e.RollbackFinished: _rollback_finished,
+}
