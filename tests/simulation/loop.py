@@ -182,12 +182,10 @@ def simulate(seed: int, main: Callable[[SimulatedLoop], Awaitable[T]], *, most_s
     async def run() -> T:
         return await main(loop)
 
-    asyncio.set_event_loop(loop)
     try:
         return loop.run_until_complete(run())
     finally:
         _bury([*loop.remains, *asyncio.all_tasks(loop)])
-        asyncio.set_event_loop(None)
         loop.close()
 
 
