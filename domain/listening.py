@@ -59,21 +59,22 @@ def receive(d: Decision, command: ReceiveEvent) -> Strand:
     if state.final:
         raise OrchestrationEndedError(state.status)
     takers: list[tuple[Run, Listen, Match]] = []
-    if not state.suspended:
-        for run in _listening(d):
-            work = d.node(run).work
-            assert isinstance(work, Listen)
-            match = yield from _match(d, run, work.to, event)
-            if match is not None:
-                takers.append((run, work, match))
+    for run in _listening(d):
+        work = d.node(run).work
+        assert isinstance(work, Listen)
+        match = yield from _match(d, run, work.to, event)
+        if match is not None:
+            takers.append((run, work, match))
     if not takers and not command.hold:
         return
-    if not takers and len(state.held) >= d.limits.max_held:
+    consumed = bool(takers) and not state.suspended  # while suspended it is recorded and nothing is decided
+    if not consumed and len(state.held) >= d.limits.max_held:
         raise OverloadedError(f"{d.limits.max_held} events are held already; nobody waits for them")
-    outcome = "matched" if takers else "held"
+    outcome = "matched" if consumed else "held"
     d.emit(e.EventReceived, source=event["source"], id=event["id"], digest=command.digest, event=event, outcome=outcome)
-    for run, work, match in takers:
-        yield from _consume(d, run, work, event, match)
+    if consumed:
+        for run, work, match in takers:
+            yield from _consume(d, run, work, event, match)
 
 
 def offer_held(d: Decision) -> Strand:

@@ -9,6 +9,7 @@ from domain import commands as c
 from domain.errors import EventIdReusedError, OrchestrationEndedError, OverloadedError
 from domain.orchestration import Decided, Needs, decide
 from tests.support.flows import SPEC, echo, names, never, ran, runs_of
+from tests.support.pure_world import World, plan_of
 
 
 def one(type_="t", **more):
@@ -476,3 +477,15 @@ def test_every_question_of_a_decision_has_a_key_of_its_own():
 def test_literal_data_is_compared_in_depth_as_json(data, takes):
     world = heard({"one": {"with": {"data": {"a": [1, {"b": True}], "c": None}}}}, ("t", data))
     assert (world.root.status == "completed") is takes
+
+
+def test_an_event_that_is_only_offered_is_kept_while_suspended_when_a_listen_wants_it():
+    world = World(plan_of([{"l": {"listen": {"to": {"one": {"with": {"type": "wanted"}}}}}}]), echo)
+    world.start()
+    world.do("o_root", c.Suspend)
+    for type_ in ("other", "wanted"):
+        event = {"specversion": "1.0", "id": type_, "source": "test", "type": type_, "data": type_}
+        world.do("o_root", c.ReceiveEvent, event=event, digest=type_.encode(), hold=False)
+    assert [held.id for held in world.root.held] == ["wanted"]
+    world.do("o_root", c.Resume)
+    assert (world.root.status, world.root.output) == ("completed", ["wanted"])
