@@ -134,7 +134,9 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
         await node.start()
 
         async def ready() -> Mapping[str, Any]:
-            return {"ready": await storage.ready(), "database": storage.kind, "partitions": node.partitions}
+            held = node.partitions - len(node.journal.lost)
+            ready = held == node.partitions and await storage.ready()
+            return {"ready": ready, "database": storage.kind, "partitions": held}
 
         services = Services(
             commands=node.commands,

@@ -197,6 +197,15 @@ class Engine:
             found += decision.events
         return found
 
+    async def settled(self, public_id: str) -> Live:
+        """An orchestration for readers: committed, and ours. Raises NotFoundError, or OwnershipLostError when another node
+        has taken its partition over, since what is in memory may then be old.
+        """
+        partition, orchestration = self.identity.locate(public_id)
+        if partition in self._journal.lost:
+            raise OwnershipLostError
+        return await self.cache.settled_at(partition, orchestration)
+
     async def plan_of(self, live: Live) -> Plan:
         """The plan that an orchestration runs by."""
         return await self._plans.by_digest(live.state.digest)

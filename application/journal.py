@@ -91,6 +91,11 @@ class Journal:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    @property
+    def lost(self) -> frozenset[int]:
+        """Partitions that another node has taken over. What is known here of their orchestrations may be old."""
+        return frozenset(self._lost)
+
     def position(self, partition: int) -> int:
         """The last committed position."""
         return self._heads[partition].position

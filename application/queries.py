@@ -56,7 +56,7 @@ class OrchestrationQueries:
     async def _live(self, id_: str) -> Live:
         if not self._engine.identity.well_formed(id_):
             raise NotFoundError("There is no orchestration with this id.")
-        return await self._engine.cache.settled(id_)
+        return await self._engine.settled(id_)
 
     async def status(self, id_: str, *, at_version: int | None = None, at: datetime | None = None) -> Json:
         live = await self._live(id_)

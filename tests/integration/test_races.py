@@ -422,6 +422,19 @@ def test_a_node_that_lost_everything_does_not_spoil_the_view():
     every_order(race, ("completed",), at_most=12)
 
 
+def test_a_node_that_lost_its_partitions_answers_nothing_that_may_be_old():
+    async def race(scene):
+        await deploy(scene.node, [{"l": LISTEN}])
+        id_ = await start(scene.node)
+        other = await running(scene.loop, scene.data, Scripted(), seed=99)
+        await other.commands.send_event(id_, event())
+        write = await refused(scene.node.commands.suspend(CommandRequest(id=id_)))
+        read = await refused(scene.node.queries.status(id_))
+        return write, read, (await other.queries.status(id_))["status"]
+
+    every_order(race, ("overloaded", "overloaded", "completed"), at_most=12)
+
+
 # In real time, over SQLite ----------------------------------------------------------------------------------------------
 
 
