@@ -1,14 +1,14 @@
 """Sends callouts after the commit and takes their results; the only place from which the outside is called.
 
 An attempt that was in flight when its node died is sent again under the same key, with its full timeout (or reported as
-uncertain, with ``idempotent: false``): its outcome was never recorded, and nobody else will record it.
+uncertain, with ``idempotent: false``): its outcome was never recorded, and nobody else will record it. The same goes for
+one whose result could not be handled, as soon as an operator resolves the incident of that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -57,18 +57,19 @@ class Effects:
         for event in events:
             if isinstance(event, e.AttemptStarted) and event.child is None:
                 self._spawn(live.id, event)
+            elif isinstance(event, e.IncidentResolved) and _tries_again(live, event):
+                self.resume(live, "its result could not be handled")
 
-    def resume(self, live: Live) -> None:
-        """After a restart: attempts whose outcome was never recorded."""
+    def resume(self, live: Live, why: str = "the node died while the request was in flight") -> None:
+        """Attempts whose outcome was never recorded, because the node died or could not handle the result. Those that are
+        in hand here are left alone, so this may be called at any time.
+        """
         for name in list(live.state.open):
             run = live.state.runs[name]
             if not run.flying or run.child is not None or run.request is None:
                 continue
-            if run.request.idempotent:
-                self._spawn(live.id, run.request)
-            elif (live.id, run.id, run.attempts) not in self._in_hand:
-                lost = Doubtful(fault("communication", "the node died while the request was in flight"))
-                self._keep(self._report(live.id, run.request, lost))
+            lost = None if run.request.idempotent else Doubtful(fault("communication", why))
+            self._spawn(live.id, run.request, lost)
 
     async def stop(self, grace_s: float) -> None:
         """Let what is in flight end, at most `grace_s`; the rest is sent again after the restart."""
@@ -78,18 +79,19 @@ class Effects:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _spawn(self, public_id: str, attempt: e.AttemptStarted) -> None:
-        """Once per attempt and process, even if it was begun while what was unfinished was still being taken up."""
+    def _spawn(self, public_id: str, attempt: e.AttemptStarted, result: CalloutResult | None = None) -> None:
+        """Send it, or report what is known already. Once per attempt and process: what is unfinished may be taken up while
+        it is in hand.
+        """
         name = (public_id, attempt.run, attempt.number)
-        if name not in self._in_hand:
-            self._in_hand.add(name)
-            self._keep(self._send(public_id, attempt)).add_done_callback(lambda _: self._in_hand.discard(name))
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        if name in self._in_hand:
+            return
+        work = self._send(public_id, attempt) if result is None else self._report(public_id, attempt, result)
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._in_hand.add(name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
+        task.add_done_callback(lambda _: self._in_hand.discard(name))
 
     async def _send(self, public_id: str, attempt: e.AttemptStarted) -> None:
         async with self._slots:
@@ -165,6 +167,11 @@ class Effects:
                 place = self._engine.identity.locate(public_id)
                 await self._engine.report_poison(*place, f"a result could not be handled: {error!r}")
                 return
+
+
+def _tries_again(live: Live, event: e.IncidentResolved) -> bool:
+    """Whether an operator wants to see if a defect is gone."""
+    return event.action == "retry" and live.state.incidents[event.number - 1].kind == "poison"
 
 
 class _NotEvaluatedError(Exception):

@@ -22,13 +22,10 @@ from domain.plan import Run as RunWork
 from domain.retry import ASKED_TO_WAIT, TRANSIENT_STATUSES
 from domain.rollback import IF_IS_FALSE, undoable, why_left
 from domain.settling import retry_in
-from domain.state import Run
+from domain.state import DETACHED, Run
 from domain.tasks import env_of
 from domain.undoing import condition, condition_of
 from domain.undoing import failed as undo_failed
-
-DETACHED = "detached"
-"""`function` of an attempt that starts a child without awaiting it."""
 
 
 @starts(Call)
@@ -105,8 +102,8 @@ def _run(d: Decision, run: Run, node: Node) -> Strand:
         root=d.state.root,
         depth=d.state.depth + 1,
     )
-    if not work.await_:
-        yield from complete(d, run, run.input, attempt=run.attempts)
+    if not work.await_:  # of its own, so that it ends also when what is around it fails meanwhile
+        d.spawn_next(complete(d, run, run.input, attempt=run.attempts))
 
 
 def again(d: Decision, run: Run) -> Strand:

@@ -112,9 +112,7 @@ def uncaught(d: Decision, why: Fault, origin: Run | None) -> None:
 
 def start_rollback(d: Decision, cause: e.Cause, *, cut: bool = False) -> None:
     """From here on nothing goes forward: settle, decide, undo."""
-    for incident in d.state.open_incidents():
-        if incident.kind != "late_result":
-            d.emit(e.IncidentResolved, number=incident.number, action="rollback")
+    void_incidents(d, "rollback")
     d.emit(e.RollbackStarted, reason=cause, settle_at=d.settle_at, cut=cut)
     begin_settling(d, ROOT, cut=cut)
 
@@ -133,13 +131,29 @@ def raise_incident(
     d.emit(e.IncidentRaised, number=number, kind=kind, run=name, fault=why, rollback=rollback, actions=actions)
 
 
+def end(d: Decision, cls: type[e.Event], **members: Any) -> None:
+    """The orchestration reaches a final state. Incidents that nobody can resolve any more are void; a late result may
+    still be acknowledged.
+    """
+    void_incidents(d, "ended")
+    d.emit(cls, **members)
+
+
+def void_incidents(d: Decision, why: str) -> None:
+    """All but late results, which wait for nothing."""
+    for incident in d.state.open_incidents():
+        if incident.kind != "late_result":
+            d.emit(e.IncidentResolved, number=incident.number, action=why)
+
+
 # Settling begins ----------------------------------------------------------------------------------------------------------
 
 
 def begin_settling(d: Decision, scope: str, *, cut: bool) -> None:
     """Waits end, what was not sent is dropped, attempts in flight are awaited (or, when `cut`, uncertain at once).
 
-    An undo or a partial rollback in progress inside is not touched: it ends by itself.
+    A child that is not awaited is on its way and stays so. An undo or a partial rollback in progress inside is not
+    touched: it ends by itself.
     """
     state = d.state
     why = (
@@ -151,6 +165,8 @@ def begin_settling(d: Decision, scope: str, *, cut: bool) -> None:
         run = state.runs[name]
         if not state.inside(run.scope, scope) or _undo_between(d, run.scope, scope) or composite(d, run):
             continue
+        if run.flying and run.detached:
+            continue  # its child has begun, and its completion is a matter of this decision
         if run.child is not None and run.flying:
             d.send(run.child[0], Cancel, reason="its parent gives it up")
         elif run.flying and not cut:

@@ -22,6 +22,7 @@ from domain.errors import fault
 from domain.failing import (
     abandon,
     begin_settling,
+    end,
     fail,
     fail_composite,
     propagate,
@@ -286,7 +287,7 @@ def finish(d: Decision, after: str | None) -> Strand:
         else:
             uncaught(d, why, None)
         return
-    d.emit(e.OrchestrationCompleted, output=output)
+    end(d, e.OrchestrationCompleted, output=output)
 
 
 def pass_over(d: Decision, run: Run) -> None:

@@ -36,6 +36,10 @@ def _compensation_decided(s: State, ev: e.CompensationDecided) -> None:
     s.rollbacks[ev.rollback] = Rollback(
         ev.rollback, ev.reason, ev.plan, ev.left_behind, [None] * n, [False] * n, context
     )
+    if ev.rollback == ROOT:  # from now on nothing else will be undone; a partial rollback leaves that open
+        for run in s.runs.values():
+            if run.undo.status in ("armed", "scheduled"):
+                run.undo.status = "none"
     for step in ev.plan:
         undo = s.runs[step.run].undo
         undo.status, undo.rollback = "scheduled", ev.rollback
@@ -106,8 +110,8 @@ def _plan_corrected(s: State, ev: e.PlanCorrected) -> None:
     if index is None and ev.added:
         _add_step(s, rollback, e.UndoStep(ev.run, ev.effect, (), ev.condition, ev.condition_fault))
     elif index is not None and ev.dropped:
-        rollback.ended[index] = "void"
-        run.undo.status = "armed" if run.undoable else "none"
+        _drop_step(rollback, index)
+        run.undo.status = "armed" if run.undoable and rollback.id != ROOT else "none"
     elif index is not None:
         told = {"outcome": ev.effect, "condition": ev.condition, "condition_fault": ev.condition_fault}
         replace_step(rollback, index, **told)
@@ -125,6 +129,16 @@ def _concerned(s: State, run: str) -> Rollback | None:
 def replace_step(rollback: Rollback, index: int, **members: Any) -> None:
     changed = msgspec.structs.replace(rollback.steps[index], **members)
     rollback.steps = (*rollback.steps[:index], changed, *rollback.steps[index + 1 :])
+
+
+def _drop_step(rollback: Rollback, index: int) -> None:
+    """What came after it now comes after what it waited for itself: an undo there may be stuck."""
+    rollback.ended[index] = "void"
+    before = rollback.steps[index].after
+    for i, step in enumerate(rollback.steps):
+        if index in step.after:
+            others = (n for n in step.after if n != index)
+            replace_step(rollback, i, after=tuple(dict.fromkeys((*others, *before))))
 
 
 def _add_step(s: State, rollback: Rollback, step: e.UndoStep) -> None:

@@ -21,7 +21,7 @@ from domain.errors import (
     Problem,
     fault,
 )
-from domain.failing import fail, raise_incident
+from domain.failing import end, fail, raise_incident
 from domain.flow import begin_work, complete, finish, pass_over, schedule
 from domain.state import ROOT, Incident, Run
 
@@ -80,10 +80,9 @@ def _resolve_output(d: Decision, command: c.Resolve) -> None:
     last = state.ending or max(in_root, key=lambda run: run.order).id
     if command.action == "retry":
         d.spawn(finish(d, last))
-    else:
-        d.emit(
-            e.OrchestrationCompleted, output=command.output if command.action == "complete" else state.runs[last].data
-        )
+        return
+    output = command.output if command.action == "complete" else state.runs[last].data
+    end(d, e.OrchestrationCompleted, output=output)
 
 
 def _repeat(d: Decision, run: Run) -> Strand:

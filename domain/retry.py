@@ -1,8 +1,8 @@
 """Retry and back-off arithmetic.
 
 ``constant``: always the delay; ``linear``: delay times the number of the retry; ``exponential``: delay times a factor
-(2 unless said) to the power of the retries before. Then the cap, then jitter, then what the participant asked for with
-``Retry-After`` if that is longer.
+(2 unless said) to the power of the retries before. Then the cap, then jitter, then at least `SHORTEST_S`, then what the
+participant asked for with ``Retry-After`` if that is longer.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from domain.plan import Retry
 
 LONGEST_S: Final = 10 * 365 * 86_400.0
 """Ten years: longer delays are cut, so that instants stay representable."""
+
+SHORTEST_S: Final = 0.01
+"""Between two attempts there is always some time, or a policy without delay and limit would never let go."""
 
 _ISO = re.compile(
     r"^P(?:(?P<weeks>\d+(?:\.\d+)?)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"
@@ -44,7 +47,7 @@ def delay_s(policy: Retry, retry: int, delay: float, jitter: tuple[float, float]
     if policy.max_delay_s is not None:
         delay = min(delay, policy.max_delay_s)
     low, high = jitter
-    return min(max(delay + low + (high - low) * chance, 0.0), LONGEST_S)
+    return min(max(delay + low + (high - low) * chance, SHORTEST_S), LONGEST_S)
 
 
 def seconds(value: Any) -> float | None:

@@ -47,17 +47,12 @@ def candidates(state: State, scopes: Sequence[str]) -> tuple[list[Candidate], li
 
 
 def undoable(run: Run) -> bool:
-    """Whether the outcome of the run is one that its compensation covers."""
+    """Whether the outcome of the run is one that its compensation covers. A child undoes itself, unless it is detached."""
     if run.undoable is None:
-        return run.child is not None and not _detached(run) and run.effect in ("completed", "uncertain")
+        return run.child is not None and not run.detached and run.effect in ("completed", "uncertain")
     if run.undoable == "attempted":
         return run.attempts > 0 or run.effect == "completed"
     return run.effect == "completed" or (run.effect == "uncertain" and run.undoable == "uncertain")
-
-
-def _detached(run: Run) -> bool:
-    """A child that is not awaited is undone only by a compensation of its own."""
-    return run.request is not None and run.request.function == "detached"
 
 
 def why_left(run: Run) -> str:

@@ -23,6 +23,8 @@ from domain.lifecycle import INITIAL, ORCHESTRATION_FINAL, RUN_OPEN
 ROOT = ""
 COMPENSATE = "compensate"
 """Slot of the scope in which a run is undone."""
+DETACHED = "detached"
+"""`function` of an attempt that starts a child without awaiting it."""
 
 
 UndoStatus = Literal["none", "armed", "scheduled", "running", "failed", "completed", "skipped"]
@@ -116,6 +118,11 @@ class Run(msgspec.Struct):
     @property
     def open(self) -> bool:
         return self.status in RUN_OPEN
+
+    @property
+    def detached(self) -> bool:
+        """Its child is not awaited: once begun it goes its own way, and this run is done."""
+        return self.request is not None and self.request.function == DETACHED
 
 
 class ScopeState(msgspec.Struct):

@@ -16,7 +16,7 @@ from domain.errors import (
     PastPivotError,
     fault,
 )
-from domain.failing import start_rollback
+from domain.failing import end, start_rollback
 from domain.listening import offer_held
 
 
@@ -52,7 +52,7 @@ def terminate(d: Decision, command: c.Terminate) -> None:
             run = state.runs[undo.run]
             if run.undo.child_busy and run.child is not None:
                 d.send(run.child[0], c.Terminate, reason="its parent was terminated")
-    d.emit(e.OrchestrationTerminated, reason=command.reason)
+    end(d, e.OrchestrationTerminated, reason=command.reason)
 
 
 def suspend(d: Decision, command: c.Suspend) -> None:

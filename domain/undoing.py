@@ -15,7 +15,7 @@ from domain.data import Env, cause_json, describe_undone, evaluate
 from domain.decision import Decision, Strand
 from domain.errors import Fault, fault
 from domain.expressions import EvaluationFailed, Expression
-from domain.failing import raise_incident
+from domain.failing import end, raise_incident
 from domain.flow import begin, complete, continues, open_scope
 from domain.plan import Node, Try
 from domain.rollback import IF_IS_FALSE, Candidate, arrange, candidates
@@ -81,7 +81,7 @@ def progress(d: Decision) -> bool:
                 start(d, rollback, step)
                 return True
         if all(ended is not None for ended in rollback.ended):
-            end(d, rollback)
+            _finish(d, rollback)
             return True
     return False
 
@@ -119,7 +119,7 @@ def failed(d: Decision, run: Run, why: Fault) -> None:
     raise_incident(d, "compensation_failed", run, why, ("retry", "skip", "complete"), run.undo.rollback)
 
 
-def end(d: Decision, rollback: Rollback) -> None:
+def _finish(d: Decision, rollback: Rollback) -> None:
     """Every step has ended."""
     state = d.state
     if rollback.id != ROOT:
@@ -128,11 +128,11 @@ def end(d: Decision, rollback: Rollback) -> None:
         if run.open and run.failing is None and d.live(run.scope):
             go_on(d, run)
     elif rollback.reason.kind == "cancel" and not state.undone_by_parent:
-        d.emit(e.OrchestrationCancelled)
+        end(d, e.OrchestrationCancelled)
     elif rollback.steps or state.undone_by_parent:
-        d.emit(e.OrchestrationCompensated)
+        end(d, e.OrchestrationCompensated)
     else:
-        d.emit(e.OrchestrationFaulted)
+        end(d, e.OrchestrationFaulted)
 
 
 def go_on(d: Decision, run: Run) -> None:

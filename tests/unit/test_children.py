@@ -147,6 +147,28 @@ def test_a_child_that_is_not_awaited_is_undone_only_by_its_own_compensate() -> N
     assert set(world.left_behind()) == {"k"}
 
 
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_child_that_is_not_awaited_has_begun_even_if_a_sibling_fails_at_that_moment(cut: bool, undone: bool) -> None:
+    """Its output is still being looked at: it is not cancelled, and what the task did is not forgotten."""
+    compensate = {"compensate": {"call": "undo_k"}} if undone else {}
+    asks = detached(output={"as": "{n: (1 + 1)}"}, **compensate)
+    fails: list[Any] = [
+        {"s": {"set": {"n": "${ 1 + 1 }"}}},
+        {"r": {"raise": {"error": {"type": "x:y", "status": 400}}}},
+    ]
+    if cut:
+        fails = [{"s": {"set": {"n": "${ 1 + 1 }"}}}]
+    fork = {"compete": cut, "branches": [{"k": asks}, {"b": {"do": fails}}]}
+    world = family([{"f": {"fork": fork}}, *([FAIL] if cut else [])], [{"w": {"wait": {"hours": 1}}}])
+    assert kid_of(world).status == "running"
+    assert world.undone == (["k"] if undone else [])
+    assert world.root.status == ("compensated" if undone and not cut else "faulted"), "a loser is undone by its fork"
+    assert (set(world.left_behind()), world.run("k").effect) == (set() if undone else {"k"}, "completed")
+    if not undone:
+        assert world.run("k").data == {"n": 2}
+
+
 def test_a_child_whose_undo_is_stuck_holds_its_parent() -> None:
     """ "It never stops silently": the incident is the child's, and the parent goes on when it is resolved."""
     world = family([step("a"), *KID, FAIL], [step("c")], undo_c=refused())

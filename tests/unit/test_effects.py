@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from application.ports import Answered, Declined, Doubtful
+from application.service import CommandRequest
 from domain.errors import Fault, StorageError, fault
 from tests.simulation.folded import folded
 from tests.simulation.loop import Process, simulate
@@ -127,6 +128,57 @@ def test_an_adapter_that_breaks_leaves_the_outcome_uncertain(broken):
         assert (status["status"], status["tasks"][0]["status"]) == ("faulted", "uncertain")
 
     simulate(1, main)
+
+
+def with_a_defect(**members):
+    """A node that cannot handle the first result: its expressions break once. (the callouts, the status at the end)"""
+
+    async def main(loop):
+        callouts = Scripted()
+        node = await running(loop, callouts=callouts)
+        expressions = node.world.expressions
+        sound = expressions.evaluate
+
+        async def broken(batch):
+            expressions.evaluate = sound
+            raise RuntimeError("a defect")
+
+        call = {"call": "act", "output": {"as": "{n: (1 + 1)}"}, "compensate": {"call": "undo"}, **members}
+        await deploy(node, [{"f": {"fork": {"branches": [{"a": call}, {"b": {"call": "slow"}}]}}}])
+        callouts._answer = answer_of(loop)
+        expressions.evaluate = broken
+        id_ = await start(node)
+        await asyncio.sleep(5)
+        status = await node.queries.status(id_)
+        assert [incident["kind"] for incident in status["incidents"]] == ["poison"]
+        assert [callout.function for callout in callouts.sent] == ["act", "slow"]
+        await node.commands.resolve(CommandRequest(id=id_, reason="repaired"), number=1, action="retry")
+        return callouts.sent, await ended(node, id_, 3600)
+
+    def answer_of(loop):
+        async def answer(callout):
+            if callout.function == "slow":
+                await asyncio.sleep(60)
+            return Answered({})
+
+        return answer
+
+    return simulate(1, main)
+
+
+def test_what_could_not_be_handled_is_sent_again_when_the_incident_is_resolved():
+    """Under the same key; what is really in flight is not sent twice."""
+    sent, status = with_a_defect()
+    assert (status["status"], status["output"][0], status["incidents"]) == ("completed", {"n": 2}, [])
+    assert [callout.function for callout in sent] == ["act", "slow", "act"]
+    assert (sent[0].idempotency_key, sent[0].attempt) == (sent[2].idempotency_key, sent[2].attempt)
+
+
+def test_what_could_not_be_handled_and_may_not_be_sent_twice_is_uncertain():
+    sent, status = with_a_defect(idempotent=False)
+    assert [callout.function for callout in sent] == ["act", "slow", "undo"]
+    assert (status["status"], status["rollback"]["steps"][0]["outcome"]) == ("compensated", "uncertain")
+    assert status["error"]["detail"] == "its result could not be handled"
 
 
 # Secrets ----------------------------------------------------------------------------------------------------------------

@@ -88,6 +88,18 @@ def incident_actions() -> dict[str, set[str]]:
     return found
 
 
+def void_actions() -> set[str]:
+    """What an incident that nobody resolved was resolved by."""
+    found = set()
+    for path in (ROOT / "domain").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.args[:1] or node.func) == "e.IncidentResolved":
+                found |= {text for word in node.keywords if word.arg == "action" for text in strings(word.value)}
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "void_incidents":
+                found |= strings(node.args[1])
+    return found - set(get_args(get_type_hints(commands.Resolve)["action"]))
+
+
 # --- and what the page says ----------------------------------------------------------------------------------------
 
 
@@ -133,6 +145,11 @@ def test_incident_kinds_and_their_actions():
     assert set(table) == set(get_args(get_type_hints(events.IncidentRaised)["kind"]))
     assert table == incident_actions()
     assert set().union(*table.values()) == set(get_args(get_type_hints(commands.Resolve)["action"]))
+
+
+def test_what_makes_an_incident_void():
+    (sentence,) = re.findall(r"In the history[^:]*:", section("Incidents"))
+    assert named(sentence) == void_actions()
 
 
 def test_the_page_of_rollback_offers_the_same_actions():

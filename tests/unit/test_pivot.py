@@ -104,6 +104,15 @@ def test_a_definite_failure_rolls_back() -> None:
     assert started(step("a"), PAY, pay=refused()).undone == ["a"]
 
 
+def test_a_timeout_after_the_pivot_is_not_asked_about_after_the_end() -> None:
+    world = started(PAY, bare("next"), next=None, top={"timeout": {"after": {"seconds": 5}}})
+    world.pass_time(5)
+    assert world.incident().kind == "after_pivot"
+    world.answer_to("next", done())
+    assert (world.root.status, world.root.open_incidents()) == ("completed", [])
+    assert world.recorded(e.IncidentResolved)[0].action == "ended"
+
+
 # Passed -----------------------------------------------------------------------------------------------------------------------
 
 

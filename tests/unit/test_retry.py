@@ -51,7 +51,8 @@ def count(n):
         ({"delay": {"seconds": 3}, "backoff": {"linear": {"maxDelay": {"seconds": 5}}}}, [0, 3, 8, 13, 18]),
         ({"delay": "${ {seconds: .s} }"}, [0, 2, 4, 6, 8]),
         ({"delay": '${ "PT\\(.s)S" }'}, [0, 2, 4, 6, 8]),
-        ({}, [0, 0, 0, 0, 0]),
+        ({}, [0, 0.01, 0.02, 0.03, 0.04]),
+        ({"delay": {"milliseconds": 0}, "backoff": {"exponential": {}}}, [0, 0.01, 0.02, 0.03, 0.04]),
     ],
 )
 def test_delays(policy, begun):
@@ -105,6 +106,15 @@ def test_the_count_counts_retries_after_the_first_attempt(retries):
 def test_without_a_limit_it_goes_on():
     world = until(retried({"delay": {"seconds": 1}}), [refused(500)], time=500)
     assert (len(starts(world)), world.root.status) == (501, "running")
+
+
+@pytest.mark.parametrize("tasks", [retried({}), [{"c": {"call": "f", "retry": {}}}]])
+def test_without_delay_and_limit_it_does_not_spin(tasks):
+    """Some time passes between two attempts, so that everything else gets its turn."""
+    world = until(tasks, [doubt()], time=0)
+    assert (len(starts(world)), world.root.status) == (1, "running")
+    world.pass_time(1)
+    assert len(starts(world)) == 101
 
 
 def test_a_success_ends_it():

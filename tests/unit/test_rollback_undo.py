@@ -298,6 +298,34 @@ def test_or_terminates() -> None:
     world = started(step("a"), step("b"), FAIL, undo_b=refused())
     world.do("o_root", c.Terminate)
     assert (world.root.status, world.undone, outcome(world.root)) == ("terminated", ["b"], None)
+    assert world.root.open_incidents() == [], "nobody could resolve it any more"
+    assert world.topics()[-2:] == ["incident.resolved", "orchestration.terminated"]
+    assert [i.action for i in world.recorded(e.IncidentResolved)] == ["ended"]
+
+
+def test_a_late_result_may_be_acknowledged_after_a_termination() -> None:
+    """ "`late_result`": it told an operator to look, which makes sense at any time."""
+    world = Scripted([step("a")], {"a": None, "undo_a": None}, timeout={"after": {"seconds": 1}})
+    world.start_it()
+    world.pass_time(1)
+    world.late("a", done())
+    world.do("o_root", c.Terminate)
+    assert world.incident().kind == "late_result"
+    world.resolve("skip")
+    assert world.root.open_incidents() == []
+
+
+@pytest.mark.parametrize("command", [c.Cancel, c.Terminate, None])
+def test_a_defect_is_not_asked_about_after_the_end(command: Any) -> None:
+    world = Scripted([bare("a")], {"a": None})
+    world.start_it()
+    world.do("o_root", c.ReportPoison, detail="a result could not be handled")
+    assert world.incident().kind == "poison"
+    if command is not None:
+        world.do("o_root", command)
+    if world.flying:
+        world.late("a", done())
+    assert (world.root.final, world.root.open_incidents()) == (True, [])
 
 
 def test_an_incident_is_resolved_once_and_with_what_it_allows() -> None:

@@ -132,6 +132,23 @@ def test_if_is_asked_of_completed_runs(condition: str, undone: bool) -> None:
     assert (world.left_behind() == {"a": "its compensate.if is false"}) is not undone
 
 
+def test_what_is_left_behind_is_no_longer_armed() -> None:
+    """The plan is made: nothing will undo it any more."""
+    world = rolled_back(step("a", {"if": "false"}), step("b"), undo_b=None)
+    assert (world.run("a").undo.status, world.run("b").undo.status) == ("none", "running")
+
+
+def test_what_a_partial_rollback_leaves_behind_is_still_armed() -> None:
+    """The rollback of the whole asks again."""
+    condition = '$error.title != "Refused"'
+    block = {"t": {"try": [step("a", {"if": condition}), FAIL], "catch": {"compensate": True}}}
+    world = Scripted([block, {"w": {"wait": {"hours": 1}}}], {"fail": refused()})
+    world.start_it()
+    assert (world.run("a").undo.status, world.undone) == ("armed", [])
+    world.cancel()
+    assert (world.run("a").undo.status, world.undone) == ("completed", ["a"])
+
+
 def test_if_is_not_asked_of_an_uncertain_run() -> None:
     """ "an uncertain one is undone without asking" """
     assert rolled_back(step("a", {"if": "false"}), a=doubt()).undone == ["a"]

@@ -219,6 +219,32 @@ def test_a_late_refusal_drops_the_undo() -> None:
     assert (world.undone, world.root.status, world.left_behind()) == (["last"], "compensated", {})
 
 
+def test_an_undo_that_is_dropped_lets_nothing_pass() -> None:
+    """ "nothing earlier in its sequence is undone until an operator" has decided about the one that is stuck"""
+    answers = {"b": None, "c": None, "undo_c": refused()}
+    world = Scripted([step("a"), branches([step("b")], [step("c")])], answers)
+    world.start_it()
+    world.cancel()
+    world.pass_time(61)
+    world.late("b", refused())
+    assert (world.undone, world.incident().kind) == (["c"], "compensation_failed")
+    world.resolve("skip")
+    assert (world.undone, world.root.status) == (["c", "a"], "cancelled")
+
+
+def test_two_undos_in_a_row_that_are_dropped_let_nothing_pass() -> None:
+    branch = [[step(name)] for name in ("b", "c", "d")]
+    world = Scripted([step("a"), branches(*branch)], {**dict.fromkeys("bcd"), "undo_d": refused()})
+    world.start_it()
+    world.cancel()
+    world.pass_time(61)
+    for name in ("c", "b"):
+        world.late(name, refused())
+        assert world.undone == ["d"]
+    world.resolve("complete")
+    assert (world.undone, world.root.status) == (["d", "a"], "cancelled")
+
+
 def test_a_late_success_adds_an_undo_in_its_place() -> None:
     """ "it corrects the ... plan": what is undone only after completion is undone now, in the order of the ends."""
     cut = {"t": {"try": [step("a", {"after": "completed"})], "timeout": {"after": {"seconds": 1}}, "catch": {}}}
