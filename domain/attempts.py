@@ -1,4 +1,4 @@
-"""Tasks with an effect outside: callouts and child orchestrations. Starting attempts, judging results, retrying.
+"""Callouts: starting attempts, judging results, retrying. Children are judged in the same way (`domain.children`).
 
 `AttemptStarted` is recorded in the commit that decides to send. A result that the run no longer waits for is *late*: it
 corrects the facts as long as the run's undo has not begun, afterwards it only tells (rollback.md, "When").
@@ -11,21 +11,19 @@ from typing import Any
 import msgspec
 
 from domain import events as e
-from domain.commands import ReportChild, ReportResult, Start, UndoChild
-from domain.data import duration_s, fill, fill_some
-from domain.decision import Child, ChildChoice, Decision, Faulted, Question, Strand
+from domain.commands import ReportResult
+from domain.data import duration_s, fill_some
+from domain.decision import Decision, Faulted, Strand
 from domain.errors import SPEC, Fault, fault
 from domain.failing import fail, raise_incident
 from domain.flow import complete, starts
 from domain.plan import Call, Node, Retry
-from domain.plan import Run as RunWork
 from domain.retry import ASKED_TO_WAIT, TRANSIENT_STATUSES
 from domain.rollback import IF_IS_FALSE, undoable, why_left
 from domain.settling import retry_in
-from domain.state import DETACHED, Run
+from domain.state import Run
 from domain.tasks import env_of
 from domain.undoing import condition, condition_of
-from domain.undoing import failed as undo_failed
 
 
 @starts(Call)
@@ -64,63 +62,14 @@ def _key_before(d: Decision, run: Run) -> str | None:
     return earlier.key if earlier is not None else None
 
 
-@starts(RunWork)
-def _run(d: Decision, run: Run, node: Node) -> Strand:
-    """Start a child in the same transaction; it lives in this orchestration's partition."""
-    work = node.work
-    assert isinstance(work, RunWork)
-    env = env_of(d, run)
-    input_: Any = run.input
-    if work.input is not None:
-        input_ = yield from fill(work.input, run.input, env, "run.workflow.input")
-    if d.state.depth + 1 > d.limits.max_depth:
-        raise Faulted(fault("configuration", f"children may be nested {d.limits.max_depth} deep at most"))
-    choice = ChildChoice(work.namespace, work.name, work.version)
-    child = (yield [Question((run.id, "child"), choice)])[0]
-    if not isinstance(child, Child):
-        wanted = f"{work.namespace}/{work.name}@{work.version}"
-        raise Faulted(fault("configuration", f"there is no definition {wanted}; deploy it and retry"))
-    if not d.live(run.scope) or not run.open:
-        return
-    d.emit(
-        e.AttemptStarted,
-        run=run.id,
-        number=run.attempts + 1,
-        key=run.key or d.fresh_id(),
-        arguments=input_,
-        callout="child",
-        function="" if work.await_ else DETACHED,
-        child=(child.id, child.definition, child.digest),
-    )
-    d.send(
-        child.id,
-        Start,
-        digest=child.digest,
-        id=child.id,
-        input=input_,
-        parent=(d.state.id, run.id) if work.await_ else None,
-        root=d.state.root,
-        depth=d.state.depth + 1,
-    )
-    if not work.await_:  # of its own, so that it ends also when what is around it fails meanwhile
-        d.spawn_next(complete(d, run, run.input, attempt=run.attempts))
-
-
-def again(d: Decision, run: Run) -> Strand:
-    """The delay of a retry is over: the same attempt once more under the same key, or another child."""
-    node = d.node(run)
-    if isinstance(node.work, RunWork):
-        try:
-            yield from _run(d, run, node)
-        except Faulted as stop:
-            fail(d, run, stop.fault)
-        return
+def again(d: Decision, run: Run) -> None:
+    """The delay of a retry is over: the same request once more under the same key."""
     assert run.request is not None
     repeated = {f: getattr(run.request, f) for f in run.request.__struct_fields__ if f not in ("at", "actor", "cause")}
     d.emit(e.AttemptStarted, **(repeated | {"number": run.attempts + 1}))
 
 
-# Results ----------------------------------------------------------------------------------------------------------------
+# Results --------------------------------------------------------------------------------------------------------------
 
 
 def report(d: Decision, command: ReportResult) -> Strand:
@@ -244,77 +193,3 @@ def _correct(d: Decision, run: Run, command: ReportResult, effect: e.Effect) -> 
         condition=result,
         condition_fault=trouble,
     )
-
-
-# Children -----------------------------------------------------------------------------------------------------------------
-
-
-def report_child(d: Decision, command: ReportChild) -> Strand:
-    """A child ended, or answered to the request to undo itself."""
-    run = d.state.runs.get(command.run)
-    if run is None or run.child is None or run.child[0] != command.child:
-        return
-    if run.undo.child_busy:
-        _undone(d, run, command)
-    elif command.undone:
-        return  # the undo was given up by an operator
-    elif d.state.suspended and run.flying:
-        result = {"child": command.child, "status": command.status, "output": command.output}
-        if command.fault is not None:
-            result["fault"] = msgspec.to_builtins(command.fault)
-        d.emit(e.ResultRecorded, run=run.id, number=run.attempts, result=result)
-    else:
-        yield from _child_ended(d, run, run.attempts, command)
-
-
-def _undone(d: Decision, run: Run, command: ReportChild) -> None:
-    """The child that has to undo itself has ended. One that was still running was cancelled, which is as good."""
-    if command.status == "terminated":
-        why = command.fault or fault("runtime", "the child was terminated; what it had done has to be undone by hand")
-        undo_failed(d, run, why)
-    elif command.undone and command.fault is not None:
-        undo_failed(d, run, command.fault)
-    elif command.undone or command.status != "completed":
-        d.emit(e.UndoCompleted, run=run.id, rollback=run.undo.rollback)
-    else:
-        d.send(command.child, UndoChild, run=run.id, fault=d.state.rollbacks[run.undo.rollback].reason.fault)
-
-
-def _child_ended(d: Decision, run: Run, number: int, command: ReportChild) -> Strand:
-    outcome, why = _child_outcome(command)
-    result = ReportResult(
-        at=d.now, seed=b"", run=run.id, number=number, outcome=outcome, output=command.output, fault=why
-    )
-    if not (run.open and run.flying and run.attempts == number):
-        yield from late(d, run, result)
-    elif run.failing is not None:
-        effects: dict[str, e.Effect] = {"completed": "completed", "refused": "failed"}
-        fail(d, run, run.failing, effects.get(outcome, "uncertain"), command.output, number)
-    else:
-        yield from judge(d, run, result)
-
-
-def _child_outcome(command: ReportChild) -> tuple[Any, Fault | None]:
-    match command.status:
-        case "completed":
-            return "completed", None
-        case "terminated":
-            return "uncertain", fault("runtime", "the child was terminated; what it had done was not undone")
-        case status:
-            why = command.fault or fault("cancelled", f"the child ended as {status}")
-            return "refused", msgspec.structs.replace(why, instance=None)
-
-
-def replay_recorded(d: Decision, run: Run, number: int, result: dict[str, Any]) -> Strand:
-    """At resume: a result that came while suspended."""
-    why = msgspec.convert(result["fault"], Fault) if "fault" in result else None
-    if "child" in result:
-        members = {k: result[k] for k in ("child", "status", "output")}
-        yield from _child_ended(d, run, number, ReportChild(at=d.now, seed=b"", run=run.id, fault=why, **members))
-        return
-    members = {k: v for k, v in result.items() if k in ("outcome", "output", "retry_after_s")}
-    command = ReportResult(at=d.now, seed=b"", run=run.id, number=number, fault=why, **members)
-    if run.open and run.flying and run.attempts == number:
-        yield from judge(d, run, command)
-    else:
-        yield from late(d, run, command)

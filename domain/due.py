@@ -9,6 +9,7 @@ from __future__ import annotations
 from domain import commands as c
 from domain import events as e
 from domain.attempts import again
+from domain.children import again_child
 from domain.decision import Decision, Strand
 from domain.errors import (
     fault,
@@ -60,8 +61,10 @@ def timer(d: Decision, kind: str, key: str) -> Strand:
         yield from complete(d, run, run.input)
     elif isinstance(d.node(run).work, Try):
         yield from enter_try(d, run, d.node(run))
+    elif isinstance(d.node(run).work, RunWork):
+        yield from again_child(d, run)
     else:
-        yield from again(d, run)
+        again(d, run)
 
 
 def _give_up(d: Decision, key: str) -> None:

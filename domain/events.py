@@ -4,6 +4,8 @@ Events are facts in the past tense, frozen, and complete: folding them (`domain.
 clock. They carry the moves of the tokens, the results of expressions, the ids that were made and the times that were due,
 so an old history folds under any later compiler and nothing is ever evaluated again.
 
+One long file on purpose: it is read as a glossary, from top to bottom or by search, and holds no code but one table.
+
 Each class has a stable `topic`, the only name that is stored or shown. Members may be added with a default, never renamed
 or removed. A *run* is named ``<pointer>#<number>``, a *scope* by the run that opened it and what it is for. `UNSET` means
 "the same as what it came from", so that data is not stored twice.

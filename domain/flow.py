@@ -1,8 +1,8 @@
 """Moves tokens through a plan: entering a task, completing it, leaving a scope, and where an error goes.
 
 One mechanism for every kind of task. What is particular to a kind is registered with `starts` (how its work begins) and
-`continues` (what happens when a scope that it opened has ended); see `domain.tasks`, `domain.attempts` and
-`domain.listening`. What has to wait until everything inside has settled is in `domain.settling`.
+`continues` (what happens when a scope that it opened has ended); see `domain.tasks`, `domain.attempts`,
+`domain.children` and `domain.listening`. What has to wait until everything inside has settled is in `domain.settling`.
 
 The order of a task: ``if`` (on the raw input, before anything else, as the standard has it), ``input.schema``,
 ``input.from``, the work, ``output.as``, ``output.schema``, ``export.as``, ``export.schema``, ``then``.

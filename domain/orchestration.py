@@ -15,7 +15,8 @@ import msgspec
 
 from domain import commands as c
 from domain import events as e
-from domain.attempts import report, report_child
+from domain.attempts import report
+from domain.children import report_child
 from domain.decision import Decision, Limits, Question
 from domain.due import fire
 from domain.listening import receive

@@ -6,18 +6,25 @@ handles it in the order of its time.
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from domain import commands as c
 from domain import events as e
-from domain.attempts import replay_recorded
+from domain.attempts import judge, late
+from domain.children import child_ended
 from domain.decision import Decision, Strand
 from domain.due import timer
 from domain.errors import (
+    Fault,
     OrchestrationEndedError,
     PastPivotError,
     fault,
 )
 from domain.failing import end, start_rollback
 from domain.listening import offer_held
+from domain.state import Run
 
 
 def cancel(d: Decision, command: c.Cancel) -> None:
@@ -72,10 +79,25 @@ def resume(d: Decision, command: c.Resume, *, lift: bool = False) -> None:
     recorded = list(state.recorded)
     due = [timer for timer in state.due() if timer[0] <= d.now and not lift]
     d.emit(e.OrchestrationResumed, reason=command.reason)
-    late = [(r.at, 0, replay_recorded(d, state.runs[r.run], r.number, r.result)) for r in recorded]
-    late += [(when, 1, timer(d, kind, key)) for when, kind, key in due]
-    d.spawn(_one_by_one([strand for _, _, strand in sorted(late, key=lambda entry: entry[:2])]))
+    missed = [(r.at, 0, _recorded(d, state.runs[r.run], r.number, r.result)) for r in recorded]
+    missed += [(when, 1, timer(d, kind, key)) for when, kind, key in due]
+    d.spawn(_one_by_one([strand for _, _, strand in sorted(missed, key=lambda entry: entry[:2])]))
     d.spawn(offer_held(d))
+
+
+def _recorded(d: Decision, run: Run, number: int, result: dict[str, Any]) -> Strand:
+    """A result that came while suspended."""
+    why = msgspec.convert(result["fault"], Fault) if "fault" in result else None
+    if "child" in result:
+        members = {k: result[k] for k in ("child", "status", "output")}
+        yield from child_ended(d, run, number, c.ReportChild(at=d.now, seed=b"", run=run.id, fault=why, **members))
+        return
+    members = {k: v for k, v in result.items() if k in ("outcome", "output", "retry_after_s")}
+    command = c.ReportResult(at=d.now, seed=b"", run=run.id, number=number, fault=why, **members)
+    if run.open and run.flying and run.attempts == number:
+        yield from judge(d, run, command)
+    else:
+        yield from late(d, run, command)
 
 
 def _one_by_one(strands: list[Strand]) -> Strand:
