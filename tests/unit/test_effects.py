@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -136,7 +137,7 @@ def with_a_defect(**members):
     async def main(loop):
         callouts = Scripted()
         node = await running(loop, callouts=callouts)
-        expressions = node.world.expressions
+        expressions: Any = node.world.expressions
         sound = expressions.evaluate
 
         async def broken(batch):

@@ -10,7 +10,7 @@ from domain import commands as c
 from domain import events as e
 from domain.errors import fault
 from tests.support.pure_world import Result, done, doubt, refused
-from tests.support.scripted import Scripted, bare, step
+from tests.support.scripted import Script, Scripted, bare, step
 
 
 def branches(*lists: list[Any]) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def test_a_late_refusal_drops_the_undo() -> None:
 
 def test_an_undo_that_is_dropped_lets_nothing_pass() -> None:
     """ "nothing earlier in its sequence is undone until an operator" has decided about the one that is stuck"""
-    answers = {"b": None, "c": None, "undo_c": refused()}
+    answers: Script = {"b": None, "c": None, "undo_c": refused()}
     world = Scripted([step("a"), branches([step("b")], [step("c")])], answers)
     world.start_it()
     world.cancel()
