@@ -93,7 +93,7 @@ def void_actions() -> set[str]:
     found = set()
     for path in (ROOT / "domain").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.args[:1] or node.func) == "e.IncidentResolved":
+            if isinstance(node, ast.Call) and [ast.unparse(each) for each in node.args[:1]] == ["e.IncidentResolved"]:
                 found |= {text for word in node.keywords if word.arg == "action" for text in strings(word.value)}
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "void_incidents":
                 found |= strings(node.args[1])

@@ -1,6 +1,7 @@
 """Retries: of a ``try``, and the short form on a callout. Delays are read off the instants at which attempts begin."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -282,7 +283,7 @@ TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 @pytest.mark.parametrize("status", [*TRANSIENT, 301, 400, 401, 403, 404, 409, 410, 422, 501, 505])
 def test_statuses_that_the_short_form_retries(status):
-    outcome = "uncertain" if status == 408 or status >= 500 else "refused"
+    outcome: Any = "uncertain" if status == 408 or status >= 500 else "refused"
     world = until([{"c": {"call": "f", "retry": count(1)}}], [Result(outcome, fault=communication(status)), done()])
     assert len(starts(world)) == (2 if status in TRANSIENT else 1)
 
