@@ -7,6 +7,7 @@ reaches the same participant by its own road. An implementation joins by a parti
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, Literal
@@ -98,13 +99,13 @@ class Participant:
 @pytest.fixture(params=["http", "openapi", "function", "function-thread"])
 async def participant(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Participant, Callouts]]:
     acting = Participant(request.param)
-    loop, released = asyncio.get_running_loop(), asyncio.Event()
+    loop, released = asyncio.get_running_loop(), threading.Event()
 
     def act_in_thread(context: TaskContext) -> Any:
         acting.keys.append((context.idempotency_key, context.compensates))
         loop.call_soon_threadsafe(acting.reached.set)
         if acting.behaviour == "hang":
-            asyncio.run_coroutine_threadsafe(released.wait(), loop).result()
+            released.wait(30)
         return acting.result()
 
     async with AsyncExitStack() as stack:
