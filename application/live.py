@@ -69,7 +69,8 @@ class _Loading(msgspec.Struct):
 
 
 class LiveCache:
-    """Loads, keeps and forgets. At most `capacity` orchestrations stay, the least recently used go first.
+    """Loads, keeps and forgets. At most `capacity` orchestrations stay, a tenth of them ended; the least recently used go
+    first.
 
     Of each orchestration there is at most one `Live` here, and one that is not `deciding` is what the log says.
     """
@@ -79,7 +80,9 @@ class LiveCache:
         self._codec = codec
         self._identity = identity
         self._capacity = capacity
+        self._ended_capacity = max(1, capacity // 10)
         self._entries: OrderedDict[UUID, Live] = OrderedDict()
+        self._ended: OrderedDict[UUID, None] = OrderedDict()
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
         self._loading: dict[UUID, _Loading] = {}
 
@@ -177,6 +180,13 @@ class LiveCache:
         """Everyone finds it from now on."""
         self._entries[live.orchestration] = live
         self._entries.move_to_end(live.orchestration)
+        if live.state.final:
+            self._ended[live.orchestration] = None
+            self._ended.move_to_end(live.orchestration)
+            while len(self._ended) > self._ended_capacity:
+                ended, _ = self._ended.popitem(last=False)
+                if not self._entries[ended].deciding:
+                    self._drop(ended)
         while len(self._entries) > self._capacity:
             oldest = next((u for u, entry in self._entries.items() if not entry.deciding), None)
             if oldest is None or oldest == live.orchestration:
@@ -185,6 +195,7 @@ class LiveCache:
 
     def _drop(self, orchestration: UUID) -> None:
         del self._entries[orchestration]
+        self._ended.pop(orchestration, None)
         if orchestration in self._loading:
             self._loading[orchestration].stale = True
 

@@ -24,7 +24,7 @@ from domain.state import State
 _log = structlog.get_logger(__name__)
 PROJECTION: Final = "status"
 _BATCH: Final = 1000
-_REST_S: Final = 0.05
+_REST_S: Final = 0.2
 _AFTER_TROUBLE_S: Final = 1.0
 
 

@@ -25,11 +25,11 @@ def start(d: Decision, command: c.Start) -> None:
 
 def _starting(d: Decision, command: c.Start) -> Strand:
     plan = d.plan
-    env = Env(_before(d, command), ROOT, "/input", None, command.input)
     why = None
     data: Any = UNSET
     timeout_at = None
     try:
+        env = _before(d, command)
         if plan.input_schema is not None:
             yield from validate(plan.input_schema, command.input, env, "input.schema")
         if plan.input_from is not None:
@@ -60,8 +60,11 @@ def _starting(d: Decision, command: c.Start) -> Strand:
         begin(d, ROOT, plan.root.start)
 
 
-def _before(d: Decision, command: c.Start) -> Decision:
-    """Something to look around in while the orchestration has no first event yet: an empty root scope."""
-    empty = State(id=command.id, input=command.input, started_at=d.now, context={})
-    empty.scopes[ROOT] = ScopeState(ROOT, d.plan.root.pointer, None, "root", None)
-    return Decision(d.plan, empty, command, d.limits)
+def _before(d: Decision, command: c.Start) -> Env:
+    """What can be seen while the orchestration has no first event yet: an empty root scope."""
+    plan, looked_at = d.plan, d
+    if plan.input_schema or plan.input_from or plan.timeout:
+        empty = State(id=command.id, input=command.input, started_at=d.now, context={})
+        empty.scopes[ROOT] = ScopeState(ROOT, plan.root.pointer, None, "root", None)
+        looked_at = Decision(plan, empty, command, d.limits)
+    return Env(looked_at, ROOT, "/input", None, command.input)

@@ -22,6 +22,7 @@ import uvicorn
 
 from adapters.cli.failures import Failure
 from adapters.settings import Settings
+from adapters.system import calm_collector
 
 if TYPE_CHECKING:
     from adapters.bootstrap import Service
@@ -126,6 +127,7 @@ async def _host(
         raise
     try:
         await prepare(service, url_of(listener))
+        calm_collector()
         servers.append(_Server(_config(settings, service.app)))
         serving = asyncio.create_task(servers[0].serve(sockets=[listener]))
         stopping = asyncio.create_task(stop.wait())

@@ -13,6 +13,7 @@ from statistics import median
 
 import uvloop
 
+from adapters.system import calm_collector
 from tests.benchmarks.node import service
 from tests.benchmarks.workloads import Latency, Parked, Throughput, alone, parked, throughput
 
@@ -21,6 +22,7 @@ async def measure(kind: str, rounds: int, sagas: int, parked_count: int) -> None
     rates: list[Throughput] = []
     times: list[Latency] = []
     async with service(kind) as opened:
+        calm_collector()  # as the command line does
         await alone(opened, 50)
         for _ in range(rounds):
             times.append(await alone(opened, 200))

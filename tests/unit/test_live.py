@@ -56,6 +56,19 @@ def test_a_thousand_orchestrations_in_room_for_a_hundred():
     simulate(1, main)
 
 
+def test_what_has_ended_makes_room_before_what_has_not():
+    async def main(loop):
+        node = await running(loop, MemoryData(), Scripted(), live_orchestrations=CAPACITY)
+        await deploy(node, [{"w": {"if": ".wait", "wait": {"seconds": 600}}}])
+        waiting = [await start(node, {"wait": True}) for _ in range(50)]
+        done = [await start(node, {"wait": False}) for _ in range(200)]
+        assert [id_ for id_ in waiting if node.cache.peek(id_) is None] == []
+        assert sum(node.cache.peek(id_) is not None for id_ in done) == CAPACITY // 10
+        assert {(await node.queries.status(id_))["status"] for id_ in done} == {"completed"}
+
+    simulate(1, main)
+
+
 def test_there_is_one_of_each_however_many_load_it():
     async def main(loop):
         data = MemoryData()
