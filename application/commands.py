@@ -130,8 +130,7 @@ class OrchestrationCommands:
             raise NotFoundError("There is no orchestration with this id.")
         if request.dry_run:
             outcome = await self._engine.rehearse(request.id, make, if_match=request.if_match)
-            shown = [{"type": ev.topic, "data": event_json(ev)["data"]} for ev in outcome.events]
-            return DryRun(outcome.version, shown)
+            return DryRun(outcome.version, [_would_be(ev) for ev in outcome.events])
         outcome = await asyncio.shield(self._engine.execute(request.id, make, if_match=request.if_match))
         return Answer(outcome.id, outcome.status, outcome.version)
 
@@ -193,6 +192,11 @@ class OrchestrationCommands:
 
     async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
         return await asyncio.shield(self._exchange.publish(event, actor))
+
+
+def _would_be(event: e.Event) -> Json:
+    found = event_json(event)
+    return {name: found[name] for name in ("type", "task", "run", "data") if name in found}
 
 
 def _digest(request: StartRequest) -> bytes:

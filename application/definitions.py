@@ -24,6 +24,8 @@ from domain.plan import Plan, Run, Schema
 MediaType = Literal["application/yaml", "application/json"]
 _SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?")
 _KEPT_PLANS = 500
+_OF_THE_MOMENT = frozenset({"unknown-function", "unknown-child"})
+"""Warnings about other things than the document."""
 
 
 class ReadDefinition(Protocol):
@@ -133,7 +135,7 @@ class DefinitionRegistry:
         try:
             known = await self._store.put(record, revise=self._revise)
         except ValueError as taken:
-            problem = Problem("/resource/path", f"another definition owns this path ({taken})", "resource-taken")
+            problem = Problem("/resource/path", str(taken), "resource-taken")
             raise InvalidDefinitionError([read.placed(problem)]) from taken
         if known is not None and known.digest != plan.digest and not self._revise:
             raise DefinitionExistsError(f"{plan.reference} is deployed with other content; raise the version.")
@@ -142,7 +144,8 @@ class DefinitionRegistry:
             self._current.clear()
             for listener in self._listeners:
                 listener()
-        return _deployed(record if changed or known is None else known, created=changed)
+        stored = _deployed(record if changed or known is None else known, created=changed)
+        return msgspec.structs.replace(stored, warnings=warnings)
 
     async def _errors(self, read: ReadDefinition) -> list[Problem]:
         problems = []
@@ -194,9 +197,20 @@ class DefinitionRegistry:
         else:
             found = await self._store.get(namespace, name, version)
         if found is None:
-            raise NotFoundError(f"There is no definition {namespace}/{name}@{version}; deploy it first.")
+            raise NotFoundError(await self._missing(namespace, name, version))
         self._current[key] = found
         return found
+
+    async def _missing(self, namespace: str, name: str, version: str) -> str:
+        """What is said about a definition that is not there, with the nearest that is."""
+        if version != "latest" and (others := await self._store.versions(namespace, name)):
+            ordered = sorted((record.version for record in others), key=semver_key, reverse=True)
+            return f"There is no version {version} of {namespace}/{name}; there is {', '.join(ordered[:5])}."
+        elsewhere = sorted({each.namespace for each in await self._store.versions(None, name)} - {namespace})
+        if namespace == "default" and elsewhere:
+            there = " or ".join(f"{each}/{name}" for each in elsewhere[:5])
+            return f"There is no definition {name} in the namespace default; did you mean {there}?"
+        return f"There is no definition {namespace}/{name}; deploy it first."
 
     async def find(self, namespace: str, name: str, version: str) -> Plan | None:
         try:
@@ -267,6 +281,7 @@ def _bound(expression: Expression) -> set[str]:
 
 
 def _deployed(record: DefinitionRecord, *, created: bool = False) -> Deployed:
+    warnings = msgspec.json.decode(record.warnings, type=list[Problem])
     return Deployed(
         created,
         record.namespace,
@@ -275,5 +290,6 @@ def _deployed(record: DefinitionRecord, *, created: bool = False) -> Deployed:
         record.digest,
         record.resource,
         record.created_at,
-        msgspec.json.decode(record.warnings, type=list[Problem]),
+        # What was missing at the deployment may be there by now.
+        [warning for warning in warnings if warning.code not in _OF_THE_MOMENT],
     )

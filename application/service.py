@@ -39,7 +39,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class DryRun(msgspec.Struct, frozen=True):
-    """What a command would record now: events as {"type", "data"}."""
+    """What a command would record now: events as {"type", "task"?, "run"?, "data"}."""
 
     version: int
     events: list[Json]

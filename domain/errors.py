@@ -19,7 +19,7 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     ├── EventIdReusedError          event-id-reused
     ├── OrchestrationEndedError     orchestration-ended     current_status
     ├── PastPivotError              past-pivot
-    ├── IncidentResolvedError       incident-resolved
+    ├── IncidentResolvedError       orchestration-ended     current_status; the incident is at its end
     ├── VersionMismatchError        version-mismatch
     ├── StaleTokenError             stale-token
     ├── OverloadedError             overloaded              retry_after_s
@@ -182,9 +182,13 @@ class PastPivotError(RetraceError):
 
 
 class IncidentResolvedError(RetraceError):
-    """The incident is resolved already, or does not allow this action."""
+    """The incident is resolved already."""
 
     code = "orchestration-ended"
+
+    def __init__(self, current_status: str, detail: str | None = None) -> None:
+        self.current_status = current_status
+        super().__init__(detail)
 
 
 class VersionMismatchError(RetraceError):

@@ -18,6 +18,7 @@ def _incident_resolved(s: State, ev: e.IncidentResolved) -> None:
     """Another try of an undo is a step that has not started; a condition that cannot be evaluated is not asked again."""
     incident = s.incidents[ev.number - 1]
     incident.resolved = ev.action
+    incident.resolved_by, incident.resolved_at, incident.reason = ev.actor, ev.at, ev.reason
     if incident.run is not None and ev.action in ("superseded", "ended"):
         s.runs[incident.run].held = False
     if incident.kind == "compensation_failed" and incident.run is not None and ev.action == "retry":

@@ -32,14 +32,16 @@ def resolve(d: Decision, command: c.Resolve) -> None:
         raise NotFoundError(f"There is no incident {command.number}.")
     incident = state.incidents[command.number - 1]
     if incident.resolved is not None:
-        raise IncidentResolvedError(f"Incident {command.number} was resolved before ({incident.resolved}).")
+        raise IncidentResolvedError(state.status, _how(incident))
     if command.action not in incident.actions:
         allowed = ", ".join(incident.actions)
-        raise InvalidInputError([Problem("/action", f"this incident allows: {allowed}", "not-allowed")])
+        detail = f"Incident {command.number} cannot be resolved with {command.action}."
+        raise InvalidInputError([Problem("", f"it allows: {allowed}", "not-allowed")], detail)
     if state.final and incident.kind != "late_result":  # to have taken note of that is possible at any time
         raise OrchestrationEndedError(state.status)
     if state.suspended and incident.kind in ("uncertain_pivot", "after_pivot"):
-        raise InvalidInputError([Problem("/action", "suspended: resume first, then resolve", "suspended")])
+        problem = Problem("", "the orchestration is suspended: resume it first, then resolve", "suspended")
+        raise InvalidInputError([problem], f"Incident {command.number} cannot be resolved now.")
     resolved = {"number": command.number, "action": command.action, "reason": command.reason, "output": command.output}
     d.emit(e.IncidentResolved, **resolved)
     run = state.runs[incident.run] if incident.run else None
@@ -49,6 +51,15 @@ def resolve(d: Decision, command: c.Resolve) -> None:
         _resolve_run(d, run, command)
     elif run is None and incident.kind == "after_pivot" and "retry" in incident.actions:
         _resolve_output(d, command)
+
+
+def _how(incident: Incident) -> str:
+    """How an incident was resolved, for whoever comes second."""
+    by, at = incident.resolved_by, incident.resolved_at
+    told = f"Incident {incident.number} was resolved before: {incident.resolved}"
+    told += f" by {by}" if by else ""
+    told += f" at {at:%Y-%m-%dT%H:%M:%SZ}" if at else ""
+    return told + (f", because: {incident.reason[:200]}" if incident.reason else ".")
 
 
 def _resolve_undo(d: Decision, incident: Incident, run: Run, command: c.Resolve) -> None:

@@ -179,6 +179,9 @@ class Incident(msgspec.Struct):
     actions: tuple[str, ...]
     raised_at: datetime
     resolved: str | None = None
+    resolved_by: str | None = None
+    resolved_at: datetime | None = None
+    reason: str | None = None
 
 
 class Held(msgspec.Struct):

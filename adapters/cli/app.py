@@ -16,7 +16,7 @@ from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
     name="retrace",
-    help="Long-running processes that undo what they did when a step fails, and can be replayed at any time.",
+    help="Long-running processes that undo what they did when a step fails for good, and can be asked where they stand.",
     epilog="Commands talk to the service at --server or RETRACE_URL with the token in RETRACE_TOKEN.",
     no_args_is_help=True,
     add_completion=False,

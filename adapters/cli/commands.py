@@ -80,7 +80,7 @@ def send(
     *ids, kind = target
     if len(ids) != (0 if all_ else 1):
         raise typer.BadParameter("write retrace send ID TYPE, or retrace send --all TYPE", param_hint="ID TYPE")
-    event: dict[str, Any] = {"id": event_id or secrets.token_hex(16), "source": source, "type": kind}
+    event: dict[str, Any] = {"id": event_id or secrets.token_hex(12), "source": source, "type": kind}
     if data is not None:
         event |= {"datacontenttype": "application/json", "data": read_json(data, "--data")}
     answer = session.client.publish_event(event) if all_ else session.client.send_event(ids[0], event)

@@ -40,15 +40,11 @@ def deploy(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check; nothing is stored.")] = False,
 ) -> None:
     """Deploy definitions. Every file is tried; exit code 1 if one was refused."""
-    from adapters.cli.failures import Failure, complain
+    from adapters.cli.failures import complain
 
     outcomes: list[dict[str, Any]] = []
     for file in files:
-        try:
-            document = file.read_bytes()
-        except OSError as error:
-            raise Failure(f"{file} cannot be read: {error.strerror}.") from None
-        outcome = {"file": str(file), **_deployed(session, document, dry_run=dry_run)}
+        outcome = {"file": str(file), **_tried(session, file, dry_run=dry_run)}
         outcomes.append(outcome)
         if not outcome["valid"]:
             complain(_refusal(outcome))
@@ -59,6 +55,15 @@ def deploy(
         session.printer.show(outcomes, str)
     if not all(outcome["valid"] for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _tried(session: Session, file: Path, *, dry_run: bool) -> dict[str, Any]:
+    """What became of a file; one that cannot be read is no reason to leave out the others."""
+    try:
+        document = file.read_bytes()
+    except OSError as error:
+        return {"valid": False, "errors": [{"pointer": "", "detail": f"cannot be read: {error.strerror}"}]}
+    return _deployed(session, document, dry_run=dry_run)
 
 
 def _deployed(session: Session, document: bytes, *, dry_run: bool) -> dict[str, Any]:

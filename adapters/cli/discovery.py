@@ -17,7 +17,9 @@ from typing import Any
 FUNCTIONS = "functions.py"
 _SUFFIXES = (".yaml", ".yml")
 _NOT_ENTERED = frozenset({"__pycache__", "node_modules", "site-packages"})
-_LOOKS_LIKE_ONE = re.compile(r"^document\s*:.*\n(?:[ \t#].*\n|\s*\n)*?[ \t]+['\"]?dsl['\"]?\s*:", re.MULTILINE)
+_LOOKS_LIKE_ONE = re.compile(
+    r"^document\s*:(?:\s*\{[^}]*?['\"]?\bdsl|.*\n(?:[ \t#].*\n|\s*\n)*?[ \t]+['\"]?dsl)['\"]?\s*:", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)

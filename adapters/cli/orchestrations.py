@@ -64,6 +64,8 @@ def start(
         from adapters.cli.failures import Failure
 
         late = "" if ended["status"] in FINAL else f" after {wait:g} s; it goes on"
+        if ended["incidents"]:
+            late = f" and waits for an operator; see: retrace incidents {ended['id']}"
         raise Failure(f"{ended['id']} is {ended['status']}{late}. Look with: retrace status {ended['id']}")
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,16 +110,11 @@ def _settings(port: int | None, database: str | None, **fixed: Any) -> Settings:
 
 
 def _run(settings: Settings, functions: Any, prepare: Any, *, development: bool) -> None:
-    from adapters.cli.failures import Failure
     from adapters.cli.hosting import run
     from adapters.cli.logs import configure_logs
 
     configure_logs(settings.log_format or ("text" if development else "json"), settings.log_level)
-    file = settings.sqlite_path
-    if file is not None and not file.absolute().parent.is_dir():
-        raise Failure(
-            f"The folder {file.parent} of the database does not exist. Make it, or write another RETRACE_DATABASE."
-        )
+    _check_place(settings)
 
     async def open_it() -> Service:
         from adapters.bootstrap import open_service
@@ -126,6 +122,37 @@ def _run(settings: Settings, functions: Any, prepare: Any, *, development: bool)
         return await open_service(settings, functions=functions, development=development)
 
     run(settings, open_it, prepare)
+
+
+def _check_place(settings: Settings) -> None:
+    """Raises Failure where a SQLite database can certainly not be."""
+    from adapters.cli.failures import Failure
+
+    file = settings.sqlite_path
+    if file is None:
+        return
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise Failure(
+            f"The folder {file.parent} of the database does not exist. Make it, or write another RETRACE_DATABASE."
+        )
+    if file.is_dir():
+        raise Failure(
+            f"The database {file} is a folder. Name a file in it: RETRACE_DATABASE=sqlite:///{file}/retrace.db."
+        )
+    if not os.access(folder, os.W_OK):
+        raise Failure(
+            f"The folder {file.parent} of the database cannot be written to by this user; beside the database SQLite makes "
+            "further files there. Change its permissions, or write another RETRACE_DATABASE."
+        )
+
+
+def _why(cause: BaseException) -> str:
+    """The first sentence of a driver's or the system's complaint, without what only programs need."""
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"{cause.strerror} ({cause.filename})" if cause.filename else cause.strerror
+    lines = str(cause).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(cause).__name__
 
 
 async def _introduce(
@@ -181,7 +208,8 @@ def _reporting() -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(FAILED) from None
     except RetraceError as error:
-        cause = str(error.__cause__ or "").strip()
-        advice = f" {cause}\nCheck RETRACE_DATABASE." if cause and isinstance(error, StorageError) else ""
-        complain(f"The service cannot start. {error.detail}{advice}")
+        detail = error.detail
+        if isinstance(error, StorageError) and error.__cause__ is not None:
+            detail = f"The database cannot be used: {_why(error.__cause__)}.\nCheck RETRACE_DATABASE, or --database."
+        complain(f"The service cannot start. {detail}")
         raise typer.Exit(FAILED) from None

@@ -35,7 +35,7 @@ def event_line(event: Mapping[str, Any]) -> str:
 
 def rehearsal(would: Mapping[str, Any]) -> str:
     """What a command would record."""
-    events = [f"  {each['type']}  {compact(each['data'], 120)}" for each in would["events"]]
+    events = [f"  {each['type']}  {_what(each)}".rstrip() for each in would["events"]]
     first = "Nothing would be recorded." if not events else f"At version {would['version']} these would be recorded:"
     return "\n".join([first, *events])
 

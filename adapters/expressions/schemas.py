@@ -33,6 +33,8 @@ VIOLATIONS = 50
 MESSAGE_CHARACTERS = 300
 _KEPT_VALIDATORS = 256
 
+_CONSTANTS = ((None, "null"), (True, "true"), (False, "false"))
+
 _until: ContextVar[float] = ContextVar("_until")
 
 
@@ -221,8 +223,11 @@ def _pointer(path: Iterable[str | int]) -> str:
 
 
 def _message(error: ValidationError | SchemaError) -> str:
-    """The library quotes whole documents; a reader needs the start and the end."""
+    """The library quotes whole documents; a reader needs the start and the end. It names values as Python does."""
     text = error.message
+    for constant, name in _CONSTANTS:
+        if error.instance is constant and text.startswith(f"{constant} "):
+            text = name + text.removeprefix(str(constant))
     if len(text) <= MESSAGE_CHARACTERS:
         return text
     half = MESSAGE_CHARACTERS // 2

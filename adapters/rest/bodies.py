@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
+from adapters.rest.forms import FORMS
 from adapters.rest.problems import ProblemError, malformed
 from domain.errors import Problem
 
@@ -183,18 +185,34 @@ def conform(model: type[Model], value: Any) -> Model:
         problems = [
             Problem(
                 "".join(f"/{escape(str(part))}" for part in each["loc"] if part != "[key]"),
-                _sentence(each["msg"], each["type"]),
+                _sentence(each),
                 _code(each["type"]),
             )
-            for each in error.errors(include_url=False, include_context=False, include_input=False)
+            for each in error.errors(include_url=False, include_input=False)
         ]
         raise invalid(problems) from None
 
 
-def _sentence(message: str, kind: str) -> str:
-    if kind == "extra_forbidden":
-        return "There is no such member."
-    return f"{message.removeprefix('Value error, ')}."
+# pydantic speaks of Python and of patterns; clients know JSON.
+_SENTENCES = {
+    "extra_forbidden": "There is no such member.",
+    "missing": "This member is required.",
+    "string_type": "This is a string.",
+    "bool_type": "This is true or false.",
+    "dict_type": "This is an object.",
+    "model_type": "This is an object.",
+    "string_too_short": "This has at least {min_length} character(s).",
+    "string_too_long": "This has at most {max_length} characters.",
+    "too_long": "This has at most {max_length} members.",
+}
+
+
+def _sentence(error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    if error["type"] == "string_pattern_mismatch" and context.get("pattern") in FORMS:
+        return FORMS[context["pattern"]]
+    known = _SENTENCES.get(error["type"])
+    return known.format_map(context) if known else f"{error['msg'].removeprefix('Value error, ')}."
 
 
 def _code(kind: str) -> str:
@@ -219,7 +237,7 @@ class JsonBody:
             value: Any = {}
         else:
             if media_type(request.headers.get("content-type")) != "application/json":
-                raise unsupported("The body is application/json.")
+                raise unsupported("Send the body as JSON, with Content-Type: application/json.")
             value = parse_json(raw)
         checked = value if self.model is None else conform(self.model, value)
         return Content(checked, lambda: canonical(value))

@@ -28,6 +28,7 @@ from domain.errors import Problem
 STRUCTURED = "application/cloudevents+json"
 LONGEST_ATTRIBUTE_BYTES = 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
+_TEXTS = frozenset({"id", "source", "type", "subject", "dataschema", "datacontenttype"})
 _JSON_MEDIA = re.compile(r"[^/]+/(?:json|[^;]+\+json)\Z")
 
 
@@ -60,9 +61,18 @@ def _violations(attributes: dict[str, Any]) -> Iterator[Problem]:
     except CloudEventValidationError as error:
         for name, errors in error.errors.items():
             missing = name not in attributes
-            text = f"The attribute {name} is required." if missing else f"{errors[0]}."
+            text = f"The attribute {name} is required." if missing else _in_words(name, attributes[name], errors[0])
             found.setdefault(name, Problem(f"/{escape(name)}", text, "required" if missing else "invalid"))
     yield from found.values()
+
+
+def _in_words(name: str, value: Any, complaint: Exception) -> str:
+    """The SDK speaks of Python's types."""
+    if name in _TEXTS and not isinstance(value, str):
+        return f"The attribute {name} is a string."
+    if value == "":
+        return f"The attribute {name} is not empty."
+    return f"{complaint}."
 
 
 def _own_violations(attributes: dict[str, Any]) -> Iterator[tuple[str, Problem]]:

@@ -12,13 +12,13 @@ from starlette.responses import Response
 
 from adapters.rest.bodies import JsonBody
 from adapters.rest.calls import ID, Call, json_response
-from adapters.rest.conditions import NO_VERSION, etag, versions_asked_for
+from adapters.rest.conditions import etag, versions_asked_for
 from adapters.rest.operations import Answer, Endpoint, Operation
 from adapters.rest.parameters import DRY_RUN
 from adapters.rest.schemas import CancelBody, CommandAnswer, DryRunAnswer, NoteBody, ReasonBody, ResolutionBody
 from application.service import Answer as Done
 from application.service import CommandRequest, DryRun
-from domain.errors import NotFoundError
+from domain.errors import NotFoundError, VersionMismatchError
 
 _PATH = "/v1/orchestrations/{id}"
 Action = Literal["retry", "skip", "complete", "fail"]
@@ -42,11 +42,15 @@ async def _if_match(call: Call, id_: str) -> int | None:
     versions = versions_asked_for(call.request.headers)
     if versions is None:
         return None
-    if len(versions) < 2:
-        return versions[0] if versions else NO_VERSION
+    if len(versions) == 1:
+        return versions[0]
     # Several tags: the present version, if it is one of them, must still be there when the command is decided.
     current: int = (await call.services.queries.status(id_))["version"]
-    return current if current in versions else NO_VERSION
+    if current not in versions:
+        raise VersionMismatchError(
+            f'It has version {current}, and If-Match does not name it; the tag of a version is "{current}", never weak.'
+        )
+    return current
 
 
 def answered(result: Done | DryRun, status: int, location: str | None = None) -> Response:
@@ -98,7 +102,7 @@ def resolve(action: Action) -> Endpoint:
         body: ResolutionBody = call.body
         number = call.request.path_params["number"]
         if not (number.isascii() and number.isdecimal() and len(number) < 10 and int(number)):
-            raise NotFoundError
+            raise NotFoundError("There is no incident with this number; the status lists the open ones.")
         request = await command(call, body.reason)
         return answered(
             await call.services.commands.resolve(request, number=int(number), action=action, output=body.output), 200

@@ -14,8 +14,6 @@ from starlette.datastructures import Headers
 
 from adapters.rest.problems import malformed
 
-NO_VERSION = -1
-"""What If-Match asks for when no version can satisfy it."""
 _TAGS = re.compile(r'\s*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*(?:,\s*|\Z))+', re.ASCII)
 _TAG = re.compile(r'((?:W/)?)"([\x21\x23-\x7e\x80-\xff]*)"')
 _WAIT = re.compile(r'wait\s*=\s*"?(\d{1,9})"?', re.ASCII | re.IGNORECASE)

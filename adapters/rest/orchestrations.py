@@ -15,11 +15,11 @@ from adapters.rest.bodies import JsonBody
 from adapters.rest.boundary import HEAD
 from adapters.rest.calls import ID, JSON, Call, json_response, next_link
 from adapters.rest.conditions import etag, not_modified, preferences
+from adapters.rest.forms import DEFINITION
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.parameters import CURSOR, LIMIT, Parameter, boolean, choice, instant, integer, text
 from adapters.rest.problems import malformed
 from adapters.rest.schemas import (
-    DEFINITION,
     FINAL,
     STATUSES,
     History,

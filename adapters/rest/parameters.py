@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from adapters.rest.forms import FORMS
 from adapters.rest.problems import malformed
 
 T = TypeVar("T")
@@ -95,7 +96,9 @@ def text(
 
     def read(value: str) -> str:
         if not value or len(value) > longest or "\0" in value or (compiled and not compiled.fullmatch(value)):
-            raise ValueError(f"has 1 to {longest} characters" + (f" of the form {pattern}" if pattern else ""))
+            form = FORMS.get(f"^{pattern}$")
+            told = f"has 1 to {longest} characters"
+            raise ValueError(f"{told}. {form.rstrip('.')}" if form else told)
         return value
 
     return Parameter(name, read, schema, description, many)
@@ -113,7 +116,8 @@ def read_query(raw: bytes, parameters: Sequence[Parameter]) -> dict[str, Any]:
         name, _, value = (_unescaped(part) for part in pair.partition(b"="))
         parameter = known.get(name)
         if parameter is None:
-            raise malformed(f"There is no query parameter {name[:60]!r} here.")
+            here = f"those here are {', '.join(known)}" if known else "there are none here"
+            raise malformed(f"There is no query parameter {name[:60]!r}; {here}.")
         try:
             found = parameter.read(value)
         except ValueError as error:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from adapters.rest.lingering import LingeringResponse
 from domain.errors import (
     BusinessKeyInUseError,
+    IncidentResolvedError,
     InvalidDefinitionError,
     InvalidInputError,
     OrchestrationEndedError,
@@ -103,7 +104,8 @@ SLUGS: dict[str, Slug] = {
     "orchestration-ended": Slug(
         409,
         "Orchestration ended",
-        "The orchestration (or the incident) is past the point where this can be asked; current_status tells where it is.",
+        "The orchestration has ended, or the incident was resolved before: nothing is left to decide. detail says how it "
+        "came to that, current_status where the orchestration stands now.",
     ),
     "past-pivot": Slug(
         409,
@@ -209,7 +211,7 @@ def refusal(error: ProblemError | RetraceError) -> Response:
             return problem_response(error.code, error.detail, errors=error.problems)
         case BusinessKeyInUseError():
             return problem_response(error.code, error.detail, more={"orchestration": error.orchestration})
-        case OrchestrationEndedError():
+        case OrchestrationEndedError() | IncidentResolvedError():
             return problem_response(error.code, error.detail, more={"current_status": error.current_status})
         case OverloadedError():
             return problem_response(error.code, error.detail, headers={"Retry-After": str(error.retry_after_s)})

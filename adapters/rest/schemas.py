@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from adapters.rest.forms import DEFINITION, NO_NUL, NOT_BLANK, TAG_NAME
+
 STATUSES = (
     "running",
     "suspended",
@@ -23,10 +25,6 @@ STATUSES = (
     "terminated",
 )
 FINAL = frozenset(STATUSES[3:])
-
-_WORD = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-DEFINITION = f"(?:{_WORD}/)?{_WORD}(?:@[0-9A-Za-z.+-]{{1,100}})?"
-"""``name``, ``namespace/name`` or ``namespace/name@version``."""
 
 Status = Literal[
     "running", "suspended", "compensating", "completed", "faulted", "compensated", "cancelled", "terminated"
@@ -42,12 +40,10 @@ def _without_nul(text: str) -> str:
 
 # What reaches an index or a list is short; the rest is bounded by the size of a body.
 _NO_NUL = AfterValidator(_without_nul)
-Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$"), _NO_NUL]
-TagName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[^:\x00]+$"), _NO_NUL]
-Text = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$"), _NO_NUL]
-Reason = Annotated[
-    str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$"), _NO_NUL
-]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=NO_NUL), _NO_NUL]
+TagName = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=TAG_NAME), _NO_NUL]
+Text = Annotated[str, StringConstraints(max_length=10_000, pattern=NO_NUL), _NO_NUL]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=NOT_BLANK), _NO_NUL]
 
 
 class Body(BaseModel):
@@ -309,9 +305,11 @@ class CommandAnswer(Open):
 
 
 class RecordedEvent(Open):
-    """An event that a command would record."""
+    """An event that a command would record; `task` and `run` where it is about a run of a task."""
 
     type: str
+    task: str | None = None
+    run: int | None = None
     data: Any
 
 

@@ -22,7 +22,7 @@ class DatabaseInUseError(RetraceError):
         self.pid = pid
         super().__init__(
             f"The database {path} is in use by process {pid or 'unknown'}. Stop that process first, or give this one "
-            "another database file; several processes can share a PostgreSQL database instead."
+            "another database file (--database, RETRACE_DATABASE)."
         )
 
 

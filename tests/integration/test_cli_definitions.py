@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,15 @@ def test_a_dry_run_of_an_invalid_document_fails(service, terminal, file):
 
 def test_a_file_that_is_not_there_is_told(service, terminal):
     assert terminal.run("deploy", "nowhere.yaml") == 1
-    assert "nowhere.yaml cannot be read" in terminal.err
+    assert "nowhere.yaml: cannot be read: No such file" in terminal.err
     assert service.requests == []
+
+
+def test_a_file_that_is_not_there_does_not_keep_the_others_back(service, terminal, file):
+    service.gives("POST", "/v1/definitions", DEPLOYED, status=201)
+    assert terminal.run("deploy", "nowhere.yaml", file, "--output", "json") == 1
+    missing, deployed = json.loads(terminal.out)
+    assert (missing["valid"], deployed["valid"]) == (False, True)
 
 
 def test_definitions_are_listed_one_by_one_or_by_version(service, terminal):
@@ -179,7 +187,10 @@ def test_an_empty_folder_gives_nothing(tmp_path):
         (DOCUMENT, True),
         ("document:\n  dsl: 1.0.3\n  name: [\n", True),  # broken, but meant as one
         ("document:\n  # a comment\n\n  name: x\n  dsl: 1.0.3\ndo: [\n", True),
+        ("document: {dsl: '1.0.3', name: x}\ndo: [\n", True),
+        ("document: {\n  'dsl': '1.0.3', name: x}\ndo: [\n", True),
         ("document: {title: about the dsl}\n", False),
+        ("document: {title: about the dsl}\nx: [\n", False),
         ("kind: dsl\n---\ndocument: x\n", False),
         ("- document\n- dsl\n", False),
         ("document: 7\ndsl: 8\n", False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -66,6 +67,13 @@ def test_waiting_ends_when_its_time_is_over(service, terminal):
     service.gives("GET", PATH, orchestration("suspended"))
     assert terminal.run("start", "trip", "--wait", "0") == 1
     assert f"{ID} is suspended after 0 s; it goes on." in terminal.err
+
+
+def test_waiting_for_what_needs_an_operator_says_so(service, terminal):
+    service.gives("POST", "/v1/orchestrations", orchestration(), status=201)
+    service.gives("GET", PATH, orchestration("compensating", incidents=[INCIDENT]))
+    assert terminal.run("start", "trip", "--wait", "0") == 1
+    assert f"waits for an operator; see: retrace incidents {ID}." in terminal.err
 
 
 def test_a_status_tells_where_it_stands_within_80_columns(service, terminal):
@@ -219,9 +227,14 @@ def test_a_command_is_posted_with_its_reason(service, terminal, command):
 
 
 def test_a_cancel_can_be_rehearsed(service, terminal):
-    service.gives("POST", f"{PATH}/cancel", {"version": 4, "events": [{"type": "cancel.requested", "data": {}}]})
+    events = [
+        {"type": "rollback.started", "data": {}},
+        {"type": "task.cancelled", "task": "/do/0/a", "run": 2, "data": {}},
+    ]
+    service.gives("POST", f"{PATH}/cancel", {"version": 4, "events": events})
     assert terminal.run("cancel", ID, "--dry-run", "--override-pivot") == 0
-    assert "cancel.requested" in terminal.out
+    assert "rollback.started\n" in terminal.out
+    assert "task.cancelled  /do/0/a #2" in terminal.out
     assert service.only.args.to_dict() == {"dry_run": "true"}
     assert service.body() == {"override_pivot": True}
 
@@ -245,6 +258,7 @@ def test_an_event_for_all_is_published_under_an_id_of_its_own(service, terminal)
     service.gives("POST", "/v1/events", {"outcome": "held"}, status=202)
     ids = {terminal.json("send", "--all", "go")["event_id"] for _ in range(2)}
     assert len(ids) == 2
+    assert not any(re.fullmatch(r"[0-9a-f]{32}", each) for each in ids), "an id that we make does not look like a UUID"
     assert service.body()["type"] == "go"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from adapters.cli.app import main
 from retrace.client import Client, RetraceProblem
 
 PAUSE = """\
@@ -211,6 +212,27 @@ def test_a_folder_that_is_not_there_is_told(tmp_path, arguments):
     assert "nowhere" in err
 
 
+def test_a_folder_is_no_database(tmp_path):
+    code, err = refused(tmp_path, "dev", "--port", "0", "--database", f"sqlite:///{tmp_path}")
+    assert code == 1
+    assert f"The database {tmp_path} is a folder." in err
+
+
+def test_a_file_that_is_no_database_is_told_without_what_only_programs_need(tmp_path):
+    (tmp_path / "notes.db").write_text("by no means a database, however long this sentence may go on and on\n")
+    code, err = refused(tmp_path, "dev", "--port", "0", "--database", "sqlite:///notes.db")
+    assert code == 1
+    assert "The database cannot be used: file is not a database." in err
+    assert "Check RETRACE_DATABASE" in err
+    assert "nothing is known to be committed" not in err
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK or Path(path) != tmp_path)
+    assert main(["dev", str(tmp_path), "--port", "0", "--database", f"sqlite:///{tmp_path}/x.db"]) == 1
+    assert f"The folder {tmp_path} of the database cannot be written to" in capsys.readouterr().err
+
+
 def test_settings_that_cannot_be_used_end_with_2(tmp_path):
     code, err = refused(tmp_path, "serve", prt="1", log_level="loud")
     assert code == 2
@@ -230,7 +252,8 @@ def test_serve_tells_why_a_database_cannot_be_used_without_its_password(tmp_path
         port = closed.getsockname()[1]
     code, err = refused(tmp_path, "serve", "--port", "0", database=f"postgresql://u:hunter2@127.0.0.1:{port}/x")
     assert code == 1
-    assert "Check RETRACE_DATABASE." in err
+    assert "Check RETRACE_DATABASE" in err
+    assert "Connection refused" in err
     assert "hunter2" not in err
 
 

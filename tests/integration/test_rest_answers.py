@@ -38,6 +38,7 @@ def refuse(scripted: Scripted, error: Exception) -> None:
     scripted.commands.script = script
 
 
+RESOLVED = {"current_status": "compensating"}
 REFUSALS = [
     (errors.NotFoundError(), 404, {}),
     (errors.OutsideLifeError(), 400, {}),
@@ -49,7 +50,7 @@ REFUSALS = [
     (errors.EventIdReusedError(), 409, {}),
     (errors.OrchestrationEndedError("completed"), 409, {"current_status": "completed"}),
     (errors.PastPivotError(), 409, {}),
-    (errors.IncidentResolvedError(), 409, {}),
+    (errors.IncidentResolvedError("compensating", "Incident 1 was resolved before: skip."), 409, RESOLVED),
     (errors.VersionMismatchError(), 412, {}),
     (errors.StaleTokenError(), 409, {}),
     (errors.OverloadedError(retry_after_s=7), 503, {"retryable": True}),
@@ -252,12 +253,18 @@ async def test_an_incident_is_not_resolved_without_a_reason(http, scripted, body
     assert scripted.commands.asked == []
 
 
-@pytest.mark.parametrize(
-    ("given", "asked"), [('W/"3"', -1), ('"x"', -1), ('"2", "3"', 3), ('"1", "2"', -1), ("*", None)]
-)
+@pytest.mark.parametrize(("given", "asked"), [('"2", "3"', 3), ('"7"', 7), ("*", None)])
 async def test_if_match_becomes_the_version_that_is_asked_for(http, scripted, given, asked):
     await http.post(f"{START}/{ID}/cancel", headers={"If-Match": given})
     assert scripted.commands.asked[0].if_match == asked
+
+
+@pytest.mark.parametrize("given", ['W/"3"', '"x"', '"1", "2"'])
+async def test_a_condition_that_no_version_satisfies_tells_the_version_there_is(http, scripted, given):
+    answer = await http.post(f"{START}/{ID}/cancel", headers={"If-Match": given})
+    assert answer.status_code == 412
+    assert 'the tag of a version is "3"' in answer.json()["detail"]
+    assert scripted.commands.asked == []
 
 
 async def test_a_broken_condition_is_not_ignored(http, scripted):

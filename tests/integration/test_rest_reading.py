@@ -170,7 +170,7 @@ async def test_unknown_and_wrong_members_are_422_all_at_once_with_pointers(http)
 
 async def test_a_missing_member_and_a_body_that_is_no_object_are_422(http):
     missing = problem(await http.post(START, json={}), "invalid-input")["errors"]
-    assert missing == [{"pointer": "/definition", "detail": "Field required.", "code": "required"}]
+    assert missing == [{"pointer": "/definition", "detail": "This member is required.", "code": "required"}]
     assert problem(await http.post(START, json=[1]), "invalid-input")["errors"][0]["pointer"] == ""
 
 

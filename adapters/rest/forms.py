@@ -1,0 +1,19 @@
+"""Forms of texts that clients send: the pattern for machines, and a sentence for the person whose text has not that form."""
+
+from __future__ import annotations
+
+_WORD = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+DEFINITION = f"(?:{_WORD}/)?{_WORD}(?:@[0-9A-Za-z.+-]{{1,100}})?"
+"""``name``, ``namespace/name`` or ``namespace/name@version``."""
+
+NO_NUL = r"^[^\x00]*$"
+TAG_NAME = r"^[^:\x00]+$"
+NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
+
+FORMS = {
+    f"^{DEFINITION}$": "A definition is name (in namespace default), namespace/name or namespace/name@version.",
+    NO_NUL: "NUL is not allowed.",
+    TAG_NAME: "The name of a tag has no colon and no NUL.",
+    NOT_BLANK: "This is not blank, and NUL is not allowed.",
+}
+"""By pattern: what is said about a text that does not match it."""
