@@ -40,6 +40,9 @@ from retrace import __version__
 from retrace.functions import Function
 
 
+_ASK_FOR_OWNERSHIP_S = 3.0
+
+
 class ServerlessWorkflowDocuments:
     """Implements `application.definitions.Documents` with `adapters.documents`."""
 
@@ -89,6 +92,10 @@ class Service:
     @property
     def definitions(self) -> DefinitionRegistry:
         return self.node.definitions
+
+    async def lost(self) -> None:
+        """Returns when another process has taken the database over; this one can only stop then."""
+        await self.node.ownership.lost.wait()
 
     def leave(self) -> None:
         """The service is about to stop: not ready any more; streams and long polls end."""
@@ -165,6 +172,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
         ),
         held_events_for_s=settings.held_events_for,
         revise=development,
+        ask_for_ownership_s=_ASK_FOR_OWNERSHIP_S,
     )
 
 

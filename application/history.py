@@ -8,7 +8,7 @@ import msgspec
 
 from application.status import instant
 from application.storage import StoredRecord
-from domain.events import Event, EventReceived, RunEvent
+from domain.events import AttemptStarted, Event, EventReceived, RunEvent
 
 _OURS = ("at", "actor", "cause", "request")
 
@@ -36,6 +36,8 @@ def event_json(event: Event, version: int | None = None) -> dict[str, Any]:
         found["cause"] = event.cause
     if isinstance(event, EventReceived):
         del data["digest"]
+    if isinstance(event, AttemptStarted) and isinstance(data.get("arguments"), dict):
+        data["arguments"].pop("$input", None)  # travels along for URI templates; it is the task's input
     for name in _OURS:
         data.pop(name, None)
     found["data"] = data

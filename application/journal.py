@@ -75,6 +75,7 @@ class Journal:
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[int, list[UUID]], None]] = []
+        self._loss_listeners: list[Callable[[int], None]] = []
 
     def on_commit(self, listener: Callable[[int, list[UUID]], None]) -> None:
         """Called with the partition and the orchestrations of every commit, when `position` has just moved."""
@@ -90,6 +91,22 @@ class Journal:
             await self._idle.wait()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def on_lost(self, listener: Callable[[int], None]) -> None:
+        """Called with every partition that turns out to be another node's."""
+        self._loss_listeners.append(listener)
+
+    def compare(self, heads: Sequence[Head]) -> None:
+        """Heads just read from the database: a partition with another epoch is lost."""
+        for head in heads:
+            if head.epoch != self._heads[head.partition].epoch:
+                self._lose(head.partition)
+
+    def _lose(self, partition: int) -> None:
+        if partition not in self._lost:
+            self._lost.add(partition)
+            for listener in self._loss_listeners:
+                listener(partition)
 
     @property
     def lost(self) -> frozenset[int]:
@@ -234,7 +251,7 @@ class Journal:
         """The fence cannot hold: lost to another node, or a commit that was given up has happened after all."""
         known = self._heads[head.partition]
         if head.epoch != known.epoch:
-            self._lost.add(head.partition)
+            self._lose(head.partition)
             for entry in entries:
                 _fail(entry, OwnershipLostError())
             return

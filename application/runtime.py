@@ -19,6 +19,7 @@ from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.live import LiveCache
 from application.outbox import Outbox
+from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
@@ -56,6 +57,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     held_events_for_s: float = 7 * 86_400.0
     revise: bool = False
     live_orchestrations: int = 10_000
+    ask_for_ownership_s: float | None = None
+    """How often the node asks whether the partitions are still its own; None: it learns when it writes."""
 
 
 class Node:
@@ -95,6 +98,7 @@ class Node:
             chance=world.chance,
             limits=options.limits,
         )
+        self.ownership = Ownership(self.journal, log, len(heads), options.ask_for_ownership_s)
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets)
         self.timers = Timers(self.engine, log)
         self.watch = Watch(self.engine)
@@ -123,10 +127,12 @@ class Node:
         await self.exchange.start()
         self.outbox.start()
         self.housekeeping.start()
+        self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, close the database."""
         self.watch.close()
+        await self.ownership.stop()
         await self.housekeeping.stop()
         await self.timers.stop()
         await self.outbox.stop()

@@ -69,7 +69,8 @@ def receive(d: Decision, command: ReceiveEvent) -> Strand:
         return
     consumed = bool(takers) and not state.suspended  # while suspended it is recorded and nothing is decided
     if not consumed and len(state.held) >= d.limits.max_held:
-        raise OverloadedError(f"{d.limits.max_held} events are held already; nobody waits for them")
+        held = f"{d.limits.max_held} events are held for it already and no task of it waits for one"
+        raise OverloadedError(f"{held}; send this one again when its turn has come")
     outcome = "matched" if consumed else "held"
     d.emit(e.EventReceived, source=event["source"], id=event["id"], digest=command.digest, event=event, outcome=outcome)
     if consumed:

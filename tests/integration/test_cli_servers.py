@@ -198,6 +198,17 @@ def test_a_database_in_use_is_told(folder):
     assert f"in use by process {process.pid}" in err
 
 
+def test_a_process_whose_database_is_taken_over_says_so_and_stops(folder, fresh_postgres):
+    arguments = ("dev", ".", "--port", "0", "--database", fresh_postgres)
+    with running(folder, *arguments) as first:
+        introduction(first)
+        with running(folder, *arguments) as second:
+            introduction(second)
+            out, err = first.communicate(timeout=30)
+    assert first.returncode == 1, out
+    assert "Another process has taken this database over" in err
+
+
 def test_functions_that_cannot_be_loaded_keep_it_from_starting(folder):
     (folder / "functions.py").write_text("import nothing_of_this_name\n")
     code, err = refused(folder, "dev", "--port", "0")
