@@ -39,7 +39,6 @@ from domain.plan import Plan, Run, Schema
 from retrace import __version__
 from retrace.functions import Function
 
-
 _ASK_FOR_OWNERSHIP_S = 3.0
 
 

@@ -7,6 +7,7 @@ stops it. Correctness does not rest on this: every write is fenced.
 from __future__ import annotations
 
 import asyncio
+
 import structlog
 
 from application.journal import Journal
