@@ -7,6 +7,7 @@ the orchestration's state, so building the view again from the log gives the sam
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -46,6 +47,7 @@ class StatusProjector:
         self._since: dict[int, datetime] = {}
         self._applying: dict[int, datetime] = {}
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
         journal.on_commit(self._on_commit)
@@ -73,6 +75,7 @@ class StatusProjector:
         if self._since or self._applying:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(future)
+            self._hurry.set()
             await future
 
     async def rebuild(self) -> None:
@@ -112,12 +115,11 @@ class StatusProjector:
         costs the writers little.
         """
         if not self._since:
-            for future in self._waiting:
-                if not future.done():
-                    future.set_result(None)
-            self._waiting.clear()
+            _release(self._waiting)
+            self._waiting = []
             self._wake.clear()
             await self._wake.wait()
+        waiting, self._waiting = self._waiting, []
         moved, self._moved = self._moved, {}
         self._applying, self._since = self._since, {}
         positions = {partition: self._journal.position(partition) for partition in moved}
@@ -125,11 +127,15 @@ class StatusProjector:
             await asyncio.gather(*(self._apply(p, positions[p], touched) for p, touched in moved.items()))
         except BaseException:
             self._since = {**self._since, **self._applying}
+            self._waiting += waiting
             raise
         finally:
             self._applying = {}
+        _release(waiting)
+        self._hurry.clear()
         if not self._waiting:
-            await asyncio.sleep(_REST_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), _REST_S)
 
     async def _apply(self, partition: int, until: int, touched: dict[UUID, None]) -> None:
         if until > self._seen.get(partition, 0):
@@ -142,6 +148,12 @@ class StatusProjector:
         if not await self._view.apply(PROJECTION, partition, after, until, rows):
             raise StorageError("the view was moved by someone else")
         self._seen[partition] = until
+
+
+def _release(waiting: list[asyncio.Future[None]]) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)
 
 
 def row_of(partition: int, orchestration: UUID, state: State) -> StatusRow:

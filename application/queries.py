@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
@@ -31,6 +32,9 @@ from domain import commands as c
 from domain import events as e
 from domain.errors import NotFoundError, OutsideLifeError, RetraceError
 from domain.state import State
+
+_LIST_WAITS_S = 0.1
+"""How long a list waits for the view to see the latest commits."""
 
 
 class OrchestrationQueries:
@@ -170,6 +174,8 @@ class OrchestrationQueries:
             after=self._opened(request.cursor) if request.cursor else None,
             limit=request.limit + 1,
         )
+        with contextlib.suppress(TimeoutError):  # what was answered before should be listed; how far it is, is told
+            await asyncio.wait_for(self._projector.caught_up(), _LIST_WAITS_S)
         rows = await self._view.list(query)
         page = rows[: request.limit]
         cursor = self._sealed(page[-1].started_at, page[-1].public_id) if len(rows) > request.limit else None

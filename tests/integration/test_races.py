@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.bootstrap import ServerlessWorkflowDocuments
@@ -23,7 +24,7 @@ from adapters.stored_events import EventMapper
 from adapters.system import SystemChance, SystemClock
 from application.ports import Answered, Callout, CalloutResult
 from application.runtime import Node, Options, World
-from application.service import CommandRequest, EventOutcome, StartRequest
+from application.service import CommandRequest, EventOutcome, ListRequest, StartRequest
 from domain.errors import (
     BusinessKeyInUseError,
     OrchestrationEndedError,
@@ -507,3 +508,17 @@ async def test_sqlite_two_commands_for_one_version(node):
             node.commands.suspend(request), node.commands.cancel(request), return_exceptions=True
         )
         assert sum(isinstance(result, VersionMismatchError) for result in results) == 1
+
+
+def test_a_list_shows_what_was_answered_before_it():
+    async def race(scene):
+        await deploy(scene.node, [{"a": {"call": "act"}}])
+        found = []
+        for _ in range(5):
+            id_ = await start(scene.node)
+            await scene.node.queries.wait(id_, 60)
+            listed = await scene.node.queries.list(ListRequest(limit=1))
+            found.append(msgspec.json.decode(listed["items"][0])["status"])
+        return tuple(found)
+
+    every_order(race, ("completed",) * 5, at_most=12)
