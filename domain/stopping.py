@@ -77,7 +77,7 @@ def resume(d: Decision, command: c.Resume, *, lift: bool = False) -> None:
     if not state.suspended:
         return
     recorded = list(state.recorded)
-    due = [timer for timer in state.due() if timer[0] <= d.now and not lift]
+    due = [entry for entry in state.due() if entry[0] <= d.now and not lift]
     d.emit(e.OrchestrationResumed, reason=command.reason)
     missed = [(r.at, 0, _recorded(d, state.runs[r.run], r.number, r.result)) for r in recorded]
     missed += [(when, 1, timer(d, kind, key)) for when, kind, key in due]
