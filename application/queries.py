@@ -28,7 +28,6 @@ from application.service import Json, ListRequest
 from application.status import instant, represent, task_entries
 from application.storage import LogStore, StatusQuery, StatusView
 from application.watching import Watch
-from domain import commands as c
 from domain import events as e
 from domain.errors import NotFoundError, OutsideLifeError, RetraceError
 from domain.state import State
@@ -131,10 +130,7 @@ class OrchestrationQueries:
         }
         if live.state.final:
             return plan
-        outcome = await self._engine.rehearse(id_, lambda _: self._engine.command(c.Cancel, override_pivot=True))
-        decided = next((ev for ev in outcome.events if isinstance(ev, e.CompensationDecided) and not ev.rollback), None)
-        if decided is None:
-            decided = await self._decided_after_settling(live)
+        decided = await self._decided(live)
         if decided is not None:
             definition = await self._engine.plan_of(live)
             plan["steps"] = [_planned(live.state, definition, step) for step in decided.plan]
@@ -142,8 +138,8 @@ class OrchestrationQueries:
             plan["not_undone"] = [{"task": runs[left.run].name, "why": left.why} for left in decided.left_behind]
         return plan
 
-    async def _decided_after_settling(self, live: Live) -> e.CompensationDecided | None:
-        """Attempts in flight keep a cancel from deciding at once: look as if their outcome stayed unknown."""
+    async def _decided(self, live: Live) -> e.CompensationDecided | None:
+        """The decision that a cancel would lead to, or that was made already."""
         for event in await self._engine.rehearse_cancel(live.id):
             if isinstance(event, e.CompensationDecided) and not event.rollback:
                 return event

@@ -184,13 +184,16 @@ async def test_a_node_that_dies_after_every_single_commit_arrives(sqlite, city):
     assert lives > TRIPS[city][2]
 
 
-async def test_postgresql_survives_the_same(databases):
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("city", TRIPS)
+async def test_postgresql_survives_the_same(databases, city, moment):
     places = Places(databases)
-    wanted = await undisturbed(places, "Nowhere")
-    for moment in ("before", "after"):
-        endings = {boundary: found async for boundary, found in deaths(places, "Nowhere", moment)}
-        assert len(endings) >= TRIPS["Nowhere"][2]
-        assert {boundary: found for boundary, found in endings.items() if found != wanted} == {}
+    status, undone, writes = TRIPS[city]
+    wanted = await undisturbed(places, city)
+    assert (wanted.status, wanted.undone) == (status, undone)
+    endings = {boundary: found async for boundary, found in deaths(places, city, moment)}
+    assert len(endings) >= writes
+    assert {boundary: found for boundary, found in endings.items() if found != wanted} == {}
 
 
 @pytest.fixture
