@@ -29,17 +29,15 @@ from adapters.rest.app import build_app
 from adapters.rest.services import Services
 from adapters.settings import Settings
 from adapters.stored_events import EventMapper
-from adapters.system import SystemChance, SystemClock
+from adapters.system import ProcessLiveness, SystemChance, SystemClock, process_mark
+from application.database import Storage
 from application.definitions import DefinitionRegistry
 from application.runtime import Node, Options, World
-from application.storage import Storage
 from domain.decision import Limits
 from domain.expressions import Expression
 from domain.plan import Plan, Run, Schema
 from retrace import __version__
 from retrace.functions import Function
-
-_ASK_FOR_OWNERSHIP_S = 3.0
 
 
 class ServerlessWorkflowDocuments:
@@ -92,10 +90,6 @@ class Service:
     def definitions(self) -> DefinitionRegistry:
         return self.node.definitions
 
-    async def lost(self) -> None:
-        """Returns when another process has taken the database over; this one can only stop then."""
-        await self.node.ownership.lost.wait()
-
     def leave(self) -> None:
         """The service is about to stop: not ready any more; streams and long polls end."""
         self._services.closing.set()
@@ -134,15 +128,17 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             secrets=secrets,
             clock=SystemClock(),
             chance=SystemChance(),
+            liveness=ProcessLiveness(),
         )
         node = Node(world, _options(settings, development=development))
         stack.push_async_callback(storage.log.close)
+        stack.push_async_callback(storage.signals.close)
         await node.start()
 
         async def ready() -> Mapping[str, Any]:
-            held = node.partitions - len(node.journal.lost)
-            ready = held == node.partitions and await storage.ready()
-            return {"ready": ready, "database": storage.kind, "partitions": held}
+            # A node that owns nothing serves as well as any other; one whose clock is wrong should not be asked.
+            ready = node.ownership.eligible and await storage.ready()
+            return {"ready": ready, "database": storage.kind, "partitions": len(node.ownership.held)}
 
         services = Services(
             commands=node.commands,
@@ -162,8 +158,13 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
 
 def _options(settings: Settings, *, development: bool) -> Options:
     return Options(
-        owner=f"{platform.node()}:{os.getpid()}",
+        host=platform.node(),
+        pid=os.getpid(),
+        process=process_mark(os.getpid()),
+        version=__version__,
         partitions=settings.partitions,
+        lease_s=settings.lease,
+        drain_s=settings.grace,
         limits=Limits(
             settle_timeout_s=settings.settle_timeout,
             callout_timeout_s=settings.callout_timeout,
@@ -171,7 +172,6 @@ def _options(settings: Settings, *, development: bool) -> Options:
         ),
         held_events_for_s=settings.held_events_for,
         revise=development,
-        ask_for_ownership_s=_ASK_FOR_OWNERSHIP_S,
     )
 
 

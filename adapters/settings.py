@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     grace: Seconds = 10.0
     """How long callouts may still run when the service is told to stop."""
 
+    lease: Seconds = Field(10.0, ge=1.0, le=600.0)
+    """How long the partitions of a node that has died stay its own."""
     settle_timeout: Seconds = 60.0
     """How long a rollback waits for what is still running before it counts as uncertain."""
     callout_timeout: Seconds = 30.0

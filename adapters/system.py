@@ -1,10 +1,14 @@
-"""The machine's clock and chance."""
+"""The machine's clock and chance, and what it knows of other processes."""
 
 from __future__ import annotations
 
 import gc
 import os
+import platform
 from datetime import UTC, datetime
+from pathlib import Path
+
+from application.leases import NodeIdentity
 
 
 class SystemClock:
@@ -29,6 +33,30 @@ class SystemChance:
         start = self._used
         self._used += count
         return self._page[start : self._used]
+
+
+class ProcessLiveness:
+    """Implements `application.leases.Liveness` for processes of this machine, where /proc tells (Linux)."""
+
+    def is_gone(self, other: NodeIdentity) -> bool:
+        """Certain only where both live in the same boot of the same machine and see the same process ids."""
+        here, there = process_mark(os.getpid()).split(), other.process.split()
+        if other.host != platform.node() or len(here) != 3 or here[:2] != there[:2]:
+            return False
+        return process_mark(other.pid) != other.process
+
+
+def process_mark(pid: int) -> str:
+    """The boot, the pid namespace and the moment of birth of a process; "" when there is none or nobody can tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+        # The name of the program, which may hold anything, ends at the last parenthesis.
+        facts = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return ""
+    state, born = facts[0], facts[19]
+    return "" if state in ("Z", "X") else f"{boot} {namespace} {born}"
 
 
 def calm_collector() -> None:

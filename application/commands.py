@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from typing import Any, Literal
 
+from application.business_keys import BusinessKeys
 from application.definitions import DefinitionRegistry, split_reference
 from application.engine import Engine, invalid_input
 from application.exchange import EventExchange
 from application.facts import FactFinder
+from application.forwarding import Begin, Done
 from application.history import event_json
+from application.ownership import Ownership
+from application.reader import Reader
+from application.rehearsal import Rehearsal
+from application.routing import Router
 from application.service import Answer, CommandRequest, DryRun, EventOutcome, Json, StartRequest
-from application.storage import KeyStore, canonical
+from application.storage import canonical
 from domain import commands as c
 from domain import events as e
 from domain.decision import Validation
-from domain.errors import (
-    BusinessKeyInUseError,
-    IdempotencyKeyReusedError,
-    InvalidInputError,
-    NotFoundError,
-    Problem,
-)
+from domain.errors import IdempotencyKeyReusedError, InvalidInputError, NotFoundError, Problem
 from domain.plan import Plan
 from domain.state import State
 
@@ -39,14 +38,22 @@ class OrchestrationCommands:
         engine: Engine,
         definitions: DefinitionRegistry,
         facts: FactFinder,
-        keys: KeyStore,
+        starts: BusinessKeys,
         exchange: EventExchange,
+        router: Router,
+        reader: Reader,
+        ownership: Ownership,
+        rehearsal: Rehearsal,
     ) -> None:
         self._engine = engine
         self._definitions = definitions
         self._facts = facts
-        self._keys = keys
+        self._keys = starts
         self._exchange = exchange
+        self._router = router
+        self._reader = reader
+        self._ownership = ownership
+        self._rehearsal = rehearsal
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
@@ -55,48 +62,32 @@ class OrchestrationCommands:
         record = await self._definitions.record(namespace, name, version)
         plan = await self._definitions.by_digest(record.digest)
         digest = _digest(request)
+        identity = self._engine.identity
         if request.idempotency_key is None:
-            public_id = self._engine.identity.draw()
+            # A node that owns nothing leaves it to chance who begins it.
+            public_id = identity.draw_in(self._ownership.owned) if self._ownership.owned else identity.draw()
         else:
-            public_id = self._engine.identity.derived(request.actor, request.idempotency_key)
-            if (known := await self._known(public_id)) is not None:
+            public_id = identity.derived(request.actor, request.idempotency_key)
+            if (known := await self._keys.known(public_id)) is not None:
                 return _same_request(known, digest)
         await self._validate(plan, request.input)
-        new = await asyncio.shield(self._begin(request, plan, public_id, digest))
-        if not new:
-            live = await self._engine.cache.settled(public_id)
-            return _same_request(live.state, digest)
+        begun = await asyncio.shield(self._begin(request, plan, public_id, digest))
+        if not begun.new:
+            return _same_request((await self._reader.settled(public_id)).state, digest)
         return public_id
 
-    async def _begin(self, request: StartRequest, plan: Plan, public_id: str, digest: bytes) -> bool:
-        """Reserve the business key and start, as one step for others who want the same key: a holder without an
-        orchestration has failed, it is never about to start.
-        """
-
-        def make() -> c.Start:
-            return self._engine.command(
-                c.Start,
-                id=public_id,
-                input=request.input,
-                business_key=request.business_key,
-                tags=dict(request.tags),
-                request=digest,
-                actor=request.actor,
-            )
-
-        drawn = request.idempotency_key is None
+    async def _begin(self, request: StartRequest, plan: Plan, public_id: str, digest: bytes) -> Done:
+        members = {
+            "input": request.input,
+            "business_key": request.business_key,
+            "tags": dict(request.tags),
+            "request": digest,
+            "actor": request.actor,
+        }
+        begin = Begin(public_id, plan.digest, members, drawn=request.idempotency_key is None)
         if request.business_key is None:
-            return (await self._engine.start(plan.digest, public_id, make, drawn=drawn))[1]
-        definition = f"{plan.namespace}/{plan.name}"
-        async with self._engine.cache.family(f"{definition} {request.business_key}"):
-            await self._reserve(definition, request.business_key, public_id)
-            return (await self._engine.start(plan.digest, public_id, make, drawn=drawn))[1]
-
-    async def _known(self, public_id: str) -> State | None:
-        try:
-            return (await self._engine.cache.settled(public_id)).state
-        except NotFoundError:
-            return None
+            return await self._router.begin(begin)
+        return await self._keys.begin(begin, f"{plan.namespace}/{plan.name}", request.business_key)
 
     async def _validate(self, plan: Plan, input_: Any) -> None:
         if plan.input_schema is None:
@@ -108,39 +99,36 @@ class OrchestrationCommands:
         if violations:
             raise invalid_input(violations)
 
-    async def _reserve(self, definition: str, key: str, public_id: str) -> None:
-        """The key is ours, or an unfinished orchestration has it. A holder that is final, or whose start never happened,
-        gives it up.
-        """
-        for _ in range(3):
-            holder = await self._keys.reserve(definition, key, public_id)
-            if holder == public_id:
-                return
-            state = await self._known(holder)
-            if state is not None and not state.final:
-                raise BusinessKeyInUseError(holder)
-            if await self._keys.take_over(definition, key, holder, public_id):
-                return
-        raise BusinessKeyInUseError(None)
-
     # Commands for one orchestration -----------------------------------------------------------------------------------
 
-    async def _carry_out(self, request: CommandRequest, make: Callable[[State], c.Command]) -> Answer | DryRun:
-        if not self._engine.identity.well_formed(request.id):
+    async def _carry_out(self, request: CommandRequest, command: type[c.Command], **members: Any) -> Answer | DryRun:
+        identity = self._engine.identity
+        if not identity.well_formed(request.id):
             raise NotFoundError("There is no orchestration with this id.")
+        members = {"actor": request.actor, **members}
         if request.dry_run:
-            outcome = await self._engine.rehearse(request.id, make, if_match=request.if_match)
+            outcome = await self._rehearsal.decide(
+                request.id, lambda _: self._engine.command(command, **members), if_match=request.if_match
+            )
             return DryRun(outcome.version, [_would_be(ev) for ev in outcome.events])
-        outcome = await asyncio.shield(self._engine.execute(request.id, make, if_match=request.if_match))
-        return Answer(outcome.id, outcome.status, outcome.version)
+        done = await asyncio.shield(
+            self._router.execute(
+                identity.locate(request.id),
+                command,
+                members,
+                if_match=request.if_match,
+                command_id=self._command_id(request, command),
+            )
+        )
+        return Answer(done.id, done.status, done.version)
+
+    def _command_id(self, request: CommandRequest, command: type[c.Command]) -> str | None:
+        if request.idempotency_key is None:
+            return None
+        return self._engine.identity.command_id(request.actor, request.idempotency_key, request.id, command.__name__)
 
     async def cancel(self, request: CommandRequest, *, override_pivot: bool = False) -> Answer | DryRun:
-        return await self._carry_out(
-            request,
-            lambda _: self._engine.command(
-                c.Cancel, actor=request.actor, reason=request.reason, override_pivot=override_pivot
-            ),
-        )
+        return await self._carry_out(request, c.Cancel, reason=request.reason, override_pivot=override_pivot)
 
     async def terminate(self, request: CommandRequest) -> Answer | DryRun:
         return await self._simple(request, c.Terminate)
@@ -152,9 +140,7 @@ class OrchestrationCommands:
         return await self._simple(request, c.Resume)
 
     async def _simple(self, request: CommandRequest, cls: type[c.Terminate | c.Suspend | c.Resume]) -> Answer | DryRun:
-        return await self._carry_out(
-            request, lambda _: self._engine.command(cls, actor=request.actor, reason=request.reason)
-        )
+        return await self._carry_out(request, cls, reason=request.reason)
 
     async def resolve(
         self,
@@ -167,28 +153,22 @@ class OrchestrationCommands:
         if not (request.reason or "").strip():
             raise InvalidInputError([Problem("/reason", "say why; it stands in the history", "missing")])
         return await self._carry_out(
-            request,
-            lambda _: self._engine.command(
-                c.Resolve, actor=request.actor, reason=request.reason, number=number, action=action, output=output
-            ),
+            request, c.Resolve, reason=request.reason, number=number, action=action, output=output
         )
 
     async def add_note(self, request: CommandRequest, *, text: str) -> Answer | DryRun:
-        return await self._carry_out(request, lambda _: self._engine.command(c.AddNote, actor=request.actor, text=text))
+        return await self._carry_out(request, c.AddNote, text=text)
 
     # Events -----------------------------------------------------------------------------------------------------------
 
     async def send_event(self, id_: str, event: Json, *, actor: str = "anonymous") -> EventOutcome:
-        if not self._engine.identity.well_formed(id_):
+        identity = self._engine.identity
+        if not identity.well_formed(id_):
             raise NotFoundError("There is no orchestration with this id.")
         digest = hashlib.sha256(canonical(event)).digest()
-        outcome = await asyncio.shield(
-            self._engine.execute(
-                id_, lambda _: self._engine.command(c.ReceiveEvent, actor=actor, event=event, digest=digest)
-            )
-        )
-        received = next((ev for ev in outcome.events if isinstance(ev, e.EventReceived)), None)
-        return EventOutcome(received.outcome if received else "duplicate", outcome.version)
+        members = {"actor": actor, "event": event, "digest": digest}
+        done = await asyncio.shield(self._router.execute(identity.locate(id_), c.ReceiveEvent, members))
+        return EventOutcome(done.received or "duplicate", done.version)  # type: ignore[arg-type]
 
     async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
         return await asyncio.shield(self._exchange.publish(event, actor))

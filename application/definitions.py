@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -24,6 +25,7 @@ from domain.plan import Plan, Run, Schema
 MediaType = Literal["application/yaml", "application/json"]
 _SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?")
 _KEPT_PLANS = 500
+_REMEMBERED = timedelta(seconds=1)
 _OF_THE_MOMENT = frozenset({"unknown-function", "unknown-child"})
 """Warnings about other things than the document."""
 
@@ -96,7 +98,8 @@ class DefinitionRegistry:
         self._clock = clock
         self._revise = revise
         self._plans: OrderedDict[str, Plan] = OrderedDict()
-        self._current: dict[tuple[str, str, str], DefinitionRecord] = {}
+        self._current: dict[tuple[str, str, str], tuple[DefinitionRecord, datetime]] = {}
+        """What was found and when: another node may have deployed a later version since."""
         self._listeners: list[Callable[[], None]] = []
 
     def on_deployed(self, listener: Callable[[], None]) -> None:
@@ -189,8 +192,9 @@ class DefinitionRegistry:
     async def record(self, namespace: str, name: str, version: str) -> DefinitionRecord:
         """Raises NotFoundError."""
         key = (namespace, name, version)
-        if (known := self._current.get(key)) is not None:
-            return known
+        now = self._clock.now()
+        if (known := self._current.get(key)) is not None and now - known[1] < _REMEMBERED:
+            return known[0]
         if version == "latest":
             records = await self._store.versions(namespace, name)
             found = latest(records) if records else None
@@ -198,7 +202,7 @@ class DefinitionRegistry:
             found = await self._store.get(namespace, name, version)
         if found is None:
             raise NotFoundError(await self._missing(namespace, name, version))
-        self._current[key] = found
+        self._current[key] = found, now
         return found
 
     async def _missing(self, namespace: str, name: str, version: str) -> str:

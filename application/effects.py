@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import structlog
 
 from application.engine import Engine
 from application.live import Live
+from application.ownership import Ownership
 from application.ports import (
     Answered,
     Callout,
@@ -26,6 +30,7 @@ from application.ports import (
     Secrets,
     Unusable,
 )
+from application.storage import Head, LogStore
 from domain import commands as c
 from domain import events as e
 from domain.data import planted
@@ -38,25 +43,56 @@ _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 
 
+class _Attempt(msgspec.Struct, frozen=True):
+    """What has to be sent, or (`result`) only to be reported."""
+
+    partition: int
+    orchestration: UUID
+    id: str
+    event: e.AttemptStarted
+    result: CalloutResult | None
+
+    @property
+    def name(self) -> tuple[str, str, int]:
+        return self.id, self.event.run, self.event.number
+
+
 class Effects:
     """Follows commits; every `AttemptStarted` becomes one callout and one `ReportResult`."""
 
     def __init__(
-        self, engine: Engine, callouts: Callouts, expressions: Expressions, secrets: Secrets, *, at_once: int = 1000
+        self,
+        engine: Engine,
+        callouts: Callouts,
+        expressions: Expressions,
+        secrets: Secrets,
+        log: LogStore,
+        ownership: Ownership,
+        *,
+        at_once: int = 1000,
     ) -> None:
         self._engine = engine
         self._callouts = callouts
         self._expressions = expressions
         self._secrets = secrets
+        self._log = log
+        self._ownership = ownership
         self._slots = asyncio.Semaphore(at_once)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], tuple[int, deque[_Attempt]]] = {}
         self._in_hand: set[tuple[str, str, int]] = set()
+        self._draining: dict[int, asyncio.Event] = {}
+        self._resuming: set[asyncio.Task[None]] = set()
         engine.follow(self)
+
+    @property
+    def in_progress(self) -> int:
+        """Attempts that are sent, or wait for their turn."""
+        return len(self._in_hand)
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
         for event in events:
             if isinstance(event, e.AttemptStarted) and event.child is None:
-                self._spawn(live.id, event)
+                self._begin(live, event)
             elif isinstance(event, e.IncidentResolved) and _tries_again(live, event):
                 self.resume(live, "its result could not be handled")
 
@@ -69,42 +105,105 @@ class Effects:
             if not run.flying or run.child is not None or run.request is None:
                 continue
             lost = None if run.request.idempotent else Doubtful(fault("communication", why))
-            self._spawn(live.id, run.request, lost)
+            self._begin(live, run.request, lost)
+
+    # Ownership --------------------------------------------------------------------------------------------------------
+
+    def gained(self, head: Head) -> None:
+        """Send again what was in flight when the last owner ended."""
+        task = asyncio.get_running_loop().create_task(self._resume_all(head.partition))
+        self._resuming.add(task)
+        task.add_done_callback(self._resuming.discard)
+
+    def lost(self, partition: int) -> None:
+        """Nobody wants these results from us; the next owner sends again, under the same keys."""
+        self._draining.pop(partition, None)
+        for task, (of, _) in self._tasks.items():
+            if of == partition:
+                task.cancel()
+
+    async def drain(self, partition: int) -> None:
+        """Returns when nothing of it is in flight. Meanwhile new attempts are left to the next owner, but for those that
+        may not be sent by anyone but the one who decided to.
+        """
+        drained = self._draining.setdefault(partition, asyncio.Event())
+        if any(of == partition for of, _ in self._tasks.values()):
+            await drained.wait()
+
+    async def _resume_all(self, partition: int) -> None:
+        pause, after = _PAUSE_S, None
+        while self._ownership.holds(partition):
+            try:
+                while page := await self._log.in_flight(partition, after):
+                    for orchestration in page:
+                        self.resume(await self._engine.cache.load_at(partition, orchestration))
+                    after = page[-1]
+                return
+            except OwnershipLostError:
+                return
+            except StorageError as error:
+                _log.warning("effects.not_resumed", detail=error.detail)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def stop(self, grace_s: float) -> None:
         """Let what is in flight end, at most `grace_s`; the rest is sent again after the restart."""
+        for task in self._resuming:
+            task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
+            await asyncio.wait(list(self._tasks), timeout=grace_s)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._resuming, return_exceptions=True)
 
-    def _spawn(self, public_id: str, attempt: e.AttemptStarted, result: CalloutResult | None = None) -> None:
+    # Sending ----------------------------------------------------------------------------------------------------------
+
+    def _begin(self, live: Live, event: e.AttemptStarted, result: CalloutResult | None = None) -> None:
         """Send it, or report what is known already. Once per attempt and process: what is unfinished may be taken up while
         it is in hand.
         """
-        name = (public_id, attempt.run, attempt.number)
-        if name in self._in_hand:
+        attempt = _Attempt(live.partition, live.orchestration, live.id, event, result)
+        if attempt.name in self._in_hand or (live.partition in self._draining and event.idempotent):
             return
-        work = self._send(public_id, attempt) if result is None else self._report(public_id, attempt, result)
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
-        self._in_hand.add(name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: self._in_hand.discard(name))
+        self._in_hand.add(attempt.name)
+        current = asyncio.current_task()
+        mine = self._tasks.get(current) if current is not None else None
+        if mine is not None and not mine[1]:
+            mine[1].append(attempt)  # one thing after the other: the task that reported goes on with what comes of it
+            return
+        queue = deque((attempt,))
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._work(queue))
+        self._tasks[task] = (live.partition, queue)
+        task.add_done_callback(self._ended)
 
-    async def _send(self, public_id: str, attempt: e.AttemptStarted) -> None:
+    async def _work(self, queue: deque[_Attempt]) -> None:
+        while queue:
+            attempt = queue[0]
+            try:
+                result = await self._send(attempt) if attempt.result is None else attempt.result
+                queue.popleft()
+                await self._report(attempt, result)
+            finally:
+                self._in_hand.discard(attempt.name)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        partition, queue = self._tasks.pop(task)
+        for attempt in queue:  # it was cancelled before it came to these
+            self._in_hand.discard(attempt.name)
+        drained = self._draining.get(partition)
+        if drained is not None and not any(of == partition for of, _ in self._tasks.values()):
+            drained.set()
+
+    async def _send(self, attempt: _Attempt) -> CalloutResult:
         async with self._slots:
             try:
-                arguments = await self._arguments(attempt)
+                arguments = await self._arguments(attempt.event)
             except _NotEvaluatedError as error:
-                result: CalloutResult = Declined(error.fault)
+                return Declined(error.fault)
             except Exception as error:
-                _log.exception("callout.not_prepared", orchestration=public_id, task=attempt.run)
-                result = Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
-            else:
-                result = await self._exchange(public_id, attempt, arguments)
-        await self._report(public_id, attempt, result)
+                _log.exception("callout.not_prepared", orchestration=attempt.id, task=attempt.event.run)
+                return Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
+            return await self._exchange(attempt.id, attempt.event, arguments)
 
     async def _exchange(self, public_id: str, attempt: e.AttemptStarted, arguments: Any) -> CalloutResult:
         callout = Callout(
@@ -145,26 +244,26 @@ class Effects:
             filled[tuple(path)] = result.value
         return planted(attempt.arguments, filled)
 
-    async def _report(self, public_id: str, attempt: e.AttemptStarted, result: CalloutResult) -> None:
+    async def _report(self, attempt: _Attempt, result: CalloutResult) -> None:
         """Hand the result in until it is recorded: a database that is away for a while loses nothing."""
         pause = _PAUSE_S
         members = _members(self._secrets.redact, result)
+        run, number = attempt.event.run, attempt.event.number
+        place = attempt.partition, attempt.orchestration
         while True:
             try:
                 await self._engine.execute(
-                    public_id,
-                    lambda _: self._engine.command(c.ReportResult, run=attempt.run, number=attempt.number, **members),
+                    place, lambda _: self._engine.command(c.ReportResult, run=run, number=number, **members)
                 )
                 return
             except (OwnershipLostError, NotFoundError):
                 return
             except StorageError as error:
-                _log.warning("result.not_recorded", orchestration=public_id, task=attempt.run, detail=error.detail)
+                _log.warning("result.not_recorded", orchestration=attempt.id, task=run, detail=error.detail)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
             except Exception as error:
-                _log.exception("result.poison", orchestration=public_id, task=attempt.run)
-                place = self._engine.identity.locate(public_id)
+                _log.exception("result.poison", orchestration=attempt.id, task=run)
                 await self._engine.report_poison(*place, f"a result could not be handled: {error!r}")
                 return
 

@@ -10,9 +10,9 @@ The engine knows the world only through its ports and its event loop, so it runs
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -48,11 +48,14 @@ from domain.errors import (
 )
 from domain.lifecycle import IllegalTransitionError
 from domain.orchestration import opened, step
-from domain.plan import Plan
 from domain.state import State
 
 T = TypeVar("T", bound=c.Command)
 _log = structlog.get_logger(__name__)
+
+
+Place = tuple[int, UUID]
+"""(partition, the aggregate's own id)."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -62,6 +65,10 @@ class Outcome(msgspec.Struct, frozen=True):
     status: str
     version: int
     events: list[e.Event]
+
+
+Answering = Callable[[Outcome], WorkChange]
+"""Makes the reply that is written in the transaction of the events."""
 
 
 class Follower(Protocol):
@@ -131,108 +138,102 @@ class Engine:
     # Deciding ---------------------------------------------------------------------------------------------------------
 
     async def start(
-        self, digest: str, public_id: str, make: Callable[[], c.Start], *, drawn: bool = False
+        self,
+        digest: str,
+        public_id: str,
+        make: Callable[[], c.Start],
+        *,
+        drawn: bool = False,
+        allowed: Callable[[], Awaitable[None]] | None = None,
+        answering: Callable[[Outcome, bool], WorkChange] | None = None,
     ) -> tuple[Outcome, bool]:
         """Begin an orchestration; (outcome, whether it is new). One that exists already is left as it is; an id that was
-        just `drawn` cannot.
+        just `drawn` cannot. `allowed` is asked right before and raises if it may not begin.
         """
         async with self.cache.family(public_id):
             try:
                 live = self.cache.new(public_id) if drawn else await self.cache.load(public_id)
             except NotFoundError:
                 live = self.cache.new(public_id)
-            if live.state.version:
-                return Outcome(live.id, live.state.status, live.state.version, []), False
+            known = live.state.version > 0
+            reply = None if answering is None else lambda outcome: answering(outcome, not known)
+            if known:
+                outcome = Outcome(live.id, live.state.status, live.state.version, [])
+                await self._reply(live, outcome, reply)
+                return outcome, False
+            if allowed is not None:
+                await allowed()
             live.plan = await self._plans.by_digest(digest)
-            return await self._carry_out(live, make()), True
+            return await self._carry_out(live, make(), reply), True
 
     async def execute(
-        self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None
+        self,
+        place: Place,
+        make: Callable[[State], c.Command],
+        *,
+        if_match: int | None = None,
+        answering: Answering | None = None,
     ) -> Outcome:
-        """Carry out a command. `make` gets the state as it is when the turn comes. Raises RetraceError."""
-        async with self._turn(public_id) as live:
+        """Carry out a command. `make` gets the state as it is when the turn comes. Raises RetraceError; OwnershipLostError
+        when the partition is not ours, and then nothing was done.
+        """
+        async with self._turn(place) as live:
             if if_match is not None and live.state.version != if_match:
                 raise VersionMismatchError(f"It has version {live.state.version}, not {if_match}.")
-            return await self._carry_out(live, make(live.state))
+            return await self._carry_out(live, make(live.state), answering)
+
+    async def exists(self, public_id: str) -> bool:
+        """Whether it exists and is unfinished; no start of it is under way when this answers."""
+        async with self.cache.family(public_id):
+            try:
+                return not (await self.cache.load(public_id)).state.final
+            except NotFoundError:
+                return False
 
     async def report_poison(self, partition: int, orchestration: UUID, detail: str) -> None:
         """Something could not be decided because of a defect: an incident, so that somebody looks."""
         try:
-            live = await self.cache.load_at(partition, orchestration)
-            await self.execute(live.id, lambda _: self.command(c.ReportPoison, detail=detail))
+            await self.execute((partition, orchestration), lambda _: self.command(c.ReportPoison, detail=detail))
         except Exception:
             _log.exception("poison.not_recorded")
 
-    async def rehearse(
-        self, public_id: str, make: Callable[[State], c.Command], *, if_match: int | None = None
-    ) -> Outcome:
-        """Decide a command on a copy; nothing is recorded and nobody is told."""
-        partition, orchestration = self.identity.locate(public_id)
-        state, _ = await self.cache.fold(partition, orchestration)
-        version = state.version
-        if if_match is not None and version != if_match:
-            raise VersionMismatchError(f"It has version {version}, not {if_match}.")
-        plan = await self._plans.by_digest(state.digest)
-        decision = opened(plan, state, make(state), self._limits)
-        questions = step(decision)
-        while questions:
-            questions = step(decision, await self._facts.answer(questions, partition))
-        return Outcome(public_id, state.status, version, decision.events)
-
-    async def rehearse_cancel(self, public_id: str) -> list[e.Event]:
-        """What a cancel would lead to if every attempt in flight stayed without an answer."""
-        partition, orchestration = self.identity.locate(public_id)
-        state, _ = await self.cache.fold(partition, orchestration)
-        plan = await self._plans.by_digest(state.digest)
-        found: list[e.Event] = []
-        later = self._limits.settle_timeout_s + 1
-        for command in (
-            self.command(c.Cancel, override_pivot=True),
-            msgspec.structs.replace(self.command(c.FireTimers), at=self.now() + timedelta(seconds=later)),
-        ):
-            decision = opened(plan, state, command, self._limits)
-            questions = step(decision)
-            while questions:
-                questions = step(decision, await self._facts.answer(questions, partition))
-            found += decision.events
-        return found
-
-    async def settled(self, public_id: str) -> Live:
-        """An orchestration for readers: committed, and ours. Raises NotFoundError, or OwnershipLostError when another node
-        has taken its partition over, since what is in memory may then be old.
-        """
-        partition, orchestration = self.identity.locate(public_id)
-        if partition in self._journal.lost:
-            raise OwnershipLostError
-        return await self.cache.settled_at(partition, orchestration)
-
-    async def plan_of(self, live: Live) -> Plan:
-        """The plan that an orchestration runs by."""
-        return await self._plans.by_digest(live.state.digest)
-
     @asynccontextmanager
-    async def _turn(self, public_id: str) -> AsyncIterator[Live]:
+    async def _turn(self, place: Place) -> AsyncIterator[Live]:
         """Load and hold the family's lock. The family of a child is known only once it is loaded."""
-        live = await self.cache.load(public_id)
+        live = await self.cache.load_at(*place)
         async with self.cache.family(live.family):
             # Again: it may have been forgotten, or forgotten and loaded, while this waited.
-            yield await self.cache.load(public_id)
+            yield await self.cache.load_at(*place)
 
-    async def _carry_out(self, live: Live, command: c.Command) -> Outcome:
+    async def _carry_out(self, live: Live, command: c.Command, answering: Answering | None = None) -> Outcome:
         """Decide, commit, tell. The caller holds the family's lock."""
         unit = _Unit()
         unit.hold(live)
         try:
             await self._decide(unit, live, command)
+            events = unit.touched[live.id][2] if live.id in unit.touched else []
+            outcome = Outcome(live.id, live.state.status, live.state.version, events)
             if unit.touched:
-                await self._commit(unit)
+                await self._commit(unit, [answering(outcome)] if answering else [])
+            else:
+                await self._reply(live, outcome, answering)
         except BaseException as error:
             self._forget(unit, error)
             raise
         for held, _ in unit.held.values():
             held.deciding = False
-        events = unit.touched[live.id][2] if live.id in unit.touched else []
-        return Outcome(live.id, live.state.status, live.state.version, events)
+        return outcome
+
+    async def _reply(self, live: Live, outcome: Outcome, answering: Answering | None) -> None:
+        """A reply to a command that changed nothing."""
+        if answering is not None:
+            await self.reply(live.partition, live.epoch, answering(outcome))
+
+    async def reply(self, partition: int, epoch: int | None, reply: WorkChange) -> None:
+        """Write a reply without events, under the epoch in which it was found out."""
+        if epoch is None:
+            raise OwnershipLostError
+        await self._journal.append(partition, epoch, [], [reply])
 
     def _forget(self, unit: _Unit, error: BaseException) -> None:
         """What was decided did not happen. A command that was merely refused has changed nothing."""
@@ -284,20 +285,24 @@ class Engine:
 
     # Committing -------------------------------------------------------------------------------------------------------
 
-    async def _commit(self, unit: _Unit) -> None:
+    async def _commit(self, unit: _Unit, work: list[WorkChange]) -> None:
         streams: list[Appended] = []
-        work: list[WorkChange] = []
         touched = list(unit.touched.values())
         for live, version, events in touched:
             streams.append(Appended(live.orchestration, version, live.event_hash, events))
             work += _work(live, events)
-        hashes = await self._journal.append(touched[0][0].partition, streams, work)
+        partition, epoch = touched[0][0].partition, touched[0][0].epoch
+        if epoch is None:
+            raise OwnershipLostError
+        hashes = await self._journal.append(partition, epoch, streams, work)
         for (live, _, _), last in zip(touched, hashes, strict=True):
             live.event_hash = last
             live.agenda = agenda_of(live.state)
             live.subscribed = listening_runs(live.state)
             live.deciding = False
             self.cache.keep(live)
+        if self._journal.epoch(partition) != epoch:
+            return  # committed, and then lost: the next owner goes on from there
         for live, _, events in touched:
             for follower in self._followers:
                 follower.committed(live, events)

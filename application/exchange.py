@@ -1,8 +1,10 @@
 """Events between orchestrations and the world: *write, then look* (storage.md).
 
-A publisher commits the event, then reads the subscriptions; a subscriber commits its subscription, then reads the held
-events. Whichever comes second sees the other, so no event is lost between them; looks that were not finished are repeated
-after a restart. Each orchestration drops repeats by source and id.
+A published event lies in the partition of its source and id, and the owner of that partition decides who gets it: it stores
+the event, reads the subscriptions of all partitions and delivers to each; one event at a time under a lock of its own. A
+subscriber commits its subscription, then reads what is held and asks the owners of those events for them. Whichever comes
+second sees the other, so no event is lost between them. Looks that were not finished are repeated by the next owner, and
+each orchestration drops repeats by source and id.
 """
 
 from __future__ import annotations
@@ -12,19 +14,25 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import structlog
 
-from application.engine import Engine
+from application.engine import Engine, Place
+from application.forwarding import Offer, Publish
 from application.live import Live
+from application.locks import Locks
+from application.ownership import Ownership
+from application.reader import Reader
+from application.routing import Router
 from application.service import EventOutcome, Json
-from application.storage import HeldEvent, HeldEventStore, LogStore, canonical
+from application.storage import Head, HeldEvent, HeldEventStore, LogStore, canonical, register_partition
 from domain import commands as c
 from domain import events as e
 from domain.errors import (
     EventIdReusedError,
+    NodeUnavailableError,
+    NotFoundError,
     OrchestrationEndedError,
     OverloadedError,
     OwnershipLostError,
@@ -39,106 +47,60 @@ _LONGEST_PAUSE_S = 5.0
 class EventExchange:
     """Delivers published events to whoever waits, and held events to whoever begins to wait."""
 
-    def __init__(self, engine: Engine, held: HeldEventStore, log: LogStore, *, hold_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        held: HeldEventStore,
+        log: LogStore,
+        router: Router,
+        reader: Reader,
+        ownership: Ownership,
+        partitions: int,
+        *,
+        hold_s: float,
+    ) -> None:
         self._engine = engine
         self._held = held
         self._log = log
+        self._router = router
+        self._reader = reader
+        self._ownership = ownership
+        self._partitions = partitions
         self._hold = timedelta(seconds=hold_s)
-        self._any_held = True
-        """False: subscribers need not look, for nothing is held."""
-        self._puts = 0
-        self._watching_own = True
-        self._own: set[tuple[str, str]] = set()
-        """Events published by this process, until what the last owner left behind has been looked after."""
-        self._lock = asyncio.Lock()
+        self._locks = Locks()
+        self._new: dict[Place, set[str | None]] = {}
+        """Subscribers that have not looked at what is held, with the types that they wait for."""
+        self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         engine.follow(self)
 
-    def committed(self, live: Live, events: list[e.Event]) -> None:
-        """A new subscription: look at what is held."""
-        if not self._any_held:
-            return
-        listening = [ev.run for ev in events if isinstance(ev, e.ListenStarted) and ev.run in live.subscribed]
-        if any(isinstance(ev, e.OrchestrationResumed) for ev in events):
-            listening = sorted(live.subscribed)  # what came while it was suspended was left to others
-        if listening:
-            types = {kind for run in listening for kind in _types(live, run)}
-            self._keep(self._offer(live.partition, live.orchestration, types))
+    # Ownership --------------------------------------------------------------------------------------------------------
+
+    def gained(self, head: Head) -> None:
+        """Repeat every look of this partition, beside the work of the day: whether those of subscribers were finished is
+        not recorded.
+        """
+        self._keep(self._patiently(lambda: self._look_again(head.partition)))
+
+    def lost(self, partition: int) -> None:
+        """The next owner looks again."""
+        for place in [place for place in self._new if place[0] == partition]:
+            del self._new[place]
+
+    async def start(self) -> None:
+        """Forget what is too old."""
+        await self._held.expire(self._engine.clock.now() - self._hold)
+
+    async def stop(self) -> None:
+        tasks = [*self._tasks, *([self._looking] if self._looking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def start(self) -> None:
-        """Forget what is too old, and repeat every look beside the work of the day: whether those of subscribers were
-        finished is not recorded.
-        """
-        await self._held.expire(self._engine.clock.now() - self._hold)
-        self._any_held = True
-        self._keep(self._patiently(self._look_everywhere))
-
-    async def _look_everywhere(self) -> None:
-        while page := [
-            each for each in await self._held.unlooked(100 + len(self._own)) if (each.source, each.id) not in self._own
-        ]:
-            for event in page:
-                await self._resume_look(event)
-        async for event in self._waiting(None):
-            if (event.source, event.id) not in self._own:
-                await self._resume_look(event)
-        self._watching_own = False
-        self._own.clear()
-        puts = self._puts
-        if not await self._held.waiting(None, limit=1) and puts == self._puts:
-            self._any_held = False
-
-    async def _resume_look(self, event: HeldEvent) -> None:
-        """An event that the last owner left behind; those of this process are looked after by their publishers."""
-        async with self._lock:
-            known = await self._held.put(event)  # it may have been taken since it was read
-            if known is not None and not (known.taken and known.looked):
-                await self._offer_to_all(known, None)
-
-    async def _waiting(self, kind: str | None) -> AsyncIterator[HeldEvent]:
-        """Events that nobody has taken, oldest first."""
-        after = None
-        while page := await self._held.waiting(kind, after=after):
-            for event in page:
-                yield event
-            after = (page[-1].received_at, page[-1].source, page[-1].id)
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def publish(self, event: Json, actor: str | None) -> EventOutcome:
-        """Commit the event, then deliver it. Raises EventIdReusedError for the same id with other content."""
-        digest = hashlib.sha256(canonical(event)).digest()
-        held = HeldEvent(
-            event["source"], event["id"], event["type"], digest, msgspec.json.encode(event), self._engine.clock.now()
-        )
-        self._puts += 1
-        if self._watching_own:
-            self._own.add((held.source, held.id))
-        known = await self._held.put(held)
-        if known is not None:
-            if known.digest != digest:
-                raise EventIdReusedError
-            if known.looked:
-                return EventOutcome("duplicate")
-        self._any_held = True
-        try:
-            taken = await self._look(held, actor)
-        except StorageError:
-            self._keep(self._look_again(held, actor))
-            raise
-        return EventOutcome("matched" if taken else "held")
-
-    async def _look_again(self, held: HeldEvent, actor: str | None) -> None:
-        """The event is stored, so somebody has to look; the publisher was told to try again, but need not."""
-        await self._patiently(lambda: self._look(held, actor))
 
     async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
         pause = _PAUSE_S
@@ -148,7 +110,7 @@ class EventExchange:
                 return
             except OwnershipLostError:
                 return
-            except StorageError as error:
+            except (StorageError, NodeUnavailableError) as error:
                 _log.warning("events.not_delivered", detail=error.detail)
             except Exception:
                 _log.exception("events.broken")
@@ -156,17 +118,45 @@ class EventExchange:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
-    async def _look(self, held: HeldEvent, actor: str | None) -> bool:
-        async with self._lock:
-            return await self._offer_to_all(held, actor)
+    # Publishing -------------------------------------------------------------------------------------------------------
+
+    def partition_of(self, source: str, id_: str) -> int:
+        """Where an event lies."""
+        return register_partition(source, id_, partitions=self._partitions)
+
+    async def publish(self, event: Json, actor: str | None) -> EventOutcome:
+        """Commit the event, then deliver it. Raises EventIdReusedError for the same id with other content."""
+        partition = self.partition_of(event["source"], event["id"])
+        return EventOutcome(await self._router.publish(partition, Publish(event, actor)))
+
+    async def arrived(self, event: Json, actor: str | None) -> str:
+        """The same on the node that owns the event's partition; gives the outcome."""
+        digest = hashlib.sha256(canonical(event)).digest()
+        held = HeldEvent(
+            event["source"], event["id"], event["type"], digest, msgspec.json.encode(event), self._engine.clock.now()
+        )
+        async with self._locks.of(f"{held.source} {held.id}"):
+            known = await self._held.put(held)
+            if known is not None:
+                if known.digest != digest:
+                    raise EventIdReusedError
+                if known.looked:
+                    return "duplicate"
+            try:
+                taken = await self._offer_to_all(held, actor)
+            except (StorageError, NodeUnavailableError):
+                # The event is stored, so somebody has to look; the publisher is told to try again, but need not.
+                self._keep(self._patiently(lambda: self._resume_look(held.source, held.id)))
+                raise
+        return "matched" if taken else "held"
 
     async def _offer_to_all(self, held: HeldEvent, actor: str | None) -> bool:
         """Offer an event to every subscriber, or to the first that takes it when its arrival is over; whether one did."""
-        taken = False
-        after: tuple[int, UUID] | None = None
+        taken = held.taken
+        after: Place | None = None
         while (page := await self._log.subscribers(held.event_type, after)) and not (taken and held.looked):
-            for partition, orchestration in page:
-                taken = await self._deliver(partition, orchestration, held, actor) or taken
+            for place in page:
+                taken = await self._deliver(place, held, actor) or taken
                 if taken and held.looked:
                     break
             after = page[-1]
@@ -174,33 +164,98 @@ class EventExchange:
             await self._held.mark(held.source, held.id, taken=taken or None, looked=True)
         return taken
 
-    async def _offer(self, partition: int, orchestration: UUID, types: set[str | None]) -> None:
-        """Offer held events to a new subscriber, oldest first; the first taker has them."""
+    async def _resume_look(self, source: str, id_: str) -> None:
+        """An event whose arrival is not over, or for which somebody may have begun to wait."""
+        if not self._ownership.holds(self.partition_of(source, id_)):
+            return
+        async with self._locks.of(f"{source} {id_}"):
+            known = await self._held.get(source, id_)  # it may have been taken since it was read
+            if known is not None and not (known.taken and known.looked):
+                await self._offer_to_all(known, None)
 
-        async def offer() -> None:
-            async with self._lock:
-                for kind in [None] if None in types else sorted(kind for kind in types if kind is not None):
-                    async for held in self._waiting(kind):
-                        if await self._deliver(partition, orchestration, held, None):
-                            await self._held.take(held.source, held.id)
+    async def _look_again(self, partition: int) -> None:
+        while page := await self._held.unlooked([partition]):
+            for event in page:
+                await self._resume_look(event.source, event.id)
+            if not self._ownership.holds(partition):
+                return
+        async for held in self._waiting(None):
+            if self.partition_of(held.source, held.id) == partition:
+                await self._resume_look(held.source, held.id)
+                continue
+            after: Place | None = None
+            while places := await self._log.subscribers(held.event_type, after, only=partition):
+                for place in places:
+                    await self._ask_for(held, place)
+                after = places[-1]
 
-        await self._patiently(offer)
+    async def _waiting(self, kind: str | None) -> AsyncIterator[HeldEvent]:
+        """Events that nobody has taken, oldest first."""
+        after = None
+        while page := await self._held.waiting(kind, after=after):
+            for event in page:
+                yield event
+            after = (page[-1].received_at, page[-1].source, page[-1].id)
 
-    async def _deliver(self, partition: int, orchestration: UUID, held: HeldEvent, actor: str | None) -> bool:
+    # Subscribing ------------------------------------------------------------------------------------------------------
+
+    def committed(self, live: Live, events: list[e.Event]) -> None:
+        """A new subscription: look at what is held. All that began to wait during a look share the next one."""
+        listening = [ev.run for ev in events if isinstance(ev, e.ListenStarted) and ev.run in live.subscribed]
+        if any(isinstance(ev, e.OrchestrationResumed) for ev in events):
+            listening = sorted(live.subscribed)  # what came while it was suspended was left to others
+        if listening:
+            types = {kind for run in listening for kind in _types(live, run)}
+            self._new.setdefault((live.partition, live.orchestration), set()).update(types)
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.get_running_loop().create_task(self._look(), name="held events")
+
+    async def _look(self) -> None:
+        while self._new:
+            new, self._new = self._new, {}
+            await self._patiently(lambda new=new: self._offer_held(new))  # type: ignore[misc]
+
+    async def _offer_held(self, new: dict[Place, set[str | None]]) -> None:
+        """Offer held events to new subscribers, oldest first."""
+        kinds = {kind for types in new.values() for kind in types}
+        for kind in [None] if None in kinds else sorted(kind for kind in kinds if kind is not None):
+            async for held in self._waiting(kind):
+                for place, types in new.items():
+                    if (None in types or held.event_type in types) and await self._ask_for(held, place):
+                        break
+
+    async def _ask_for(self, held: HeldEvent, to: Place) -> bool:
+        """Ask the owner of an event to give it to one that waits; whether it is taken now, by this one or another."""
+        partition = self.partition_of(held.source, held.id)
+        return await self._router.offer(partition, Offer(held.source, held.id, to))
+
+    async def offered(self, source: str, id_: str, to: Place) -> bool:
+        """On the node that owns the event's partition: the first that takes it has it; whether it is taken."""
+        async with self._locks.of(f"{source} {id_}"):
+            held = await self._held.get(source, id_)
+            if held is None or (held.taken and held.looked):
+                return True
+            if not held.looked:  # its arrival is not over
+                return await self._offer_to_all(held, None)
+            taken = await self._deliver(to, held, None)
+            if taken:
+                await self._held.mark(source, id_, taken=True)
+            return taken
+
+    # Delivering -------------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, to: Place, held: HeldEvent, actor: str | None) -> bool:
         event: dict[str, Any] = msgspec.json.decode(held.event)
         try:
-            live = await self._engine.cache.settled_at(partition, orchestration)
+            live = await self._reader.settled_at(to)
             if live.state.seen.get(f"{held.source} {held.id}") == held.digest:
                 return True  # delivered before, in a look that was not finished
-            outcome = await self._engine.execute(
-                live.id,
-                lambda _: self._engine.command(
-                    c.ReceiveEvent, actor=actor, event=event, digest=held.digest, hold=False
-                ),
-            )
-        except (OrchestrationEndedError, EventIdReusedError, OverloadedError):
+            members = {"actor": actor, "event": event, "digest": held.digest, "hold": False}
+            return (await self._router.execute(to, c.ReceiveEvent, members)).received is not None
+        except NodeUnavailableError:
+            raise
+        except (OrchestrationEndedError, EventIdReusedError, NotFoundError, OverloadedError):
             return False
-        return any(isinstance(ev, e.EventReceived) for ev in outcome.events)
 
 
 def _types(live: Live, run: str) -> tuple[str | None, ...]:

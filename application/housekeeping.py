@@ -1,4 +1,4 @@
-"""What is kept for a while and then forgotten: answers under idempotency keys, and events that nobody wanted."""
+"""What is kept for a while and then forgotten: answers under idempotency keys, replies to other nodes, and events that nobody wanted."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from application.inbox import Inbox
 from application.ports import Clock
 from application.storage import HeldEventStore, RequestStore
 from domain.errors import StorageError
@@ -15,14 +16,20 @@ from domain.errors import StorageError
 _log = structlog.get_logger(__name__)
 REQUESTS_KEPT: Final = timedelta(hours=48)
 """At least a day is promised to clients."""
-_EVERY_S: Final = 3600.0
+REPLIES_KEPT: Final = timedelta(minutes=2)
+"""Nobody waits longer for a reply that no client can ask for again."""
+_EVERYTHING_S: Final = 3600.0
+_REPLIES_S: Final = 60.0
 
 
 class Housekeeping:
     """One loop per process."""
 
-    def __init__(self, requests: RequestStore, held: HeldEventStore, clock: Clock, *, hold_s: float) -> None:
+    def __init__(
+        self, requests: RequestStore, held: HeldEventStore, inbox: Inbox, clock: Clock, *, hold_s: float
+    ) -> None:
         self._requests = requests
+        self._inbox = inbox
         self._held = held
         self._clock = clock
         self._hold = timedelta(seconds=hold_s)
@@ -40,12 +47,18 @@ class Housekeeping:
         """Forget what is old enough."""
         now = self._clock.now()
         await self._requests.expire(now - REQUESTS_KEPT)
+        await self._inbox.expire(now - REQUESTS_KEPT, kept=True)
         await self._held.expire(now - self._hold)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        all_at = loop.time()
         while True:
             try:
-                await self.clean()
+                await self._inbox.expire(self._clock.now() - REPLIES_KEPT, kept=False)
+                if loop.time() >= all_at:
+                    await self.clean()
+                    all_at = loop.time() + _EVERYTHING_S
             except StorageError as error:
                 _log.warning("housekeeping.failed", detail=error.detail)
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(_REPLIES_S)

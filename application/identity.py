@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Collection
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -66,6 +67,17 @@ class Identity:
             public_id = "o_" + base62(self._chance.random_bytes(17))
             if partition is None or self.locate(public_id)[0] == partition:
                 return public_id
+
+    def draw_in(self, partitions: Collection[int]) -> str:
+        """A fresh public id in one of these partitions, of which there must be one."""
+        while True:
+            public_id = self.draw()
+            if self.locate(public_id)[0] in partitions:
+                return public_id
+
+    def command_id(self, caller: str, key: str, *about: str) -> str:
+        """The id of a command with an idempotency key: the same for every repeat."""
+        return self._keyed("command", caller, key, *about).hex()
 
     def derived(self, caller: str, key: str) -> str:
         """The public id of a start with an idempotency key: the same for every repeat."""

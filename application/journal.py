@@ -50,6 +50,7 @@ class Appended(msgspec.Struct, gc=False):
 
 class Entry(msgspec.Struct):
     partition: int
+    epoch: int
     streams: list[Appended]
     work: list[WorkChange]
     done: asyncio.Future[list[bytes]]
@@ -61,13 +62,14 @@ class Entry(msgspec.Struct):
 
 
 class Journal:
-    """The only writer of a process. `heads` are those that `LogStore.open` gave."""
+    """The only writer of a process. It writes to the partitions that it has `gained`; an entry belongs to the epoch in which
+    it was decided, and to no other.
+    """
 
-    def __init__(self, store: LogStore, codec: Codec, heads: Sequence[Head], *, give_up_s: float = 10.0) -> None:
+    def __init__(self, store: LogStore, codec: Codec, *, give_up_s: float = 10.0) -> None:
         self._store = store
         self._codec = codec
-        self._heads = {head.partition: head for head in heads}
-        self._lost: set[int] = set()
+        self._heads: dict[int, Head] = {}
         self._queue: deque[Entry] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -93,39 +95,39 @@ class Journal:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def on_lost(self, listener: Callable[[int], None]) -> None:
-        """Called with every partition that turns out to be another node's."""
+        """Called with a partition that turns out to be another node's."""
         self._loss_listeners.append(listener)
 
-    def compare(self, heads: Sequence[Head]) -> None:
-        """Heads just read from the database: a partition with another epoch is lost."""
-        for head in heads:
-            if head.epoch != self._heads[head.partition].epoch:
-                self._lose(head.partition)
+    def gained(self, head: Head) -> None:
+        """This partition is ours, from this head on."""
+        self._heads[head.partition] = head
 
-    def _lose(self, partition: int) -> None:
-        if partition not in self._lost:
-            self._lost.add(partition)
-            for listener in self._loss_listeners:
-                listener(partition)
+    def lost(self, partition: int) -> None:
+        """It is another's: what waits to be written to it fails."""
+        self._heads.pop(partition, None)
 
-    @property
-    def lost(self) -> frozenset[int]:
-        """Partitions that another node has taken over. What is known here of their orchestrations may be old."""
-        return frozenset(self._lost)
+    def epoch(self, partition: int) -> int | None:
+        """The epoch under which a partition is ours; None when it is not."""
+        head = self._heads.get(partition)
+        return head.epoch if head else None
+
+    def head(self, partition: int) -> Head:
+        """The last committed head of a partition that is ours."""
+        return self._heads[partition]
 
     def position(self, partition: int) -> int:
-        """The last committed position."""
+        """The last committed position of a partition that is ours."""
         return self._heads[partition].position
 
-    async def append(self, partition: int, streams: list[Appended], work: list[WorkChange]) -> list[bytes]:
-        """Commit; gives the last event hash of each stream. Raises OwnershipLostError or StorageError, and then the
-        caller must forget what it decided.
+    async def append(self, partition: int, epoch: int, streams: list[Appended], work: list[WorkChange]) -> list[bytes]:
+        """Commit; gives the last event hash of each stream. Raises OwnershipLostError when this certainly was not and will
+        not be committed, StorageError when nobody knows; in both cases the caller must forget what it decided.
         """
         if self._stopped:
             raise StorageError("the service stops")
-        if partition in self._lost:
+        if self.epoch(partition) != epoch:
             raise OwnershipLostError
-        entry = Entry(partition, streams, work, asyncio.get_running_loop().create_future())
+        entry = Entry(partition, epoch, streams, work, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
         self._idle.clear()
         self._wake.set()
@@ -191,7 +193,7 @@ class Journal:
         """One transaction; gives the entries that were not written and may be tried again."""
         by_partition: dict[int, list[Entry]] = {}
         for entry in entries:
-            if entry.partition in self._lost:
+            if self.epoch(entry.partition) != entry.epoch:
                 _fail(entry, OwnershipLostError())
             else:
                 by_partition.setdefault(entry.partition, []).append(entry)
@@ -211,7 +213,7 @@ class Journal:
         left: list[Entry] = []
         for partition, (write, hashes) in prepared.items():
             head = heads.get(partition)
-            if head == write.after:
+            if head == write.after and write.records:
                 self._committed(write, by_partition[partition], hashes)
             elif head == write.head and asyncio.get_running_loop().time() <= give_up_at:
                 left += by_partition[partition]
@@ -220,12 +222,13 @@ class Journal:
                 for entry in by_partition[partition]:
                     _fail(entry, trouble)
             else:
-                await self._moved_on(head, by_partition[partition])
+                await self._moved_on(head, write, by_partition[partition], hashes)
         return left
 
     def _committed(self, write: PartitionWrite, entries: list[Entry], hashes: list[list[bytes]]) -> None:
-        self._heads[write.head.partition] = write.after
-        self._tell(write.head.partition, write.records)
+        if self.epoch(write.head.partition) == write.head.epoch:  # it may have been lost since
+            self._heads[write.head.partition] = write.after
+            self._tell(write.head.partition, write.records)
         for entry, last in zip(entries, hashes, strict=True):
             if not entry.done.done():
                 entry.done.set_result(last)
@@ -247,21 +250,31 @@ class Journal:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
-    async def _moved_on(self, head: Head, entries: list[Entry]) -> None:
+    async def _moved_on(
+        self, head: Head, write: PartitionWrite, entries: list[Entry], hashes: list[list[bytes]]
+    ) -> None:
         """The fence cannot hold: lost to another node, or a commit that was given up has happened after all."""
-        known = self._heads[head.partition]
-        if head.epoch != known.epoch:
-            self._lose(head.partition)
-            for entry in entries:
-                _fail(entry, OwnershipLostError())
-            return
+        partition, known = head.partition, write.head
         try:
-            records = await self._store.log(head.partition, known.position, 10_000)
+            records = await self._store.log(partition, known.position, max(10_000, len(write.records)))
         except StorageError:
             records = []  # the next write finds the same and comes here again
-        else:
-            self._heads[head.partition] = head
-            self._tell(head.partition, records)
+            if head.epoch == known.epoch or write.records:
+                for entry in entries:
+                    _fail(entry, StorageError("it is not known whether this was committed"))
+        if head.epoch != known.epoch:
+            written = {record.position: record.log_hash for record in records}
+            if write.records and written.get(write.after.position) == write.after.log_hash:
+                self._committed(write, entries, hashes)  # the last thing before the takeover
+            for entry in entries:
+                _fail(entry, OwnershipLostError())
+            if self.epoch(partition) == known.epoch:
+                for listener in self._loss_listeners:
+                    listener(partition)
+            return
+        if records and self.epoch(partition) == head.epoch:
+            self._heads[partition] = head
+            self._tell(partition, records)
         for entry in entries:
             _fail(entry, StorageError("the log had moved on; the decision has to be made again"))
 

@@ -7,10 +7,8 @@ its parent's events.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -19,8 +17,9 @@ import msgspec
 from application.chain import GENESIS
 from application.identity import Identity
 from application.journal import Codec
-from application.storage import LogStore, StoredRecord
-from domain.errors import NotFoundError
+from application.locks import Hold, Locks
+from application.storage import Head, LogStore, StoredRecord
+from domain.errors import NotFoundError, OwnershipLostError
 from domain.evolve import evolve
 from domain.plan import Plan
 from domain.state import State
@@ -42,6 +41,8 @@ class Live(msgspec.Struct):
     agenda: tuple[bool, datetime | None] = (False, None)
     subscribed: set[str] = set()
     deciding: bool = False
+    epoch: int | None = None
+    """The epoch of the partition under which this was read; None: the partition was not ours."""
 
     @property
     def family(self) -> str:
@@ -75,7 +76,17 @@ class LiveCache:
     Of each orchestration there is at most one `Live` here, and one that is not `deciding` is what the log says.
     """
 
-    def __init__(self, log: LogStore, codec: Codec, identity: Identity, *, capacity: int = 10_000) -> None:
+    def __init__(
+        self,
+        log: LogStore,
+        codec: Codec,
+        identity: Identity,
+        epoch_of: Callable[[int], int | None],
+        *,
+        capacity: int = 10_000,
+    ) -> None:
+        """`epoch_of`: the epoch under which a partition is ours, if it is."""
+        self._epoch_of = epoch_of
         self._log = log
         self._codec = codec
         self._identity = identity
@@ -83,7 +94,7 @@ class LiveCache:
         self._ended_capacity = max(1, capacity // 10)
         self._entries: OrderedDict[UUID, Live] = OrderedDict()
         self._ended: OrderedDict[UUID, None] = OrderedDict()
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._locks = Locks()
         self._loading: dict[UUID, _Loading] = {}
 
     def peek(self, public_id: str) -> Live | None:
@@ -97,7 +108,8 @@ class LiveCache:
     def new(self, public_id: str) -> Live:
         """An orchestration that has no event yet. Nobody finds it here before `keep`."""
         partition, orchestration = self._identity.locate(public_id)
-        return Live(public_id, partition, orchestration, State(), subscribed=set())
+        epoch = self._epoch_of(partition)
+        return Live(public_id, partition, orchestration, State(), subscribed=set(), epoch=epoch)
 
     async def load(self, public_id: str) -> Live:
         """From memory or from the log. Raises NotFoundError."""
@@ -117,8 +129,13 @@ class LiveCache:
             return await self.load_at(partition, orchestration)
 
     async def load_at(self, partition: int, orchestration: UUID) -> Live:
-        """The same by the aggregate's own id, as the work tables name it."""
+        """The same by the aggregate's own id, as the work tables name it. Raises OwnershipLostError when the partition is not
+        ours.
+        """
         while True:
+            epoch = self._epoch_of(partition)
+            if epoch is None:
+                raise OwnershipLostError
             live = self._entries.get(orchestration)
             if live is not None:
                 self._entries.move_to_end(orchestration)
@@ -133,11 +150,11 @@ class LiveCache:
                     self._loading.pop(orchestration, None)
             if orchestration in self._entries:
                 continue  # someone else was quicker
-            if loading.stale:
+            if loading.stale or self._epoch_of(partition) != epoch:
                 # It was here meanwhile, may have moved, and was forgotten again: what was read may be old.
                 self._loading.pop(orchestration, None)
                 continue
-            live = Live(state.id, partition, orchestration, state, event_hash=last.event_hash)
+            live = Live(state.id, partition, orchestration, state, event_hash=last.event_hash, epoch=epoch)
             live.agenda = agenda_of(state)
             live.subscribed = listening_runs(state)
             self.keep(live)
@@ -176,8 +193,18 @@ class LiveCache:
         if self._entries.get(live.orchestration) is live:
             self._drop(live.orchestration)
 
+    def gained(self, head: Head) -> None:
+        """Nothing is known of it yet."""
+
+    def lost(self, partition: int) -> None:
+        """Forget everything of a partition that is no longer ours."""
+        for live in [entry for entry in self._entries.values() if entry.partition == partition]:
+            self._drop(live.orchestration)
+
     def keep(self, live: Live) -> None:
-        """Everyone finds it from now on."""
+        """Everyone finds it from now on, unless its partition was lost meanwhile."""
+        if live.epoch is None or live.epoch != self._epoch_of(live.partition):
+            return
         self._entries[live.orchestration] = live
         self._entries.move_to_end(live.orchestration)
         if live.state.final:
@@ -199,17 +226,6 @@ class LiveCache:
         if orchestration in self._loading:
             self._loading[orchestration].stale = True
 
-    @asynccontextmanager
-    async def family(self, name: str) -> AsyncIterator[None]:
-        """Hold the lock of a family."""
-        lock, waiting = self._locks.get(name) or (asyncio.Lock(), 0)
-        self._locks[name] = (lock, waiting + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, waiting = self._locks[name]
-            if waiting == 1:
-                del self._locks[name]
-            else:
-                self._locks[name] = (lock, waiting - 1)
+    def family(self, name: str) -> Hold:
+        """The lock of a family, to be held with ``async with``."""
+        return self._locks.of(name)

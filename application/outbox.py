@@ -15,10 +15,11 @@ import structlog
 from application.engine import Engine
 from application.exchange import EventExchange
 from application.live import Live
+from application.ownership import Ownership
 from application.ports import DeliveryError, EventSink
-from application.storage import LogStore
+from application.storage import Head, LogStore
 from domain import events as e
-from domain.errors import EventIdReusedError, StorageError
+from domain.errors import EventIdReusedError, NodeUnavailableError, StorageError
 
 _log = structlog.get_logger(__name__)
 _PAUSE_S = 1.0
@@ -29,12 +30,12 @@ class Outbox:
     """One loop per process; woken by commits that emit."""
 
     def __init__(
-        self, engine: Engine, log: LogStore, exchange: EventExchange, sink: EventSink, partitions: int
+        self, engine: Engine, log: LogStore, exchange: EventExchange, sink: EventSink, ownership: Ownership
     ) -> None:
+        self._ownership = ownership
         self._log = log
         self._exchange = exchange
         self._sink = sink
-        self._partitions = partitions
         self._waiting: set[int] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -45,8 +46,16 @@ class Outbox:
             self._waiting.add(live.partition)
             self._wake.set()
 
+    def gained(self, head: Head) -> None:
+        """What the last owner left unpublished."""
+        self._waiting.add(head.partition)
+        self._wake.set()
+
+    def lost(self, partition: int) -> None:
+        """The next owner publishes what is left; what is just being published may be published twice."""
+        self._waiting.discard(partition)
+
     def start(self) -> None:
-        self._waiting = set(range(self._partitions))
         self._task = asyncio.create_task(self._run(), name="outbox")
 
     async def stop(self) -> None:
@@ -64,13 +73,13 @@ class Outbox:
                 try:
                     if not await self._publish(partition):
                         later.add(partition)
-                except StorageError as error:
+                except (StorageError, NodeUnavailableError) as error:
                     _log.warning("outbox.not_read", detail=error.detail)
                     later.add(partition)
                 except Exception:
                     _log.exception("outbox.broken")
                     later.add(partition)
-            self._waiting |= later
+            self._waiting |= {partition for partition in later if self._ownership.holds(partition)}
             pause = min(pause * 2, _LONGEST_PAUSE_S) if later else _PAUSE_S
             if self._waiting - later:
                 continue
@@ -82,7 +91,7 @@ class Outbox:
     async def _publish(self, partition: int) -> bool:
         """Publish what is there; False when something has to be tried again later."""
         blocked: set[UUID] = set()
-        while True:
+        while self._ownership.holds(partition):
             rows = [row for row in await self._log.emitted(partition, 500) if row[0] not in blocked]
             if not rows:
                 return not blocked
@@ -104,3 +113,4 @@ class Outbox:
                     done.append((orchestration, number))
             if done:
                 await self._log.published(partition, done)
+        return True

@@ -17,9 +17,10 @@ import structlog
 
 from application.engine import Engine
 from application.journal import Journal
+from application.ownership import Ownership
 from application.status import instant
-from application.storage import LogStore, StatusRow, StatusView
-from domain.errors import StorageError
+from application.storage import Head, LogStore, StatusRow, StatusView
+from domain.errors import OwnershipLostError, StorageError
 from domain.state import State
 
 _log = structlog.get_logger(__name__)
@@ -30,19 +31,20 @@ _AFTER_TROUBLE_S: Final = 1.0
 
 
 class StatusProjector:
-    """One loop per process; woken by commits.
+    """One loop per process, for the partitions that are ours; woken by commits.
 
-    At the start it reads the log from where it stopped. From then on the journal tells it which orchestrations moved, so
-    the log is not read a second time.
+    A partition that was gained is read from where its view stopped. From then on the journal tells which orchestrations
+    moved, so the log is not read a second time.
     """
 
-    def __init__(self, engine: Engine, journal: Journal, log: LogStore, view: StatusView, partitions: int) -> None:
+    def __init__(self, engine: Engine, journal: Journal, log: LogStore, view: StatusView, ownership: Ownership) -> None:
         self._engine = engine
         self._journal = journal
         self._log = log
         self._view = view
-        self._partitions = partitions
+        self._ownership = ownership
         self._seen: dict[int, int] = {}
+        """Up to where each partition's view has seen the log. A partition that is not here has to be read first."""
         self._moved: dict[int, dict[UUID, None]] = {}
         self._since: dict[int, datetime] = {}
         self._applying: dict[int, datetime] = {}
@@ -57,12 +59,29 @@ class StatusProjector:
         self._since.setdefault(partition, self._engine.clock.now())
         self._wake.set()
 
+    def gained(self, head: Head) -> None:
+        """Read what the last owner left unseen."""
+        self._since.setdefault(head.partition, self._engine.clock.now())
+        self._wake.set()
+
+    def lost(self, partition: int) -> None:
+        """The next owner goes on from the tracked position."""
+        self._forget(partition)
+        if not self._since and not self._applying:
+            _release(self._waiting)
+            self._waiting = []
+
+    def _forget(self, partition: int) -> None:
+        self._seen.pop(partition, None)
+        self._moved.pop(partition, None)
+        self._since.pop(partition, None)
+        self._applying.pop(partition, None)
+
     def as_of(self) -> datetime:
-        """Up to which instant the view is complete: that of the partition that is furthest behind."""
+        """Up to which instant the view of our partitions is complete: that of the one that is furthest behind."""
         return min([*self._since.values(), *self._applying.values()], default=self._engine.clock.now())
 
     async def start(self) -> None:
-        self._since = dict.fromkeys(range(self._partitions), self._engine.clock.now())
         self._task = asyncio.create_task(self._run(), name="status projector")
 
     async def stop(self) -> None:
@@ -71,7 +90,7 @@ class StatusProjector:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def caught_up(self) -> None:
-        """Returns when every commit so far is in the view."""
+        """Returns when every commit so far on this node is in the view."""
         if self._since or self._applying:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(future)
@@ -79,36 +98,27 @@ class StatusProjector:
             await future
 
     async def rebuild(self) -> None:
-        """Forget the view and build it again from the log."""
+        """Forget the view of our partitions and build it again from the log."""
         await self.stop()
-        await self._view.reset(PROJECTION)
+        for partition in self._ownership.held:
+            self._forget(partition)
+            await self._view.reset(PROJECTION, partition)
+            self._since[partition] = self._engine.clock.now()
         await self.start()
 
     async def _run(self) -> None:
         while True:
             try:
-                await self._read_log()
                 while True:
                     await self._project()
             except StorageError as error:
                 _log.warning("status.not_projected", detail=error.detail)
             except Exception:
                 _log.exception("status.broken")
+            for partition in self._ownership.held:  # whatever went wrong, the log knows
+                self._forget(partition)
+                self._since[partition] = self._engine.clock.now()
             await asyncio.sleep(_AFTER_TROUBLE_S)
-
-    async def _read_log(self) -> None:
-        """From where the view stopped to the head."""
-        self._seen = await self._view.tracked(PROJECTION)
-        for partition in range(self._partitions):
-            while records := await self._log.log(partition, self._seen.get(partition, 0), _BATCH):
-                # Folded, not from memory: the log may have been written by another owner, of which memory knows nothing.
-                touched = dict.fromkeys(record.orchestration for record in records)
-                states = [(each, (await self._engine.cache.fold(partition, each))[0]) for each in touched]
-                await self._write(partition, records[-1].position, states)
-        for partition in list(self._since):
-            if self._seen.get(partition, 0) >= self._journal.position(partition):
-                self._moved.pop(partition, None)
-                self._since.pop(partition)
 
     async def _project(self) -> None:
         """Everything that has moved since the last time, all partitions at once; then a short rest, so that the view
@@ -122,11 +132,11 @@ class StatusProjector:
         waiting, self._waiting = self._waiting, []
         moved, self._moved = self._moved, {}
         self._applying, self._since = self._since, {}
-        positions = {partition: self._journal.position(partition) for partition in moved}
+        # What is committed from here on has its turn in the next round.
+        heads = {each: self._journal.position(each) for each in self._applying if self._journal.epoch(each) is not None}
         try:
-            await asyncio.gather(*(self._apply(p, positions[p], touched) for p, touched in moved.items()))
+            await asyncio.gather(*(self._apply(each, until, moved.get(each, {})) for each, until in heads.items()))
         except BaseException:
-            self._since = {**self._since, **self._applying}
             self._waiting += waiting
             raise
         finally:
@@ -138,16 +148,40 @@ class StatusProjector:
                 await asyncio.wait_for(self._hurry.wait(), _REST_S)
 
     async def _apply(self, partition: int, until: int, touched: dict[UUID, None]) -> None:
-        if until > self._seen.get(partition, 0):
-            lives = [await self._engine.cache.settled_at(partition, orchestration) for orchestration in touched]
-            await self._write(partition, until, [(live.orchestration, live.state) for live in lives])
+        try:
+            if partition not in self._seen:
+                await self._read_log(partition)
+            elif until > self._seen[partition]:
+                lives = [await self._engine.cache.settled_at(partition, orchestration) for orchestration in touched]
+                await self._write(partition, until, [(live.orchestration, live.state) for live in lives])
+        except OwnershipLostError:
+            if self._ownership.holds(partition):
+                raise
+
+    async def _read_log(self, partition: int) -> None:
+        """From where the view stopped to the head."""
+        seen = (await self._view.tracked(PROJECTION)).get(partition, 0)
+        while self._ownership.holds(partition):
+            records = await self._log.log(partition, seen, _BATCH)
+            if not records:
+                self._seen[partition] = seen
+                return
+            # Folded, not from memory: the log may have been written by another owner, of which memory knows nothing.
+            touched = dict.fromkeys(record.orchestration for record in records)
+            states = [(each, (await self._engine.cache.fold(partition, each))[0]) for each in touched]
+            await self._move(partition, seen, records[-1].position, states)
+            seen = records[-1].position
 
     async def _write(self, partition: int, until: int, states: list[tuple[UUID, State]]) -> None:
-        after = self._seen.get(partition, 0)
+        if partition in self._seen:  # else it was lost meanwhile
+            await self._move(partition, self._seen[partition], until, states)
+        if partition in self._seen:
+            self._seen[partition] = until
+
+    async def _move(self, partition: int, after: int, until: int, states: list[tuple[UUID, State]]) -> None:
         rows = [row_of(partition, orchestration, state) for orchestration, state in states]
         if not await self._view.apply(PROJECTION, partition, after, until, rows):
             raise StorageError("the view was moved by someone else")
-        self._seen[partition] = until
 
 
 def _release(waiting: list[asyncio.Future[None]]) -> None:

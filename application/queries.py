@@ -23,7 +23,10 @@ from application.engine import Engine
 from application.history import item
 from application.journal import Codec
 from application.live import Live
-from application.projector import StatusProjector
+from application.ownership import Ownership
+from application.projector import PROJECTION, StatusProjector
+from application.reader import Reader
+from application.rehearsal import Rehearsal
 from application.service import Json, ListRequest
 from application.status import instant, represent, task_entries
 from application.storage import LogStore, StatusQuery, StatusView
@@ -47,7 +50,13 @@ class OrchestrationQueries:
         codec: Codec,
         watch: Watch,
         projector: StatusProjector,
+        reader: Reader,
+        ownership: Ownership,
+        rehearsal: Rehearsal,
     ) -> None:
+        self._rehearsal = rehearsal
+        self._reader = reader
+        self._ownership = ownership
         self._engine = engine
         self._log = log
         self._view = view
@@ -57,9 +66,7 @@ class OrchestrationQueries:
         self._key = engine.identity.sealing_key()
 
     async def _live(self, id_: str) -> Live:
-        if not self._engine.identity.well_formed(id_):
-            raise NotFoundError("There is no orchestration with this id.")
-        return await self._engine.settled(id_)
+        return await self._reader.settled(id_)
 
     async def status(self, id_: str, *, at_version: int | None = None, at: datetime | None = None) -> Json:
         live = await self._live(id_)
@@ -83,7 +90,7 @@ class OrchestrationQueries:
             enough = live.state.final if after_version is None else live.state.version > after_version
             if enough or self._watch.closed:
                 return
-            if not await self._watch.changed(live.orchestration, until - loop.time()):
+            if not await self._watch.changed((live.partition, live.orchestration), until - loop.time()):
                 return
 
     async def tasks(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
@@ -116,7 +123,7 @@ class OrchestrationQueries:
                 continue
             if live.state.final or self._watch.closed:
                 return
-            if not await self._watch.changed(live.orchestration, 15.0) and not self._watch.closed:
+            if not await self._watch.changed((live.partition, live.orchestration), 15.0) and not self._watch.closed:
                 yield {}
 
     async def rollback_plan(self, id_: str) -> Json:
@@ -132,7 +139,7 @@ class OrchestrationQueries:
             return plan
         decided = await self._decided(live)
         if decided is not None:
-            definition = await self._engine.plan_of(live)
+            definition = await self._rehearsal.plan_of(live.state)
             plan["steps"] = [_planned(live.state, definition, step) for step in decided.plan]
             runs = live.state.runs
             plan["not_undone"] = [{"task": runs[left.run].name, "why": left.why} for left in decided.left_behind]
@@ -140,7 +147,7 @@ class OrchestrationQueries:
 
     async def _decided(self, live: Live) -> e.CompensationDecided | None:
         """The decision that a cancel would lead to, or that was made already."""
-        for event in await self._engine.rehearse_cancel(live.id):
+        for event in await self._rehearsal.cancel(live.id):
             if isinstance(event, e.CompensationDecided) and not event.rollback:
                 return event
         rollback = live.state.rollbacks.get("")
@@ -175,10 +182,23 @@ class OrchestrationQueries:
         rows = await self._view.list(query)
         page = rows[: request.limit]
         cursor = self._sealed(page[-1].started_at, page[-1].public_id) if len(rows) > request.limit else None
-        as_of = self._projector.as_of()
+        as_of = min(self._projector.as_of(), await self._elsewhere_as_of())
         lag_ms = max(0, round((self._engine.clock.now() - as_of).total_seconds() * 1000))
         items = [msgspec.Raw(row.summary) for row in page]
         return {"items": items, "next": cursor, "as_of": instant(as_of), "lag_ms": lag_ms}
+
+    async def _elsewhere_as_of(self) -> datetime:
+        """Up to which instant the view of other nodes' partitions is complete: that of the first event it has not seen."""
+        as_of = self._engine.clock.now()
+        elsewhere = [each for each in range(self._engine.identity.partitions) if not self._ownership.holds(each)]
+        if not elsewhere:
+            return as_of
+        seen = await self._view.tracked(PROJECTION)
+        for partition, position in await self._log.positions(elsewhere):
+            if position > seen.get(partition, 0):
+                for record in await self._log.log(partition, seen.get(partition, 0), 1):
+                    as_of = min(as_of, self._codec.decode(record.topic, record.state).at)
+        return as_of
 
     def _sealed(self, started_at: datetime, public_id: str) -> str:
         body = msgspec.json.encode([started_at, public_id])

@@ -8,7 +8,9 @@ from __future__ import annotations
 import msgspec
 import structlog
 
+from application.business_keys import BusinessKeys
 from application.commands import OrchestrationCommands
+from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
 from application.effects import Effects
 from application.engine import Engine
@@ -17,13 +19,17 @@ from application.facts import FactFinder
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
+from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
 from application.outbox import Outbox
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
-from application.storage import Storage
+from application.reader import Reader
+from application.rehearsal import Rehearsal
+from application.routing import Router
+from application.serving import InboxServer
 from application.timers import Timers
 from application.watching import Watch
 from domain.decision import Limits
@@ -45,24 +51,29 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Secrets
     clock: Clock
     chance: Chance
+    liveness: Liveness
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers that the settings choose."""
+    """Numbers that the settings choose. `host`, `pid` and `process` tell where a node runs, for others on the same machine."""
 
-    owner: str = "node"
+    host: str = "node"
+    pid: int = 0
+    process: str = ""
+    version: str = "0"
     partitions: int = 16
     lease_s: float = 10.0
+    drain_s: float = 10.0
     limits: Limits = Limits()
     held_events_for_s: float = 7 * 86_400.0
     revise: bool = False
     live_orchestrations: int = 10_000
-    ask_for_ownership_s: float | None = None
-    """How often the node asks whether the partitions are still its own; None: it learns when it writes."""
 
 
 class Node:
-    """A running node. `start` takes the partitions over and goes on with what was unfinished; `stop` lets go."""
+    """A running node. `start` joins the others and takes its partitions; `go_on` takes up what was unfinished in them;
+    `stop` lets go.
+    """
 
     def __init__(self, world: World, options: Options) -> None:
         self.world = world
@@ -81,12 +92,12 @@ class Node:
     async def start(self) -> None:
         """Raises StorageError (or what the storage raises when it cannot be had)."""
         world, options = self.world, self.options
-        log = world.storage.log
-        heads = await log.open(options.owner, options.partitions, options.lease_s)
-        self.partitions = len(heads)
-        identity = Identity(await log.salt(), len(heads), world.chance)
-        self.journal = Journal(log, world.codec, heads)
-        self.cache = LiveCache(log, world.codec, identity, capacity=options.live_orchestrations)
+        storage = world.storage
+        log, signals = storage.log, storage.signals
+        self.partitions = await log.open(options.partitions, options.lease_s)
+        identity = Identity(await log.salt(), self.partitions, world.chance)
+        self.journal = Journal(log, world.codec)
+        self.cache = LiveCache(log, world.codec, identity, self.journal.epoch, capacity=options.live_orchestrations)
         facts = FactFinder(world.expressions, world.schemas, world.resources, self.definitions, identity)
         self.engine = Engine(
             journal=self.journal,
@@ -98,46 +109,111 @@ class Node:
             chance=world.chance,
             limits=options.limits,
         )
-        self.ownership = Ownership(self.journal, log, len(heads), options.ask_for_ownership_s)
-        self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets)
-        self.timers = Timers(self.engine, log)
-        self.watch = Watch(self.engine)
-        self.projector = StatusProjector(self.engine, self.journal, log, world.storage.view, len(heads))
-        self.exchange = EventExchange(self.engine, world.storage.held, log, hold_s=options.held_events_for_s)
-        self.outbox = Outbox(self.engine, log, self.exchange, world.sink, len(heads))
+        self.ownership = Ownership(
+            self._introduction(),
+            storage.leases,
+            world.liveness,
+            signals,
+            world.clock,
+            lease_s=options.lease_s,
+            drain_s=options.drain_s,
+        )
+        self.journal.on_lost(self.ownership.lose)
+        reader = Reader(self.ownership, self.cache, log, world.codec, identity)
+        self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
+        rehearsal = Rehearsal(self.engine, self.cache, facts, self.definitions, options.limits)
+        self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
+        self.timers = Timers(self.engine, log, self.ownership)
+        self.watch = Watch(self.engine, self.ownership, log)
+        self.projector = StatusProjector(self.engine, self.journal, log, storage.view, self.ownership)
+        self.exchange = EventExchange(
+            self.engine,
+            storage.held,
+            log,
+            self.router,
+            reader,
+            self.ownership,
+            self.partitions,
+            hold_s=options.held_events_for_s,
+        )
+        self.outbox = Outbox(self.engine, log, self.exchange, world.sink, self.ownership)
+        self.inbox = InboxServer(
+            self.engine, self.journal, self.ownership, storage.inbox, signals, storage.keys, self.exchange
+        )
+        self.router.carries_out(self.inbox.here)
         self.housekeeping = Housekeeping(
-            world.storage.requests, world.storage.held, world.clock, hold_s=options.held_events_for_s
+            storage.requests, storage.held, storage.inbox, world.clock, hold_s=options.held_events_for_s
         )
-        self.commands = OrchestrationCommands(self.engine, self.definitions, facts, world.storage.keys, self.exchange)
+        keys = BusinessKeys(storage.keys, self.router, reader)
+        self.commands = OrchestrationCommands(
+            self.engine,
+            self.definitions,
+            facts,
+            keys,
+            self.exchange,
+            self.router,
+            reader,
+            self.ownership,
+            rehearsal,
+        )
         self.queries = OrchestrationQueries(
-            self.engine, log, world.storage.view, world.codec, self.watch, self.projector
+            self.engine,
+            log,
+            storage.view,
+            world.codec,
+            self.watch,
+            self.projector,
+            reader,
+            self.ownership,
+            rehearsal,
         )
+        for tenant in (self.journal, self.cache, self.projector, self.watch):
+            self.ownership.add(tenant)
         self.journal.start()
         await self.projector.start()
+        await signals.open()
+        await self.ownership.join()
+
+    def _introduction(self) -> NodeIdentity:
+        options, world = self.options, self.world
+        return NodeIdentity(
+            f"{options.host}:{options.pid}:{world.chance.random_bytes(4).hex()}",
+            options.host,
+            options.pid,
+            options.process,
+            options.version,
+            world.clock.now(),
+        )
 
     async def go_on(self) -> None:
-        """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox."""
-        for partition in range(self.partitions):
-            after = None
-            while page := await self.world.storage.log.in_flight(partition, after):
-                for orchestration in page:
-                    self.effects.resume(await self.cache.load_at(partition, orchestration))
-                after = page[-1]
+        """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
+        also of every partition that is gained.
+        """
+        for tenant in (self.effects, self.timers, self.exchange, self.outbox, self.inbox):
+            self.ownership.add(tenant)
+            for partition in self.ownership.held:
+                tenant.gained(self.journal.head(partition))
+        self.ownership.drain_with(self.effects.drain)
         self.timers.start()
         await self.exchange.start()
         self.outbox.start()
         self.housekeeping.start()
+        self.inbox.start()
         self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
-        """Wake whoever waits, let callouts end, commit what was decided, close the database."""
+        """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
         await self.ownership.stop()
         await self.housekeeping.stop()
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)
+        await self.inbox.stop()
         await self.exchange.stop()
+        await self.router.stop()
         await self.projector.stop()
         await self.journal.stop()
+        await self.ownership.leave()
+        await self.world.storage.signals.close()
         await self.world.storage.log.close()

@@ -46,13 +46,16 @@ class DryRun(msgspec.Struct, frozen=True):
 
 
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Common to all commands for one orchestration. `if_match`: the version it must have."""
+    """Common to all commands for one orchestration. `if_match`: the version it must have. `idempotency_key`: scoped to the
+    actor; a repeat is not carried out again, whichever node it comes to.
+    """
 
     id: str
     actor: str = "anonymous"
     reason: str | None = None
     if_match: int | None = None
     dry_run: bool = False
+    idempotency_key: str | None = None
 
 
 class EventOutcome(msgspec.Struct, frozen=True):

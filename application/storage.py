@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -85,7 +85,14 @@ class DropSubscriptions(msgspec.Struct, frozen=True, tag=True):
     run: str
 
 
-WorkChange = PutAgenda | DropAgenda | PutEmitted | PutSubscription | DropSubscriptions
+class PutReply(msgspec.Struct, frozen=True, tag=True):
+    """The reply to a command that another node put into the inbox of this partition."""
+
+    command_id: str
+    reply: bytes
+
+
+WorkChange = PutAgenda | DropAgenda | PutEmitted | PutSubscription | DropSubscriptions | PutReply
 
 
 class PartitionWrite(msgspec.Struct, frozen=True):
@@ -100,9 +107,9 @@ class PartitionWrite(msgspec.Struct, frozen=True):
 class LogStore(Protocol):
     """The partitions and their log. `eventsourcing` reads the same tables through its recorder interface."""
 
-    async def open(self, owner: str, partitions: int, lease_s: float) -> list[Head]:
-        """Migrate, create the partitions once (their number never changes: the stored one wins), and take all of them
-        over by raising their epoch; gives their heads. Idempotent for the same owner.
+    async def open(self, partitions: int, lease_s: float) -> int:
+        """Migrate, and create the partitions once; gives how many there are (their number never changes: the stored one
+        wins). Nothing is owned by that (application/leases.py). Idempotent.
         """
         ...
 
@@ -123,6 +130,10 @@ class LogStore(Protocol):
         """The committed heads: what tells after an unknown commit whether it happened."""
         ...
 
+    async def positions(self, partitions: Sequence[int]) -> list[tuple[int, int]]:
+        """(partition, position of its last committed event)."""
+        ...
+
     async def stream(
         self, partition: int, orchestration: UUID, after: int = 0, limit: int = 1000
     ) -> list[StoredRecord]:
@@ -139,12 +150,10 @@ class LogStore(Protocol):
         """Orchestrations with attempts in flight, in order of their id, those after `after`."""
         ...
 
-    async def due(self, until: datetime, limit: int = 500) -> list[tuple[int, UUID, datetime]]:
-        """(partition, orchestration, due_at) with due_at <= until, earliest first, over all partitions."""
-        ...
-
-    async def next_due(self) -> datetime | None:
-        """The earliest due_at of all partitions."""
+    async def due(
+        self, partitions: Sequence[int], until: datetime, limit: int = 500
+    ) -> list[tuple[int, UUID, datetime]]:
+        """(partition, orchestration, due_at) with due_at <= until in these partitions, earliest first."""
         ...
 
     async def emitted(self, partition: int, limit: int = 100) -> list[tuple[UUID, int, bytes]]:
@@ -156,9 +165,11 @@ class LogStore(Protocol):
         ...
 
     async def subscribers(
-        self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500
+        self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500, *, only: int | None = None
     ) -> list[tuple[int, UUID]]:
-        """(partition, orchestration), distinct and in that order, that wait for events of this type or of any type."""
+        """(partition, orchestration), distinct and in that order, that wait for events of this type or of any type; `only`:
+        of this partition.
+        """
         ...
 
 
@@ -246,8 +257,8 @@ class StatusView(Protocol):
 
     async def list(self, query: StatusQuery) -> list[StatusRow]: ...
 
-    async def reset(self, projection: str) -> None:
-        """Forget everything, to be built again from the log."""
+    async def reset(self, projection: str, partition: int) -> None:
+        """Forget everything of a partition, to be built again from the log."""
         ...
 
 
@@ -290,8 +301,20 @@ class KeyStore(Protocol):
         """Insert or nothing; gives the holder after it."""
         ...
 
-    async def take_over(self, definition: str, key: str, holder: str, public_id: str) -> bool:
-        """Compare-and-set from a holder that is final or never appeared."""
+    async def holds(self, definition: str, key: str, public_id: str) -> bool:
+        """Whether the key is reserved for this id and no contender is announced."""
+        ...
+
+    async def contend(self, definition: str, key: str, holder: str, contender: str | None) -> None:
+        """Announce a contender (None: none any more), whoever was announced before, if the holder is still this one."""
+        ...
+
+    async def withdraw(self, definition: str, key: str, contender: str) -> None:
+        """It does not contend any more, if it is the one that is announced."""
+        ...
+
+    async def take_over(self, definition: str, key: str, holder: str, public_id: str, *, contended: bool) -> bool:
+        """Compare-and-set of the holder, to one without contender; `contended`: only while `public_id` is the contender."""
         ...
 
 
@@ -317,6 +340,8 @@ class HeldEventStore(Protocol):
         """None: stored. Otherwise the one already there."""
         ...
 
+    async def get(self, source: str, id: str) -> HeldEvent | None: ...  # noqa: A002
+
     async def mark(  # `id` is the attribute's name in CloudEvents
         self,
         source: str,
@@ -326,42 +351,17 @@ class HeldEventStore(Protocol):
         looked: bool | None = None,
     ) -> None: ...
 
-    async def take(self, source: str, id: str) -> bool:  # noqa: A002
-        """Compare-and-set taken from false to true; whether it was this call that took it."""
-        ...
-
     async def waiting(
         self, event_type: str | None, limit: int = 100, after: tuple[datetime, str, str] | None = None
     ) -> list[HeldEvent]:
         """Untaken events of this type (None: all), oldest first by (received_at, source, id)."""
         ...
 
-    async def unlooked(self, limit: int = 100) -> list[HeldEvent]: ...
+    async def unlooked(self, partitions: Sequence[int], limit: int = 100) -> list[HeldEvent]:
+        """Events of these partitions whose arrival is not over, oldest first."""
+        ...
 
     async def expire(self, before: datetime) -> int: ...
-
-
-class Storage(Protocol):
-    """One database: all of the above over the same connections. `kind` is for people."""
-
-    @property
-    def kind(self) -> Literal["sqlite", "postgresql", "memory"]: ...
-    @property
-    def log(self) -> LogStore: ...
-    @property
-    def definitions(self) -> DefinitionStore: ...
-    @property
-    def view(self) -> StatusView: ...
-    @property
-    def requests(self) -> RequestStore: ...
-    @property
-    def keys(self) -> KeyStore: ...
-    @property
-    def held(self) -> HeldEventStore: ...
-
-    async def ready(self) -> bool:
-        """Whether the database answers."""
-        ...
 
 
 def canonical(value: Any) -> bytes:

@@ -16,7 +16,8 @@ import structlog
 
 from application.engine import Engine
 from application.live import Live
-from application.storage import LogStore
+from application.ownership import Ownership
+from application.storage import Head, LogStore
 from domain import commands as c
 from domain import events as e
 from domain.errors import NotFoundError, OwnershipLostError, StorageError
@@ -30,9 +31,11 @@ _PAGE = 10_000
 class Timers:
     """Follows commits for new due times; one loop fires them."""
 
-    def __init__(self, engine: Engine, log: LogStore) -> None:
+    def __init__(self, engine: Engine, log: LogStore, ownership: Ownership) -> None:
         self._engine = engine
         self._log = log
+        self._ownership = ownership
+        self._next_look = 0.0
         self._heap: list[tuple[datetime, int, UUID]] = []
         self._known: set[tuple[datetime, UUID]] = set()
         self._wake = asyncio.Event()
@@ -45,6 +48,14 @@ class Timers:
         due_at = live.agenda[1]
         if due_at is not None and due_at <= self._engine.clock.now() + timedelta(seconds=HORIZON_S):
             self._add(due_at, live.partition, live.orchestration)
+
+    def gained(self, head: Head) -> None:
+        """Look at once at what is due there."""
+        self._next_look = 0.0
+        self._wake.set()
+
+    def lost(self, partition: int) -> None:
+        """What is due there is the next owner's; what stays in memory is refused when its time comes."""
 
     def start(self) -> None:
         self._loop_task = asyncio.create_task(self._run(), name="timers")
@@ -71,10 +82,12 @@ class Timers:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        next_look = 0.0
         while True:
-            if loop.time() >= next_look:
-                next_look = loop.time() + await self._look()
+            self._wake.clear()
+            if loop.time() >= self._next_look:
+                self._next_look = loop.time() + HORIZON_S  # a partition that is gained meanwhile sets it back
+                pause_s = await self._look()
+                self._next_look = min(self._next_look, loop.time() + pause_s)
             now = self._engine.clock.now()
             while self._heap and self._heap[0][0] <= now:
                 due_at, partition, orchestration = heapq.heappop(self._heap)
@@ -83,10 +96,9 @@ class Timers:
                 task = loop.create_task(self._fire(partition, orchestration))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            pause = next_look - loop.time()
+            pause = self._next_look - loop.time()
             if self._heap:
                 pause = min(pause, (self._heap[0][0] - now).total_seconds())
-            self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), max(pause, 0.001))
             except TimeoutError:
@@ -96,7 +108,7 @@ class Timers:
         """Read what the agenda has within the horizon; gives the seconds until the next look."""
         now = self._engine.clock.now()
         try:
-            page = await self._log.due(now + timedelta(seconds=HORIZON_S), limit=_PAGE)
+            page = await self._log.due(self._ownership.held, now + timedelta(seconds=HORIZON_S), limit=_PAGE)
         except StorageError as error:
             _log.warning("timers.not_read", detail=error.detail)
             return 1.0
@@ -108,8 +120,7 @@ class Timers:
 
     async def _fire(self, partition: int, orchestration: UUID) -> None:
         try:
-            live = await self._engine.cache.load_at(partition, orchestration)
-            await self._engine.execute(live.id, lambda _: self._engine.command(c.FireTimers))
+            await self._engine.execute((partition, orchestration), lambda _: self._engine.command(c.FireTimers))
             self._add_later(await self._engine.cache.settled_at(partition, orchestration))
         except (NotFoundError, OwnershipLostError):
             return

@@ -23,7 +23,8 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     ├── VersionMismatchError        version-mismatch
     ├── StaleTokenError             stale-token
     ├── OverloadedError             overloaded              retry_after_s
-    ├── OwnershipLostError          overloaded              another node took the partition over
+    │   ├── OwnershipLostError      overloaded              another node took the partition over; nothing was done
+    │   └── NodeUnavailableError    overloaded              no answer yet from the node that has it
     └── StorageError                internal                the database failed; nothing is known to be committed
 
 ``code`` is stable: clients and adapters may rely on it, messages may change.
@@ -215,6 +216,10 @@ class OverloadedError(RetraceError):
 
 class OwnershipLostError(OverloadedError):
     """Another node has taken over the partition; repeat the request."""
+
+
+class NodeUnavailableError(OverloadedError):
+    """The node that has this orchestration has not answered in time. The request may still be carried out; repeat it with the same Idempotency-Key."""
 
 
 class StorageError(RetraceError):

@@ -33,12 +33,6 @@ _LAST_ANSWERS_S = 5
 """How long requests under way may take after a signal; nothing long is among them, for long polls have ended."""
 
 
-_TAKEN_OVER = (
-    "Another process has taken this database over, so this one has stopped; nothing is lost. One process works on a "
-    "database at a time: stop the other one, or give this one a database of its own."
-)
-
-
 class _Server(uvicorn.Server):
     """uvicorn without signal handlers: its own would end the process by the signal instead of exit code 0."""
 
@@ -136,16 +130,12 @@ async def _host(
         calm_collector()
         servers.append(_Server(_config(settings, service.app)))
         serving = asyncio.create_task(servers[0].serve(sockets=[listener]))
-        stopping, lost = asyncio.create_task(stop.wait()), asyncio.create_task(service.lost())
-        await asyncio.wait((serving, stopping, lost), return_when=asyncio.FIRST_COMPLETED)
-        taken_over = lost.done()
-        for task in (stopping, lost):
-            task.cancel()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         service.leave()
         servers[0].should_exit = True
         await serving
-        if taken_over:
-            raise Failure(_TAKEN_OVER)
     finally:
         await service.close()
 

@@ -29,16 +29,19 @@ class PostgresDatabase:
     def __init__(self, url: str, *, readers: int = 4) -> None:
         self.partitions = 0
         self._url = url
-        self._sessions = Sessions(url)
+        self.sessions = Sessions(url)
         self._threads = Threads[psycopg.Connection](
-            lambda _writing: self._sessions.connect(), readers=readers, errors=_ERRORS, died=_died
+            lambda _writing: self.sessions.connect(), readers=readers, errors=_ERRORS, died=_died
+        )
+        self._leases = Threads[psycopg.Connection](
+            lambda _writing: self.sessions.connect(), readers=1, errors=_ERRORS, died=_died
         )
         self._changes = Changes[psycopg.Connection](
             self._threads, begin="BEGIN", execute=_control, transaction=_PostgresTransaction, errors=_ERRORS
         )
 
     async def open(self, lease_s: float) -> None:
-        self._sessions.lease_s = lease_s
+        self.sessions.lease_s = lease_s
         try:
             # yoyo passes what follows the question mark to the driver as it is.
             uri = f"postgresql+psycopg:///?{urlencode(conninfo_to_dict(self._url))}"
@@ -47,6 +50,7 @@ class PostgresDatabase:
             raise unusable(error) from error
 
     async def close(self) -> None:
+        await self._leases.close()
         await self._threads.close()
 
     async def commit(self, fences: Sequence[Fence], changes: Sequence[tuple[str, Sequence[Row]]]) -> bool:
@@ -68,8 +72,13 @@ class PostgresDatabase:
         *where: Fragment,
         order: Callable[[Row], Any],
         limit: int,
+        partitions: Sequence[int] | None = None,
     ) -> list[Row]:
-        return await self.read(name, params, *where)
+        chosen = list(range(self.partitions) if partitions is None else partitions)
+        return await self.read(name, {**params, "partitions": chosen}, *where)
+
+    async def lease(self, work: Callable[[Transaction], Result]) -> Result:
+        return await self._leases.write(lambda connection: work(_PostgresTransaction(connection)))
 
 
 class _PostgresTransaction:

@@ -17,14 +17,6 @@ INSERT INTO partitions (partition, head_hash)
 SELECT * FROM unnest(%b::smallint[], %b::bytea[])
 ON CONFLICT DO NOTHING;
 
--- Raising the epoch fences off whoever wrote before.
--- name: take_over
-UPDATE partitions
-SET epoch = epoch + 1, owner = %(owner)s,
-    lease_until = clock_timestamp() + %(lease_us)s * interval '1 microsecond'
-WHERE partition = %(partition)s
-RETURNING partition, epoch, head_position, head_hash;
-
 -- No row: the partition is lost, or its head is not what the writer believes.
 -- name: fence
 UPDATE partitions SET head_position = %s, head_hash = %b WHERE partition = %s AND epoch = %s AND head_position = %s;
@@ -32,6 +24,9 @@ UPDATE partitions SET head_position = %s, head_hash = %b WHERE partition = %s AN
 -- FOR UPDATE waits for a transaction in doubt to end: a commit that is still under way counts, however it ends.
 -- name: head
 SELECT partition, epoch, head_position, head_hash FROM partitions WHERE partition = %(partition)s FOR UPDATE;
+
+-- name: positions
+SELECT partition, head_position FROM partitions;
 
 -- name: last_position
 SELECT head_position FROM partitions WHERE partition = %(partition)s;
@@ -68,6 +63,95 @@ position <= %(until)s
 
 -- name: log_topics
 topic = ANY (ARRAY(SELECT json_array_elements_text(%(topics)s::json)))
+
+-- == Nodes and leases ==================================================================================================
+
+-- name: put_node
+INSERT INTO nodes (node, host, pid, process, version, started_at, eligible, lease_until)
+VALUES (
+    %(node)s, %(host)s, %(pid)s, %(process)s, %(version)s, %(started_at)s, %(eligible)s,
+    clock_timestamp() + %(lease_us)s * interval '1 microsecond'
+)
+ON CONFLICT (node) DO UPDATE SET eligible = excluded.eligible, lease_until = excluded.lease_until;
+
+-- One partition a statement and a transaction: nobody waits for two rows.
+-- name: renew_lease
+UPDATE partitions SET lease_until = clock_timestamp() + %(lease_us)s * interval '1 microsecond'
+WHERE partition = %(partition)s AND epoch = %(epoch)s;
+
+-- name: database_time
+SELECT clock_timestamp();
+
+-- name: nodes
+SELECT node, host, pid, process, version, started_at, eligible,
+       extract(epoch FROM lease_until - clock_timestamp())::double precision
+FROM nodes
+ORDER BY node;
+
+-- name: holdings
+SELECT p.partition, p.epoch, p.owner, coalesce(extract(epoch FROM p.lease_until - clock_timestamp()), 0)::double precision,
+       p.head_position, coalesce(t.position, 0)
+FROM partitions AS p
+LEFT JOIN tracking AS t ON t.partition = p.partition AND t.projection = 'status'
+ORDER BY p.partition;
+
+-- Raising the epoch fences off whoever wrote before; the row's lock waits for a transaction in flight.
+-- name: claim
+UPDATE partitions
+SET epoch = epoch + 1, owner = %(node)s, lease_until = clock_timestamp() + %(lease_us)s * interval '1 microsecond'
+WHERE partition = %(partition)s AND epoch = %(epoch)s
+  AND (%(forced)s OR owner IS NULL OR lease_until <= clock_timestamp())
+RETURNING partition, epoch, head_position, head_hash;
+
+-- name: release
+UPDATE partitions SET owner = NULL, lease_until = NULL
+WHERE partition = %(partition)s AND epoch = %(epoch)s AND owner = %(node)s;
+
+-- name: drop_node
+DELETE FROM nodes WHERE node = %(node)s OR lease_until < clock_timestamp() - interval '1 hour';
+
+-- == Inbox =============================================================================================================
+
+-- name: put_command
+INSERT INTO inbox (partition, command_id, body, kept, arrived_at)
+VALUES (%(partition)s, %(command_id)s, %(body)s, %(kept)s, %(at)s)
+ON CONFLICT DO NOTHING
+RETURNING partition;
+
+-- name: command_reply
+SELECT reply FROM inbox WHERE partition = %(partition)s AND command_id = %(command_id)s;
+
+-- name: pending_commands
+SELECT each.arrived_at, each.partition, each.command_id, each.body, each.kept
+FROM unnest(%(partitions)s::smallint[]) AS p (partition)
+CROSS JOIN LATERAL (
+    SELECT arrived_at, partition, command_id, body, kept FROM inbox AS i
+    WHERE i.partition = p.partition AND reply IS NULL
+    ORDER BY arrived_at, command_id
+    LIMIT %(limit)s
+) AS each
+ORDER BY each.arrived_at, each.command_id
+LIMIT %(limit)s;
+
+-- name: replies
+SELECT i.command_id, i.reply
+FROM json_to_recordset(%(wanted)s::json) AS wanted (partition smallint, command_id text)
+JOIN inbox AS i ON i.partition = wanted.partition AND i.command_id = wanted.command_id
+WHERE i.reply IS NOT NULL;
+
+-- name: put_reply
+UPDATE inbox AS i SET reply = answer.reply
+FROM unnest(%b::smallint[], %b::text[], %b::bytea[]) AS answer (partition, command_id, reply)
+WHERE i.partition = answer.partition AND i.command_id = answer.command_id;
+
+-- name: expire_commands
+DELETE FROM inbox
+WHERE partition = %(partition)s AND kept = %(kept)s AND arrived_at < %(before)s AND reply IS NOT NULL
+RETURNING partition;
+
+-- A hint for other nodes; what it says is found in the tables.
+-- name: tell
+SELECT pg_notify('retrace', %(hint)s);
 
 -- == Work ==============================================================================================================
 
@@ -111,7 +195,7 @@ orchestration > %(after)s
 
 -- name: due
 SELECT each.due_at, p.partition, each.orchestration
-FROM partitions AS p
+FROM unnest(%(partitions)s::smallint[]) AS p (partition)
 CROSS JOIN LATERAL (
     SELECT due_at, orchestration FROM agenda AS a
     WHERE a.partition = p.partition AND due_at <= %(until)s
@@ -121,18 +205,6 @@ CROSS JOIN LATERAL (
 ORDER BY each.due_at, p.partition, each.orchestration
 LIMIT %(limit)s;
 
--- name: next_due
-SELECT each.due_at
-FROM partitions AS p
-CROSS JOIN LATERAL (
-    SELECT due_at FROM agenda AS a
-    WHERE a.partition = p.partition AND due_at IS NOT NULL
-    ORDER BY due_at
-    LIMIT 1
-) AS each
-ORDER BY each.due_at
-LIMIT 1;
-
 -- name: emitted
 SELECT orchestration, number, event FROM emitted
 WHERE partition = %(partition)s
@@ -141,7 +213,7 @@ LIMIT %(limit)s;
 
 -- name: subscribers
 SELECT p.partition, each.orchestration
-FROM partitions AS p
+FROM unnest(%(partitions)s::smallint[]) AS p (partition)
 CROSS JOIN LATERAL (
     SELECT DISTINCT orchestration FROM subscriptions AS s
     WHERE s.partition = p.partition AND event_type IN (%(event_type)s, '') /* where */
@@ -345,13 +417,27 @@ DELETE FROM requests WHERE partition = %(partition)s AND started_at < %(before)s
 INSERT INTO keys (partition, definition, key, holder) VALUES (%(partition)s, %(definition)s, %(key)s, %(holder)s)
 ON CONFLICT DO NOTHING;
 
--- name: key_holder
-SELECT holder FROM keys WHERE partition = %(partition)s AND definition = %(definition)s AND key = %(key)s;
+-- name: holds_key
+SELECT partition FROM keys
+WHERE partition = %(partition)s AND definition = %(definition)s AND key = %(key)s AND holder = %(holder)s
+  AND contender IS NULL;
+
+-- name: contend_for_key
+UPDATE keys SET contender = %(contender)s
+WHERE partition = %(partition)s AND definition = %(definition)s AND key = %(key)s AND holder = %(holder)s;
+
+-- name: withdraw_from_key
+UPDATE keys SET contender = NULL
+WHERE partition = %(partition)s AND definition = %(definition)s AND key = %(key)s AND contender = %(contender)s;
 
 -- name: take_over_key
-UPDATE keys SET holder = %(public_id)s
+UPDATE keys SET holder = %(public_id)s, contender = NULL
 WHERE partition = %(partition)s AND definition = %(definition)s AND key = %(key)s AND holder = %(holder)s
+  AND (NOT %(contended)s OR contender = %(public_id)s)
 RETURNING partition;
+
+-- name: key_holder
+SELECT holder FROM keys WHERE partition = %(partition)s AND definition = %(definition)s AND key = %(key)s;
 
 -- name: hold_event
 INSERT INTO held_events (partition, source, id, event_type, digest, event, received_at, taken, looked)
@@ -367,11 +453,6 @@ WHERE partition = %(partition)s AND source = %(source)s AND id = %(id)s;
 UPDATE held_events
 SET taken = coalesce(%(taken)s::boolean, taken), looked = coalesce(%(looked)s::boolean, looked)
 WHERE partition = %(partition)s AND source = %(source)s AND id = %(id)s;
-
--- name: take_held
-UPDATE held_events SET taken = true
-WHERE partition = %(partition)s AND source = %(source)s AND id = %(id)s AND NOT taken
-RETURNING partition;
 
 -- name: waiting
 SELECT each.source, each.id, each.event_type, each.digest, each.event, each.received_at, each.taken, each.looked
@@ -393,7 +474,7 @@ event_type = %(event_type)s
 
 -- name: unlooked
 SELECT each.source, each.id, each.event_type, each.digest, each.event, each.received_at, each.taken, each.looked
-FROM partitions AS p
+FROM unnest(%(partitions)s::smallint[]) AS p (partition)
 CROSS JOIN LATERAL (
     SELECT * FROM held_events AS h
     WHERE h.partition = p.partition AND NOT looked

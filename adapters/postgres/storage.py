@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from adapters.postgres.database import PostgresDatabase
+from adapters.postgres.signals import PostgresSignals
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
+from adapters.sql.inbox import SqlInbox
+from adapters.sql.leases import SqlLeases
 from adapters.sql.log import SqlLog
 from adapters.sql.registers import SqlKeys, SqlRequests
 from adapters.sql.status import SqlStatusView
@@ -21,6 +24,9 @@ class PostgresStorage:
     def __init__(self, url: str) -> None:
         self._database = PostgresDatabase(url)
         self.log = SqlLog(self._database)
+        self.leases = SqlLeases(self._database, alone=False)
+        self.signals = PostgresSignals(self._database.sessions, self._database)
+        self.inbox = SqlInbox(self._database, self.signals)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
         self.requests = SqlRequests(self._database)

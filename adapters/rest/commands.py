@@ -34,7 +34,12 @@ async def command(call: Call, reason: str | None, id_: str | None = None) -> Com
     """What all commands have in common."""
     id_ = id_ or call.orchestration
     return CommandRequest(
-        id=id_, actor=call.actor, reason=reason, if_match=await _if_match(call, id_), dry_run=call.dry_run
+        id=id_,
+        actor=call.actor,
+        reason=reason,
+        if_match=await _if_match(call, id_),
+        dry_run=call.dry_run,
+        idempotency_key=call.key,
     )
 
 

@@ -72,7 +72,19 @@ class Database(Protocol):
         ...
 
     async def across(
-        self, name: str, params: Params, *where: Fragment, order: Callable[[Row], Any], limit: int
+        self,
+        name: str,
+        params: Params,
+        *where: Fragment,
+        order: Callable[[Row], Any],
+        limit: int,
+        partitions: Sequence[int] | None = None,
     ) -> list[Row]:
-        """The first `limit` rows over all partitions in this order, from one index range per partition."""
+        """The first `limit` rows over these partitions (None: all) in this order, from one index range per partition."""
+        ...
+
+    async def lease(self, work: Callable[[Transaction], Result]) -> Result:
+        """Run `work` beside the writer, each of its statements in a transaction of its own: a hot path that hangs must not
+        hold up the leases.
+        """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from adapters.sql.database import Database, Row, Transaction
@@ -35,6 +36,10 @@ class SqlHeldEvents:
 
         return await self._database.change(insert_or_look)
 
+    async def get(self, source: str, id: str) -> HeldEvent | None:  # noqa: A002
+        rows = await self._database.read("held_event", self._key(source, id))
+        return _event(rows[0]) if rows else None
+
     async def mark(
         self,
         source: str,
@@ -45,10 +50,6 @@ class SqlHeldEvents:
     ) -> None:
         params = {**self._key(source, id), "taken": taken, "looked": looked}
         await self._database.change(lambda transaction: transaction.run("mark_held", params))
-
-    async def take(self, source: str, id: str) -> bool:  # noqa: A002
-        params = self._key(source, id)
-        return bool(await self._database.change(lambda transaction: transaction.run("take_held", params)))
 
     async def waiting(
         self, event_type: str | None, limit: int = 100, after: tuple[datetime, str, str] | None = None
@@ -64,8 +65,10 @@ class SqlHeldEvents:
         rows = await self._database.across("waiting", params, *where, order=_oldest_first, limit=limit)
         return [_event(row) for row in rows]
 
-    async def unlooked(self, limit: int = 100) -> list[HeldEvent]:
-        rows = await self._database.across("unlooked", {"limit": limit}, order=_oldest_first, limit=limit)
+    async def unlooked(self, partitions: Sequence[int], limit: int = 100) -> list[HeldEvent]:
+        rows = await self._database.across(
+            "unlooked", {"limit": limit}, order=_oldest_first, limit=limit, partitions=partitions
+        )
         return [_event(row) for row in rows]
 
     async def expire(self, before: datetime) -> int:

@@ -29,22 +29,18 @@ class SqlLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def open(self, owner: str, partitions: int, lease_s: float) -> list[Head]:
-        """Every call raises the epochs, so whoever wrote before is fenced off; a repeat gives newer heads."""
+    async def open(self, partitions: int, lease_s: float) -> int:
         await self._database.open(lease_s)
         salt = secrets.token_bytes(32)
-        lease = {"owner": owner, "lease_us": int(lease_s * 1_000_000)}
 
-        def take_over(transaction: Transaction) -> list[Row]:
+        def create(transaction: Transaction) -> int:
             transaction.run("create_settings", {"salt": salt, "partitions": partitions})
             [(stored,)] = transaction.run("stored_partitions", {})
             transaction.each("create_partition", [(partition, NO_HASH) for partition in range(stored)])
-            # Ascending, like every writer: two processes that start at once wait for each other, not on each other.
-            return [row for each in range(stored) for row in transaction.run("take_over", {"partition": each, **lease})]
+            return int(stored)
 
-        heads = [as_head(row) for row in await self._database.change(take_over)]
-        self._database.partitions = len(heads)
-        return heads
+        self._database.partitions = await self._database.change(create)
+        return self._database.partitions
 
     async def close(self) -> None:
         await self._database.close()
@@ -82,6 +78,11 @@ class SqlLog:
     async def heads(self, partitions: Sequence[int]) -> list[Head]:
         # One statement each: PostgreSQL's waits for the transaction in doubt to end, and no one waits for two rows.
         return [as_head(row) for each in partitions for row in await self._database.read("head", {"partition": each})]
+
+    async def positions(self, partitions: Sequence[int]) -> list[tuple[int, int]]:
+        rows = await self._database.read("positions", {})
+        wanted = set(partitions)
+        return [(partition, position) for partition, position in rows if partition in wanted]
 
     async def stream(
         self, partition: int, orchestration: UUID, after: int = 0, limit: int = 1000
@@ -145,13 +146,12 @@ class SqlLog:
             where.append("in_flight_after")
         return [as_uuid(row[0]) for row in await self._database.read("in_flight", params, *where)]
 
-    async def due(self, until: datetime, limit: int = 500) -> list[tuple[int, UUID, datetime]]:
-        rows = await self._database.across("due", {"until": until, "limit": limit}, order=_by_due_at, limit=limit)
+    async def due(
+        self, partitions: Sequence[int], until: datetime, limit: int = 500
+    ) -> list[tuple[int, UUID, datetime]]:
+        params = {"until": until, "limit": limit}
+        rows = await self._database.across("due", params, order=_by_due_at, limit=limit, partitions=partitions)
         return [(partition, as_uuid(orchestration), as_instant(due_at)) for due_at, partition, orchestration in rows]
-
-    async def next_due(self) -> datetime | None:
-        rows = await self._database.across("next_due", {}, order=_by_due_at, limit=1)
-        return as_instant(rows[0][0]) if rows else None
 
     async def emitted(self, partition: int, limit: int = 100) -> list[tuple[UUID, int, bytes]]:
         rows = await self._database.read("emitted", {"partition": partition, "limit": limit})
@@ -163,14 +163,21 @@ class SqlLog:
             await self._database.change(lambda transaction: transaction.each("drop_emitted", rows))
 
     async def subscribers(
-        self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500
+        self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500, *, only: int | None = None
     ) -> list[tuple[int, UUID]]:
         params: dict[str, object] = {"event_type": event_type, "limit": limit}
         where = []
         if after is not None:
             params |= {"after_partition": after[0], "after": after[1]}
             where.append("subscribers_after")
-        rows = await self._database.across("subscribers", params, *where, order=lambda row: row, limit=limit)
+        rows = await self._database.across(
+            "subscribers",
+            params,
+            *where,
+            order=lambda row: row,
+            limit=limit,
+            partitions=None if only is None else [only],
+        )
         return [(partition, as_uuid(orchestration)) for partition, orchestration in rows]
 
 

@@ -76,16 +76,27 @@ class SqlKeys:
 
         return await self._database.change(insert_or_look)
 
-    async def take_over(self, definition: str, key: str, holder: str, public_id: str) -> bool:
-        params = {**self._key(definition, key), "holder": holder, "public_id": public_id}
+    async def holds(self, definition: str, key: str, public_id: str) -> bool:
+        return bool(await self._database.read("holds_key", {**self._key(definition, key), "holder": public_id}))
+
+    async def contend(self, definition: str, key: str, holder: str, contender: str | None) -> None:
+        params = {**self._key(definition, key), "holder": holder, "contender": contender}
+        await self._database.change(lambda transaction: transaction.run("contend_for_key", params))
+
+    async def withdraw(self, definition: str, key: str, contender: str) -> None:
+        params = {**self._key(definition, key), "contender": contender}
+        await self._database.change(lambda transaction: transaction.run("withdraw_from_key", params))
+
+    async def take_over(self, definition: str, key: str, holder: str, public_id: str, *, contended: bool) -> bool:
+        params = {**self._key(definition, key), "holder": holder, "public_id": public_id, "contended": contended}
         return bool(await self._database.change(lambda transaction: transaction.run("take_over_key", params)))
 
 
-async def expire(database: Database, statement: str, before: datetime) -> int:
+async def expire(database: Database, statement: str, before: datetime, **more: object) -> int:
     """Remove what is older, a partition and a transaction at a time; gives how many."""
     removed = 0
     for partition in range(database.partitions):
-        params = {"partition": partition, "before": before}
+        params = {"partition": partition, "before": before, **more}
 
         def remove(transaction: Transaction, params: dict[str, object] = params) -> int:
             return len(transaction.run(statement, params))

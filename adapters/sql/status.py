@@ -7,7 +7,6 @@ the same however long the list is; filters are applied on the way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -68,16 +67,14 @@ class SqlStatusView:
         rows = await self._database.across("list_status", params, *where, order=_newest_first, limit=query.limit)
         return [_row(row) for row in rows]
 
-    async def reset(self, projection: str) -> None:
-        # A partition at a time, each consistent in itself: a long list must not be one long transaction.
-        for partition in range(self._database.partitions):
-            step = {"projection": projection, "partition": partition}
+    async def reset(self, projection: str, partition: int) -> None:
+        step = {"projection": projection, "partition": partition}
 
-            def forget(transaction: Transaction, step: dict[str, Any] = step) -> None:
-                for statement in ("reset_tracking", "reset_tags", "reset_status"):
-                    transaction.run(statement, step)
+        def forget(transaction: Transaction) -> None:
+            for statement in ("reset_tracking", "reset_tags", "reset_status"):
+                transaction.run(statement, step)
 
-            await self._database.change(forget)
+        await self._database.change(forget)
 
 
 def _newest_first(row: Row) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from application.storage import (
     PartitionWrite,
     PutAgenda,
     PutEmitted,
+    PutReply,
     PutSubscription,
 )
 
@@ -24,6 +25,7 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
     """(statement, rows) in the order to be run; statements without rows are left out."""
     agenda: dict[tuple[int, UUID], PutAgenda | DropAgenda] = {}
     emitted: list[Row] = []
+    replies: list[Row] = []
     dropped: dict[tuple[int, UUID, str], None] = {}
     subscribed: dict[tuple[int, UUID, str], dict[int, str]] = {}
     for write in writes:
@@ -34,6 +36,8 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
                     agenda[partition, change.orchestration] = change
                 case PutEmitted(orchestration, number, event):
                     emitted.append((partition, orchestration, number, event))
+                case PutReply(command_id, reply):
+                    replies.append((partition, command_id, reply))
                 case PutSubscription(orchestration, run, slot, event_type):
                     # No CloudEvent has an empty type; it stands for any type, so that one index finds both.
                     subscribed.setdefault((partition, orchestration, run), {})[slot] = event_type or ""
@@ -49,5 +53,6 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("put_emitted", emitted),
         ("drop_subscriptions", list(dropped)),
         ("put_subscription", [(*key, *slot) for key, slots in subscribed.items() for slot in slots.items()]),
+        ("put_reply", replies),
     ]
     return [(statement, rows) for statement, rows in every if rows]

@@ -85,6 +85,9 @@ class SqliteDatabase:
     async def commit(self, fences: Sequence[Fence], changes: Sequence[tuple[str, Sequence[Row]]]) -> bool:
         return await self._threads.write(lambda connection: _commit(connection, fences, changes))
 
+    async def lease(self, work: Callable[[Transaction], Result]) -> Result:
+        return await self._changes.change(work)
+
     async def change(self, work: Callable[[Transaction], Result]) -> Result:
         return await self._changes.change(work)
 
@@ -95,15 +98,22 @@ class SqliteDatabase:
         return self._threads.read_now(lambda connection: _rows(connection, name, params, *where))
 
     async def across(
-        self, name: str, params: Params, *where: Fragment, order: Callable[[Row], Any], limit: int
+        self,
+        name: str,
+        params: Params,
+        *where: Fragment,
+        order: Callable[[Row], Any],
+        limit: int,
+        partitions: Sequence[int] | None = None,
     ) -> list[Row]:
         statement, values = _STATEMENTS.text(name, *where), _encoded(params)
+        chosen = range(self.partitions) if partitions is None else partitions
 
         def read(connection: sqlite3.Connection) -> list[Row]:
             with ExitStack() as cursors:
                 ranges = [
                     cursors.enter_context(closing(connection.execute(statement, {**values, "partition": partition})))
-                    for partition in range(self.partitions)
+                    for partition in chosen
                 ]
                 return list(islice(merge(*ranges, key=order), limit))
 

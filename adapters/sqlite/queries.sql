@@ -14,19 +14,15 @@ SELECT salt FROM settings;
 -- name: create_partition
 INSERT INTO partitions (partition, head_hash) VALUES (?, ?) ON CONFLICT DO NOTHING;
 
--- Raising the epoch fences off whoever wrote before.
--- name: take_over
-UPDATE partitions
-SET epoch = epoch + 1, owner = :owner, lease_until = CAST(strftime('%s', 'now') AS INTEGER) * 1000000 + :lease_us
-WHERE partition = :partition
-RETURNING partition, epoch, head_position, head_hash;
-
 -- No row: the partition is lost, or its head is not what the writer believes.
 -- name: fence
 UPDATE partitions SET head_position = ?, head_hash = ? WHERE partition = ? AND epoch = ? AND head_position = ?;
 
 -- name: head
 SELECT partition, epoch, head_position, head_hash FROM partitions WHERE partition = :partition;
+
+-- name: positions
+SELECT partition, head_position FROM partitions;
 
 -- name: last_position
 SELECT head_position FROM partitions WHERE partition = :partition;
@@ -61,6 +57,83 @@ position <= :until
 
 -- name: log_topics
 topic IN (SELECT value FROM json_each(:topics))
+
+-- == Nodes and leases ==================================================================================================
+
+-- name: put_node
+INSERT INTO nodes (node, host, pid, process, version, started_at, eligible, lease_until)
+VALUES (
+    :node, :host, :pid, :process, :version, :started_at, :eligible,
+    CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + :lease_us
+)
+ON CONFLICT (node) DO UPDATE SET eligible = excluded.eligible, lease_until = excluded.lease_until;
+
+-- name: renew_lease
+UPDATE partitions SET lease_until = CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + :lease_us
+WHERE partition = :partition AND epoch = :epoch;
+
+-- name: database_time
+SELECT CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER);
+
+-- name: nodes
+SELECT node, host, pid, process, version, started_at, eligible,
+       (lease_until - CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)) / 1000000.0
+FROM nodes
+ORDER BY node;
+
+-- name: holdings
+SELECT p.partition, p.epoch, p.owner, coalesce((p.lease_until - CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)) / 1000000.0, 0.0),
+       p.head_position, coalesce(t.position, 0)
+FROM partitions AS p
+LEFT JOIN tracking AS t ON t.partition = p.partition AND t.projection = 'status'
+ORDER BY p.partition;
+
+-- Raising the epoch fences off whoever wrote before.
+-- name: claim
+UPDATE partitions
+SET epoch = epoch + 1, owner = :node, lease_until = CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + :lease_us
+WHERE partition = :partition AND epoch = :epoch
+  AND (:forced OR owner IS NULL OR lease_until <= CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER))
+RETURNING partition, epoch, head_position, head_hash;
+
+-- name: release
+UPDATE partitions SET owner = NULL, lease_until = NULL
+WHERE partition = :partition AND epoch = :epoch AND owner = :node;
+
+-- name: drop_node
+DELETE FROM nodes WHERE node = :node OR lease_until < CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) - 3600000000;
+
+-- == Inbox =============================================================================================================
+
+-- name: put_command
+INSERT INTO inbox (partition, command_id, body, kept, arrived_at)
+VALUES (:partition, :command_id, :body, :kept, :at)
+ON CONFLICT DO NOTHING
+RETURNING partition;
+
+-- name: command_reply
+SELECT reply FROM inbox WHERE partition = :partition AND command_id = :command_id;
+
+-- name: pending_commands
+SELECT arrived_at, partition, command_id, body, kept FROM inbox
+WHERE partition = :partition AND reply IS NULL
+ORDER BY arrived_at, command_id
+LIMIT :limit;
+
+-- name: replies
+SELECT i.command_id, i.reply
+FROM json_each(:wanted) AS wanted
+JOIN inbox AS i ON i.partition = json_extract(wanted.value, '$.partition')
+    AND i.command_id = json_extract(wanted.value, '$.command_id')
+WHERE i.reply IS NOT NULL;
+
+-- name: put_reply
+UPDATE inbox SET reply = ?3 WHERE partition = ?1 AND command_id = ?2;
+
+-- name: expire_commands
+DELETE FROM inbox
+WHERE partition = :partition AND kept = :kept AND arrived_at < :before AND reply IS NOT NULL
+RETURNING partition;
 
 -- == Work ==============================================================================================================
 
@@ -98,12 +171,6 @@ SELECT due_at, partition, orchestration FROM agenda
 WHERE partition = :partition AND due_at <= :until
 ORDER BY due_at, orchestration
 LIMIT :limit;
-
--- name: next_due
-SELECT due_at FROM agenda
-WHERE partition = :partition AND due_at IS NOT NULL
-ORDER BY due_at
-LIMIT 1;
 
 -- name: emitted
 SELECT orchestration, number, event FROM emitted
@@ -299,13 +366,26 @@ DELETE FROM requests WHERE partition = :partition AND started_at < :before RETUR
 INSERT INTO keys (partition, definition, key, holder) VALUES (:partition, :definition, :key, :holder)
 ON CONFLICT DO NOTHING;
 
--- name: key_holder
-SELECT holder FROM keys WHERE partition = :partition AND definition = :definition AND key = :key;
+-- name: holds_key
+SELECT partition FROM keys
+WHERE partition = :partition AND definition = :definition AND key = :key AND holder = :holder AND contender IS NULL;
+
+-- name: contend_for_key
+UPDATE keys SET contender = :contender
+WHERE partition = :partition AND definition = :definition AND key = :key AND holder = :holder;
+
+-- name: withdraw_from_key
+UPDATE keys SET contender = NULL
+WHERE partition = :partition AND definition = :definition AND key = :key AND contender = :contender;
 
 -- name: take_over_key
-UPDATE keys SET holder = :public_id
+UPDATE keys SET holder = :public_id, contender = NULL
 WHERE partition = :partition AND definition = :definition AND key = :key AND holder = :holder
+  AND (NOT :contended OR contender = :public_id)
 RETURNING partition;
+
+-- name: key_holder
+SELECT holder FROM keys WHERE partition = :partition AND definition = :definition AND key = :key;
 
 -- name: hold_event
 INSERT INTO held_events (partition, source, id, event_type, digest, event, received_at, taken, looked)
@@ -320,11 +400,6 @@ WHERE partition = :partition AND source = :source AND id = :id;
 -- name: mark_held
 UPDATE held_events SET taken = coalesce(:taken, taken), looked = coalesce(:looked, looked)
 WHERE partition = :partition AND source = :source AND id = :id;
-
--- name: take_held
-UPDATE held_events SET taken = 1
-WHERE partition = :partition AND source = :source AND id = :id AND taken = 0
-RETURNING partition;
 
 -- name: waiting
 SELECT source, id, event_type, digest, event, received_at, taken, looked FROM held_events

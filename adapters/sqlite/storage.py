@@ -8,10 +8,13 @@ from typing import Literal
 
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
+from adapters.sql.inbox import SqlInbox
+from adapters.sql.leases import SqlLeases
 from adapters.sql.log import SqlLog
 from adapters.sql.registers import SqlKeys, SqlRequests
 from adapters.sql.status import SqlStatusView
 from adapters.sqlite.database import SqliteDatabase
+from adapters.sqlite.signals import LocalSignals
 from domain.errors import StorageError
 
 
@@ -23,6 +26,10 @@ class SqliteStorage:
     def __init__(self, path: str | PathLike[str]) -> None:
         self._database = SqliteDatabase(Path(path))
         self.log = SqlLog(self._database)
+        # Whoever has the file's lock is the only one at work on it.
+        self.leases = SqlLeases(self._database, alone=True)
+        self.signals = LocalSignals()
+        self.inbox = SqlInbox(self._database, self.signals)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
         self.requests = SqlRequests(self._database)

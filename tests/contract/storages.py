@@ -11,8 +11,10 @@ import pytest
 
 from adapters.postgres.storage import PostgresStorage
 from adapters.sqlite.storage import SqliteStorage
-from application.storage import Head, PartitionWrite, Storage, StoredRecord, WorkChange
+from application.database import Storage
+from application.storage import Head, PartitionWrite, StoredRecord, WorkChange
 from tests.simulation.memory_storage import MemoryData, MemoryStorage
+from tests.support.owning import own
 
 KINDS = ("memory", "sqlite", "postgresql")
 PARTITIONS = 4
@@ -47,7 +49,7 @@ def place(request, tmp_path) -> Place:
 async def storage(place) -> AsyncIterator[Storage]:
     """An open storage over an empty database."""
     opened = place()
-    await opened.log.open("first", PARTITIONS, 10.0)
+    await own(opened, "first", PARTITIONS)
     yield opened
     await opened.log.close()
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from adapters.postgres.storage import PostgresStorage
 from adapters.sqlite.storage import SqliteStorage
-from application.storage import DropAgenda, DropSubscriptions, PutAgenda, PutEmitted, PutSubscription, Storage
+from application.database import Storage
+from application.storage import DropAgenda, DropSubscriptions, PutAgenda, PutEmitted, PutSubscription
 from domain.errors import StorageError
 from tests.contract.storages import PARTITIONS, identity, minutes, written
 from tests.simulation.memory_storage import MemoryStorage
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +48,7 @@ examples = count(1)
 async def trio(tmp_path, fresh_postgres):
     storages: list[Storage] = [MemoryStorage(), SqliteStorage(tmp_path / "retrace.db"), PostgresStorage(fresh_postgres)]
     for storage in storages:
-        await storage.log.open("owner", PARTITIONS, 10.0)
+        await own(storage, "owner", PARTITIONS)
     yield storages
     for storage in storages:
         await storage.log.close()
@@ -67,7 +69,7 @@ async def test_they_agree(trio, steps):
 
 async def play(storage, step, base, model):
     if step == "take over":
-        return await storage.log.open("owner", PARTITIONS, 10.0)
+        return await own(storage, "owner", PARTITIONS)
     heads = await model.log.heads(range(PARTITIONS))
     writes = [await a_write(model, heads[each["partition"]], each, base) for each in step]
     try:

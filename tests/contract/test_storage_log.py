@@ -8,6 +8,7 @@ import pytest
 from application.storage import NO_HASH, Head, PutAgenda
 from domain.errors import StorageError
 from tests.contract.storages import PARTITIONS, heads, identity, minutes, written
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 replace = msgspec.structs.replace
@@ -112,14 +113,14 @@ async def test_a_write_without_events_changes_work_alone(storage):
 
 async def test_opening_again_keeps_the_data_and_fences_off_whoever_wrote_before(place):
     first = place()
-    before = await first.log.open("first", PARTITIONS, 10.0)
+    before = await own(first, "first", PARTITIONS)
     salt = await first.log.salt()
     write = written(before[0], (identity(1), 1))
     await first.log.write([write])
     await first.log.close()
 
     second = place()
-    after = await second.log.open("second", PARTITIONS + 5, 10.0)
+    after = await own(second, "second", PARTITIONS + 5)
     assert [head.epoch for head in after] == [2] * PARTITIONS
     assert after[0] == replace(write.after, epoch=2)
     assert await second.log.salt() == salt
@@ -131,14 +132,14 @@ async def test_opening_again_keeps_the_data_and_fences_off_whoever_wrote_before(
 
 
 async def test_opening_twice_is_harmless(storage):
-    again = await storage.log.open("first", PARTITIONS, 10.0)
+    again = await own(storage, "first", PARTITIONS)
     assert [head.epoch for head in again] == [2] * PARTITIONS
     assert await storage.log.write([written(again[0], (identity(1), 1))]) == [True]
 
 
 async def test_it_says_whether_it_is_ready(place):
     opened = place()
-    await opened.log.open("first", PARTITIONS, 10.0)
+    await own(opened, "first", PARTITIONS)
     assert await opened.ready()
     await opened.log.close()
     await opened.log.close()

@@ -9,6 +9,7 @@ import pytest
 from domain.errors import StorageError
 from tests.contract.storages import PARTITIONS, identity, written
 from tests.simulation.memory_storage import MemoryData, MemoryStorage
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(("mode", "position"), [("before", 0), ("after", 1)])
 async def test_a_failed_write_has_happened_or_not(mode, position):
     storage = MemoryStorage()
-    [head, *_] = await storage.log.open("owner", PARTITIONS, 10.0)
+    [head, *_] = await own(storage, "owner", PARTITIONS)
     storage.fail_next_write(mode)
     with pytest.raises(StorageError):
         await storage.log.write([written(head, (identity(1), 1))])
@@ -28,8 +29,8 @@ async def test_a_failed_write_has_happened_or_not(mode, position):
 async def test_two_nodes_over_one_database():
     data = MemoryData()
     one, other = MemoryStorage(data), MemoryStorage(data)
-    [head, *_] = await one.log.open("one", PARTITIONS, 10.0)
-    [newer, *_] = await other.log.open("other", PARTITIONS, 10.0)
+    [head, *_] = await own(one, "one", PARTITIONS)
+    [newer, *_] = await own(other, "other", PARTITIONS)
     assert await one.log.write([written(head, (identity(1), 1))]) == [False]
     assert await other.log.write([written(newer, (identity(1), 1))]) == [True]
 
@@ -42,7 +43,7 @@ async def test_a_step_sees_every_call_before_and_after_it_takes_effect():
         await asyncio.sleep(0)
 
     storage = MemoryStorage(step=step)
-    [head, *_] = await storage.log.open("owner", PARTITIONS, 10.0)
+    [head, *_] = await own(storage, "owner", PARTITIONS)
     await storage.log.write([written(head, (identity(1), 1))])
     assert seen == [("open", False), ("open done", False), ("write", False), ("write done", True)]
 
@@ -56,7 +57,7 @@ async def test_a_caller_that_dies_after_the_commit_leaves_it_done():
             await asyncio.Event().wait()
 
     storage = MemoryStorage(step=step)
-    [head, *_] = await storage.log.open("owner", PARTITIONS, 10.0)
+    [head, *_] = await own(storage, "owner", PARTITIONS)
     caller = asyncio.create_task(storage.log.write([written(head, (identity(1), 1))]))
     await gate.wait()
     caller.cancel()

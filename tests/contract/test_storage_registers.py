@@ -8,6 +8,7 @@ import pytest
 
 from application.storage import HeldEvent, RequestRecord
 from tests.contract.storages import PARTITIONS, minutes
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 
@@ -144,13 +145,13 @@ async def test_held_events_expire_by_age(storage):
 
 async def test_registers_survive_a_restart(place):
     first = place()
-    await first.log.open("first", PARTITIONS, 10.0)
+    await own(first, "first", PARTITIONS)
     await first.requests.begin("ann", "k", b"f", minutes(0))
     await first.keys.reserve("shop/order", "7", "o1")
     await first.held.put(held(1))
     await first.log.close()
     second = place()
-    await second.log.open("second", PARTITIONS, 10.0)
+    await own(second, "second", PARTITIONS)
     assert await second.requests.begin("ann", "k", b"f", minutes(1)) is not None
     assert await second.keys.reserve("shop/order", "7", "o2") == "o1"
     assert await second.held.put(held(1)) == held(1)

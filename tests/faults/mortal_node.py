@@ -26,10 +26,11 @@ from adapters.callouts.sink import NoSink
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
-from adapters.system import SystemChance, SystemClock
+from adapters.system import ProcessLiveness, SystemChance, SystemClock
+from application.database import Storage
 from application.runtime import Node, Options, World
 from application.service import StartRequest
-from application.storage import LogStore, PartitionWrite, Storage
+from application.storage import LogStore, PartitionWrite
 
 Moment = Literal["before", "after"]
 TRIP = Path(__file__).parents[2] / "examples" / "trip" / "trip.yaml"
@@ -101,6 +102,7 @@ async def _live(life: Life) -> None:
             secrets=secrets,
             clock=SystemClock(),
             chance=SystemChance(),
+            liveness=ProcessLiveness(),
         )
         node = Node(world, Options(partitions=2))
         await node.start()

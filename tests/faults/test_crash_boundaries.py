@@ -28,6 +28,7 @@ from domain.evolve import evolve
 from domain.state import State
 from examples.participants import Participants
 from tests.faults.mortal_node import Life, Moment, live
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 PARTITIONS = 2
@@ -76,7 +77,7 @@ async def lived(life: Life) -> int:
 async def ending(database: str, participants: Witness) -> Ending:
     """Read from the database after the end; checks on the way what must hold in any case."""
     storage, codec = open_storage(database), EventMapper()
-    heads = await storage.log.open("reader", PARTITIONS, 10.0)
+    heads = await own(storage, "reader", PARTITIONS)
     states: dict[Any, State] = {}
     sent: dict[str, set[str]] = {}
     for head in heads:

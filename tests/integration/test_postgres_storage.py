@@ -11,6 +11,7 @@ import pytest
 from adapters.postgres.storage import PostgresStorage
 from domain.errors import StorageError
 from tests.contract.storages import PARTITIONS, identity, written
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def storage(fresh_postgres):
     opened = PostgresStorage(fresh_postgres)
-    await opened.log.open("owner", PARTITIONS, 10.0)
+    await own(opened, "owner", PARTITIONS)
     yield opened
     await opened.log.close()
 
@@ -100,7 +101,7 @@ async def waits_for_a_lock(administrator):
 
 async def test_a_write_does_not_wait_longer_than_part_of_a_lease(fresh_postgres):
     storage = PostgresStorage(fresh_postgres)
-    [head, *_] = await storage.log.open("owner", PARTITIONS, 0.5)
+    [head, *_] = await own(storage, "owner", PARTITIONS, 0.5)
     with psycopg.connect(fresh_postgres) as other:
         other.execute("SELECT FROM partitions WHERE partition = 0 FOR UPDATE")
         with pytest.raises(StorageError):
@@ -121,7 +122,7 @@ async def test_sessions_are_bounded_by_the_lease_and_wait_for_the_disk(storage):
 async def test_an_older_process_is_fenced_off(storage, fresh_postgres):
     old = await storage.log.heads(range(PARTITIONS))
     newer = PostgresStorage(fresh_postgres)
-    heads = await newer.log.open("newer", PARTITIONS, 10.0)
+    heads = await own(newer, "newer", PARTITIONS)
     assert await storage.log.write([written(old[0], (identity(1), 1))]) == [False]
     assert await newer.log.write([written(heads[0], (identity(1), 1))]) == [True]
     # Its positions are taken by now, which is still no trouble of the database.
@@ -137,7 +138,7 @@ async def test_processes_that_start_at_once_agree_on_one_database(fresh_postgres
         # A thread and loop each: their migrations really run at the same time.
         async def run():
             barrier.wait()
-            heads = await storage.log.open("one of five", PARTITIONS, 10.0)
+            heads = await own(storage, "one of five", PARTITIONS)
             salt = await storage.log.salt()
             await storage.log.close()
             return heads, salt
@@ -152,7 +153,7 @@ async def test_processes_that_start_at_once_agree_on_one_database(fresh_postgres
 async def test_a_database_that_is_not_there_is_a_storage_error(fresh_postgres):
     storage = PostgresStorage(psycopg.conninfo.make_conninfo(fresh_postgres, dbname="no_such_database"))
     with pytest.raises(StorageError):
-        await storage.log.open("owner", PARTITIONS, 10.0)
+        await own(storage, "owner", PARTITIONS)
     assert not await storage.ready()
     await storage.log.close()
 
@@ -171,7 +172,7 @@ async def test_changes_that_find_no_server_are_all_told(storage, administrator, 
 
 async def test_a_closed_storage_says_so(fresh_postgres):
     storage = PostgresStorage(fresh_postgres)
-    await storage.log.open("owner", PARTITIONS, 10.0)
+    await own(storage, "owner", PARTITIONS)
     await storage.log.close()
     with pytest.raises(StorageError, match="closed"):
         await storage.keys.reserve("d", "k", "o1")

@@ -21,7 +21,7 @@ from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.sqlite.storage import SqliteStorage
 from adapters.stored_events import EventMapper
-from adapters.system import SystemChance, SystemClock
+from adapters.system import ProcessLiveness, SystemChance, SystemClock
 from application.ports import Answered, Callout, CalloutResult
 from application.runtime import Node, Options, World
 from application.service import CommandRequest, EventOutcome, ListRequest, StartRequest
@@ -454,6 +454,7 @@ async def node(tmp_path):
         secrets=KnownSecrets(),
         clock=SystemClock(),
         chance=SystemChance(),
+        liveness=ProcessLiveness(),
     )
     node = Node(world, Options(partitions=4))
     await node.start()

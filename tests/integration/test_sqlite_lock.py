@@ -12,16 +12,18 @@ import pytest
 from adapters.sqlite.lock import DatabaseInUseError
 from adapters.sqlite.storage import SqliteStorage
 from domain.errors import StorageError
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 
 HOLD = """
 import asyncio, sys
 from adapters.sqlite.storage import SqliteStorage
+from tests.support.owning import own
 
 async def main():
     storage = SqliteStorage(sys.argv[1])
-    await storage.log.open("holder", 4, 10.0)
+    await own(storage, "holder", 4)
     await storage.keys.reserve("shop/order", "7", "held")
     print("open", flush=True)
     sys.stdin.read()
@@ -49,7 +51,7 @@ def holder(tmp_path):
 async def test_a_second_process_is_refused_with_a_message_that_helps(holder, tmp_path):
     path = tmp_path / "retrace.db"
     with pytest.raises(DatabaseInUseError) as refused:
-        await SqliteStorage(path).log.open("second", 4, 10.0)
+        await own(SqliteStorage(path), "second", 4)
     assert str(path) in str(refused.value)
     assert f"process {holder.pid}" in str(refused.value)
     assert "Stop that process" in str(refused.value)
@@ -59,7 +61,7 @@ async def test_a_killed_process_lets_go_and_leaves_what_it_committed(holder, tmp
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     storage = SqliteStorage(tmp_path / "retrace.db")
-    heads = await storage.log.open("second", 4, 10.0)
+    heads = await own(storage, "second", 4)
     assert [head.epoch for head in heads] == [2] * 4
     assert await storage.keys.reserve("shop/order", "7", "second") == "held"
     await storage.log.close()
@@ -67,25 +69,25 @@ async def test_a_killed_process_lets_go_and_leaves_what_it_committed(holder, tmp
 
 async def test_a_second_storage_of_the_same_process_is_refused_until_the_first_is_closed(tmp_path):
     first, second = (SqliteStorage(tmp_path / "retrace.db") for _ in range(2))
-    await first.log.open("first", 4, 10.0)
+    await own(first, "first", 4)
     with pytest.raises(DatabaseInUseError, match=f"process {os.getpid()}"):
-        await second.log.open("second", 4, 10.0)
+        await own(second, "second", 4)
     await first.log.close()
-    await second.log.open("second", 4, 10.0)
+    await own(second, "second", 4)
     await second.log.close()
 
 
 async def test_a_folder_that_is_missing_is_a_storage_error(tmp_path):
     storage = SqliteStorage(tmp_path / "nowhere" / "retrace.db")
     with pytest.raises(StorageError):
-        await storage.log.open("first", 4, 10.0)
+        await own(storage, "first", 4)
     assert not await storage.ready()
     await storage.log.close()
 
 
 async def test_every_commit_is_synced(tmp_path):
     storage = SqliteStorage(tmp_path / "retrace.db")
-    await storage.log.open("first", 4, 10.0)
+    await own(storage, "first", 4)
     connection = storage._database._connect(True)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)

@@ -5,12 +5,33 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+from application.inbox import InboxRow
+from application.leases import NodeIdentity
 from application.storage import DefinitionRecord, Head, HeldEvent, PutAgenda, RequestRecord, StatusRow, StoredRecord
 
 Step = Callable[[str], Awaitable[None]]
+
+
+@dataclass
+class MemoryCommand:
+    """A row of an inbox."""
+
+    row: InboxRow
+    at: datetime
+    reply: bytes | None = None
+
+
+@dataclass
+class MemoryNode:
+    """A row of the nodes."""
+
+    identity: NodeIdentity
+    eligible: bool
+    lease_until_s: float
 
 
 @dataclass
@@ -25,6 +46,9 @@ class MemoryPartition:
     agenda: dict[UUID, PutAgenda] = field(default_factory=dict)
     emitted: dict[tuple[UUID, int], bytes] = field(default_factory=dict)
     subscriptions: dict[tuple[UUID, str, int], str | None] = field(default_factory=dict)
+    owner: str | None = None
+    lease_until_s: float = 0.0
+    inbox: dict[str, MemoryCommand] = field(default_factory=dict)
 
 
 @dataclass
@@ -37,7 +61,11 @@ class MemoryData:
     tracking: dict[tuple[str, int], int] = field(default_factory=dict)
     status: dict[tuple[int, UUID], StatusRow] = field(default_factory=dict)
     requests: dict[tuple[str, str], RequestRecord] = field(default_factory=dict)
-    keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    keys: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
+    """(holder, contender)."""
+    nodes: dict[str, MemoryNode] = field(default_factory=dict)
+    hear: list[Callable[[str], None]] = field(default_factory=list)
+    """Of every node that listens."""
     held: dict[tuple[str, str], HeldEvent] = field(default_factory=dict)
 
 

@@ -19,6 +19,7 @@ from application.storage import (
     PartitionWrite,
     PutAgenda,
     PutEmitted,
+    PutReply,
     PutSubscription,
     StoredRecord,
     WorkChange,
@@ -47,13 +48,11 @@ class MemoryLog:
         """Calls add up: the first is for the next write, the second for the one after it."""
         self._faults.append(mode)
 
-    async def open(self, owner: str, partitions: int, lease_s: float) -> list[Head]:
+    async def open(self, partitions: int, lease_s: float) -> int:
         async with self._calls.call("open"):
             if not self._data.partitions:
                 self._data.partitions = [MemoryPartition(Head(each, 0, 0, NO_HASH)) for each in range(partitions)]
-            for each in self._data.partitions:
-                each.head = msgspec.structs.replace(each.head, epoch=each.head.epoch + 1)
-            return [each.head for each in self._data.partitions]
+            return len(self._data.partitions)
 
     async def close(self) -> None: ...
 
@@ -129,6 +128,10 @@ class MemoryLog:
         async with self._calls.call("heads"):
             return [self._data.partitions[each].head for each in partitions]
 
+    async def positions(self, partitions: Sequence[int]) -> list[tuple[int, int]]:
+        async with self._calls.call("positions"):
+            return [(each, self._data.partitions[each].head.position) for each in partitions]
+
     async def stream(
         self, partition: int, orchestration: UUID, after: int = 0, limit: int = 1000
     ) -> list[StoredRecord]:
@@ -171,14 +174,12 @@ class MemoryLog:
             found = (each.orchestration for each in agenda if each.in_flight)
             return sorted(each for each in found if after is None or each > after)[:limit]
 
-    async def due(self, until: datetime, limit: int = 500) -> list[tuple[int, UUID, datetime]]:
+    async def due(
+        self, partitions: Sequence[int], until: datetime, limit: int = 500
+    ) -> list[tuple[int, UUID, datetime]]:
         async with self._calls.call("due"):
-            due = sorted(each for each in self._all_due() if each[0] <= until)
+            due = sorted(each for each in self._all_due() if each[0] <= until and each[1] in partitions)
             return [(partition, orchestration, due_at) for due_at, partition, orchestration in due[:limit]]
-
-    async def next_due(self) -> datetime | None:
-        async with self._calls.call("next_due"):
-            return min((due_at for due_at, _, _ in self._all_due()), default=None)
 
     def _all_due(self) -> list[tuple[datetime, int, UUID]]:
         return [
@@ -199,14 +200,14 @@ class MemoryLog:
                 self._data.partitions[partition].emitted.pop(item, None)
 
     async def subscribers(
-        self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500
+        self, event_type: str, after: tuple[int, UUID] | None = None, limit: int = 500, *, only: int | None = None
     ) -> list[tuple[int, UUID]]:
         async with self._calls.call("subscribers"):
             found = {
                 (partition.head.partition, orchestration)
                 for partition in self._data.partitions
                 for (orchestration, _, _), wanted in partition.subscriptions.items()
-                if wanted in {None, event_type}
+                if wanted in {None, event_type} and only in {None, partition.head.partition}
             }
             return sorted(each for each in found if after is None or each > after)[:limit]
 
@@ -221,6 +222,9 @@ def _change_work(partition: MemoryPartition, change: WorkChange) -> None:
             partition.emitted[change.orchestration, change.number] = change.event
         case PutSubscription():
             partition.subscriptions[change.orchestration, change.run, change.slot] = change.event_type
+        case PutReply():
+            if (command := partition.inbox.get(change.command_id)) is not None:
+                command.reply = change.reply
         case DropSubscriptions():
             for key in [key for key in partition.subscriptions if key[:2] == (change.orchestration, change.run)]:
                 del partition.subscriptions[key]

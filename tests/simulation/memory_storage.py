@@ -13,6 +13,7 @@ from typing import Literal
 
 from tests.simulation.memory_data import Calls, MemoryData, Step
 from tests.simulation.memory_log import MemoryLog
+from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySignals
 from tests.simulation.memory_views import (
     MemoryDefinitions,
     MemoryHeldEvents,
@@ -34,10 +35,14 @@ class MemoryStorage:
 
     kind: Literal["memory"] = "memory"
 
-    def __init__(self, data: MemoryData | None = None, *, step: Step = _at_once) -> None:
+    def __init__(self, data: MemoryData | None = None, *, step: Step = _at_once, alone: bool = True) -> None:
+        """`alone`: whoever opens it takes everything over, as with a file that one process has."""
         self.data = data or MemoryData()
         calls = Calls(step)
         self.log = MemoryLog(self.data, calls)
+        self.leases = MemoryLeases(self.data, calls, alone=alone)
+        self.signals = MemorySignals(self.data)
+        self.inbox = MemoryInbox(self.data, calls, self.signals)
         self.definitions = MemoryDefinitions(self.data, calls)
         self.view = MemoryStatusView(self.data, calls)
         self.requests = MemoryRequests(self.data, calls)

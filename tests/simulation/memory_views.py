@@ -14,6 +14,7 @@ from application.storage import (
     ResourceTakenError,
     StatusQuery,
     StatusRow,
+    register_partition,
 )
 from tests.simulation.memory_data import Calls, MemoryData
 
@@ -89,11 +90,11 @@ class MemoryStatusView(_Part):
             rows.sort(key=lambda row: row.started_at, reverse=True)
             return [row for row in rows if _matches(row, query)][: query.limit]
 
-    async def reset(self, projection: str) -> None:
+    async def reset(self, projection: str, partition: int) -> None:
         async with self._calls.call("reset"):
-            for key in [key for key in self._data.tracking if key[0] == projection]:
-                del self._data.tracking[key]
-            self._data.status.clear()
+            self._data.tracking.pop((projection, partition), None)
+            for key in [key for key in self._data.status if key[0] == partition]:
+                del self._data.status[key]
 
 
 def _matches(row: StatusRow, query: StatusQuery) -> bool:
@@ -155,13 +156,29 @@ class MemoryKeys(_Part):
 
     async def reserve(self, definition: str, key: str, public_id: str) -> str:
         async with self._calls.call("reserve key"):
-            return self._data.keys.setdefault((definition, key), public_id)
+            return self._data.keys.setdefault((definition, key), (public_id, None))[0]
 
-    async def take_over(self, definition: str, key: str, holder: str, public_id: str) -> bool:
+    async def holds(self, definition: str, key: str, public_id: str) -> bool:
+        async with self._calls.call("holds key"):
+            return self._data.keys.get((definition, key)) == (public_id, None)
+
+    async def contend(self, definition: str, key: str, holder: str, contender: str | None) -> None:
+        async with self._calls.call("contend for key"):
+            if self._data.keys[definition, key][0] == holder:
+                self._data.keys[definition, key] = holder, contender
+
+    async def withdraw(self, definition: str, key: str, contender: str) -> None:
+        async with self._calls.call("withdraw from key"):
+            holder, announced = self._data.keys[definition, key]
+            if announced == contender:
+                self._data.keys[definition, key] = holder, None
+
+    async def take_over(self, definition: str, key: str, holder: str, public_id: str, *, contended: bool) -> bool:
         async with self._calls.call("take over key"):
-            if self._data.keys.get((definition, key)) != holder:
+            found = self._data.keys.get((definition, key))
+            if found is None or found[0] != holder or (contended and found[1] != public_id):
                 return False
-            self._data.keys[definition, key] = public_id
+            self._data.keys[definition, key] = public_id, None
             return True
 
 
@@ -184,13 +201,9 @@ class MemoryHeldEvents(_Part):
                     looked=found.looked if looked is None else looked,
                 )
 
-    async def take(self, source: str, id: str) -> bool:  # noqa: A002
-        async with self._calls.call("take held"):
-            found = self._data.held.get((source, id))
-            if found is None or found.taken:
-                return False
-            self._data.held[source, id] = replace(found, taken=True)
-            return True
+    async def get(self, source: str, id: str) -> HeldEvent | None:  # noqa: A002
+        async with self._calls.call("held event"):
+            return self._data.held.get((source, id))
 
     def _oldest_first(self) -> list[HeldEvent]:
         return sorted(self._data.held.values(), key=lambda each: (each.received_at, each.source, each.id))
@@ -208,9 +221,14 @@ class MemoryHeldEvents(_Part):
             )
             return [each for _, each in zip(range(limit), found, strict=False)]
 
-    async def unlooked(self, limit: int = 100) -> list[HeldEvent]:
+    async def unlooked(self, partitions: Sequence[int], limit: int = 100) -> list[HeldEvent]:
         async with self._calls.call("unlooked"):
-            return [each for each in self._oldest_first() if not each.looked][:limit]
+            number = len(self._data.partitions)
+            return [
+                each
+                for each in self._oldest_first()
+                if not each.looked and register_partition(each.source, each.id, partitions=number) in partitions
+            ][:limit]
 
     async def expire(self, before: datetime) -> int:
         async with self._calls.call("expire held"):

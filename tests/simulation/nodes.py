@@ -12,6 +12,7 @@ from adapters.bootstrap import ServerlessWorkflowDocuments
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
+from application.leases import NodeIdentity
 from application.ports import Answered, Callout, CalloutResult, Callouts
 from application.runtime import Node, Options, World
 from application.service import StartRequest
@@ -35,6 +36,13 @@ class Scripted:
     async def send(self, callout: Callout) -> CalloutResult:
         self.sent.append(callout)
         return Answered({"key": callout.idempotency_key}) if self._answer is None else await self._answer(callout)
+
+
+class NobodyKnows:
+    """`Liveness` that knows nothing: only time tells."""
+
+    def is_gone(self, other: NodeIdentity) -> bool:
+        return False
 
 
 def world_of(
@@ -61,6 +69,7 @@ def world_of(
         secrets=secrets or KnownSecrets(),
         clock=SimulatedClock(loop, off_s),
         chance=SeededChance(chance),
+        liveness=NobodyKnows(),
     )
 
 

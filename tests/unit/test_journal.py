@@ -16,6 +16,7 @@ from domain.errors import OwnershipLostError, StorageError
 from domain.events import NoteAdded
 from tests.simulation.loop import simulate
 from tests.simulation.memory_storage import MemoryData, MemoryStorage
+from tests.support.owning import own
 
 NOON = datetime(2030, 5, 17, 12, tzinfo=UTC)
 
@@ -55,7 +56,7 @@ class Desk:
     ) -> asyncio.Task[list[bytes]]:
         notes = [NoteAdded(at=NOON, text=f"{number}.{i}") for i in range(events)]
         stream = Appended(UUID(int=number), version, GENESIS, notes)
-        return asyncio.ensure_future(self.journal.append(partition, [stream], []))
+        return asyncio.ensure_future(self.journal.append(partition, 1, [stream], []))
 
     def stored(self, partition: int = 0) -> list[int]:
         return [record.orchestration.int for record in self.data.partitions[partition].log]
@@ -64,7 +65,9 @@ class Desk:
 async def desk() -> Desk:
     data, door = MemoryData(), Door()
     storage = MemoryStorage(data, step=door)
-    journal = Journal(storage.log, EventMapper(), await storage.log.open("me", 3, 10.0), give_up_s=10.0)
+    journal = Journal(storage.log, EventMapper(), give_up_s=10.0)
+    for head in await own(storage, "me", 3):
+        journal.gained(head)
     journal.start()
     return Desk(data, storage, door, journal)
 
@@ -147,7 +150,7 @@ async def test_a_commit_that_did_not_happen_is_made_again(loop, desk):
 
 @simulated
 async def test_a_partition_of_someone_else_is_lost_for_good(loop, desk):
-    await MemoryStorage(desk.data).log.open("other", 3, 10.0)
+    await own(MemoryStorage(desk.data), "other", 3)
     with pytest.raises(OwnershipLostError):
         await desk.append(1)
     writes = desk.door.writes

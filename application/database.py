@@ -1,0 +1,38 @@
+"""One database: all storage ports over the same connections."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from application.inbox import Inbox, Signals
+from application.leases import Leases
+from application.storage import DefinitionStore, HeldEventStore, KeyStore, LogStore, RequestStore, StatusView
+
+
+class Storage(Protocol):
+    """What a node keeps its data in. `kind` is for people."""
+
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql", "memory"]: ...
+    @property
+    def log(self) -> LogStore: ...
+    @property
+    def leases(self) -> Leases: ...
+    @property
+    def inbox(self) -> Inbox: ...
+    @property
+    def signals(self) -> Signals: ...
+    @property
+    def definitions(self) -> DefinitionStore: ...
+    @property
+    def view(self) -> StatusView: ...
+    @property
+    def requests(self) -> RequestStore: ...
+    @property
+    def keys(self) -> KeyStore: ...
+    @property
+    def held(self) -> HeldEventStore: ...
+
+    async def ready(self) -> bool:
+        """Whether the database answers."""
+        ...

@@ -1,0 +1,71 @@
+"""Reading an orchestration on any node: its owner answers from memory, everyone else from the log.
+
+What was read from the log is kept for a while and fast-forwarded by one SELECT of the events since; so a status that is asked
+for again and again costs little wherever it is asked. An owner whose lease is nearly over reads from the log too: somebody
+else may be the owner by now.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+from uuid import UUID
+
+from application.engine import Place
+from application.identity import Identity
+from application.journal import Codec
+from application.live import Live, LiveCache
+from application.ownership import Ownership
+from application.storage import LogStore
+from domain.errors import NotFoundError, OwnershipLostError
+from domain.evolve import evolve
+
+_KEPT: Final = 1000
+_PAGE: Final = 1000
+
+
+class Reader:
+    """States as they are committed. What it gives must only be read, and not beyond the next await."""
+
+    def __init__(self, ownership: Ownership, cache: LiveCache, log: LogStore, codec: Codec, identity: Identity) -> None:
+        self._ownership = ownership
+        self._cache = cache
+        self._log = log
+        self._codec = codec
+        self._identity = identity
+        self._kept: OrderedDict[UUID, Live] = OrderedDict()
+
+    async def settled(self, public_id: str) -> Live:
+        """An orchestration by its public id. Raises NotFoundError, StorageError."""
+        if not self._identity.well_formed(public_id):
+            raise NotFoundError("There is no orchestration with this id.")
+        return await self.settled_at(self._identity.locate(public_id))
+
+    async def settled_at(self, place: Place) -> Live:
+        """The same by partition and the aggregate's own id."""
+        if self._ownership.answers(place[0]):
+            try:
+                return await self._cache.settled_at(*place)
+            except OwnershipLostError:
+                pass
+        return await self._from_log(*place)
+
+    async def _from_log(self, partition: int, orchestration: UUID) -> Live:
+        known = self._kept.get(orchestration)
+        if known is None:
+            state, last = await self._cache.fold(partition, orchestration)
+            known = self._kept.setdefault(orchestration, Live(state.id, partition, orchestration, state))
+            known.event_hash = last.event_hash
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return known
+        self._kept.move_to_end(orchestration)
+        more = True
+        while more:
+            records = await self._log.stream(partition, orchestration, known.state.version, _PAGE)
+            for record in records:
+                if record.version == known.state.version + 1:  # else somebody else was quicker
+                    evolve(known.state, self._codec.decode(record.topic, record.state))
+                    known.event_hash = record.event_hash
+            more = len(records) == _PAGE
+        return known
