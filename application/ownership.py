@@ -192,10 +192,13 @@ class Ownership:
         gone = self._gone(overview)
         placement = place(self.me.node, self._without_strays(overview), gone)
         overdue = {(each.partition, each.epoch) for each in overview.holdings if is_free(each, gone)}
+        before = set(self._epochs)
         for each in placement.claim if self._eligible else ():
             certain = first or each.owner is None or each.owner in gone
             if certain or (each.partition, each.epoch) in self._overdue:
                 await self._claim(each, forced=each.owner is None or each.owner in gone)
+        if gained := sorted(self._epochs.keys() - before):
+            _log.info("partitions.gained", partitions=gained, node=self.me.node)
         self._overdue = overdue
         for partition in placement.release if self._eligible else self.held:
             self._release(partition)
@@ -235,7 +238,6 @@ class Ownership:
         head = await self._leases.claim(self.me.node, partition, holding.epoch, self._lease_s, forced=forced)
         if head is not None:
             self._epochs[partition] = head.epoch
-            _log.info("partition.gained", partition=partition, node=self.me.node)
             for tenant in self._tenants:
                 tenant.gained(head)
 

@@ -9,7 +9,7 @@ reading.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 from adapters.documents.positions import Mark, join
 from domain.errors import InvalidDefinitionError, Problem
@@ -52,10 +52,14 @@ class Assembler:
         self._anchors: dict[str, tuple[Any, Mark] | None] = {}
         self._repeated = 0
 
+    def too_deep(self, line: int, column: int) -> NoReturn:
+        """End reading: it nests too deep here."""
+        self.stop(f"the document nests deeper than {MAX_DEPTH} levels", "too-deep", line, column)
+
     def begin(self, value: dict[str, Any] | list[Any], line: int, column: int, anchor: str | None = None) -> None:
         """An object or a list begins; `value` is the empty container to fill."""
         if len(self._stack) >= MAX_DEPTH:
-            self.stop(f"the document nests deeper than {MAX_DEPTH} levels", "too-deep", line, column)
+            self.too_deep(line, column)
         mark = Mark(line, column)
         mark.children = {}
         if anchor is not None:
@@ -99,7 +103,7 @@ class Assembler:
         if self._repeated > MAX_REPEATED:
             self.stop(f"aliases unfold to more than {MAX_REPEATED} values", "too-large", line, column)
         if len(self._stack) + mark.depth > MAX_DEPTH:
-            self.stop(f"the document nests deeper than {MAX_DEPTH} levels", "too-deep", line, column)
+            self.too_deep(line, column)
         self._place(value, mark, (line, column))
 
     def report(self, detail: str, code: str, line: int, column: int) -> None:

@@ -25,6 +25,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z")
 _NUMBER_STARTS = frozenset("0123456789+-.")
 _LONGEST_NUMBER = 400
+_NESTING = "nesting depth"
 
 
 def read_yaml(text: str, parts: Assembler) -> None:
@@ -49,6 +50,8 @@ def read_yaml(text: str, parts: Assembler) -> None:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         detail = getattr(error, "problem", None) or str(error).partition("\n")[0]
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        if _NESTING in detail:  # the parser looks far ahead, and gives up before we see where it became too deep
+            parts.too_deep(line, column)
         parts.stop(f"not YAML: {detail}", "syntax", line, column)
 
 

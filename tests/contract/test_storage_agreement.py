@@ -102,8 +102,8 @@ async def image(storage, base):
         seen[f"streams {partition}"] = [await log.stream(partition, identity(base + each)) for each in range(4)]
         seen[f"in flight {partition}"] = await log.in_flight(partition, limit=5)
         seen[f"emitted {partition}"] = await log.emitted(partition)
-    seen["due"] = await log.due(minutes(2), limit=50)
-    seen["next due"] = await log.next_due()
+    seen["due"] = await log.due(range(PARTITIONS), minutes(2), limit=50)
+    seen["due in one"] = await log.due([1], minutes(2), limit=50)
     seen["subscribers"] = await log.subscribers("paid", limit=50)
     seen["after"] = await log.subscribers("shipped", after=(0, identity(base + 1)))
     return seen

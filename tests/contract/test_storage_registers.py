@@ -83,12 +83,41 @@ async def test_one_of_many_reserves_a_key(storage):
 
 async def test_a_key_is_taken_over_from_its_holder_once(storage):
     await storage.keys.reserve("shop/order", "7", "old")
-    assert not await storage.keys.take_over("shop/order", "7", "someone else", "new")
-    takers = [storage.keys.take_over("shop/order", "7", "old", f"new{each}") for each in range(20)]
+    assert not await storage.keys.take_over("shop/order", "7", "someone else", "new", contended=False)
+    takers = [storage.keys.take_over("shop/order", "7", "old", f"new{each}", contended=False) for each in range(20)]
     done = await asyncio.gather(*takers)
     assert done.count(True) == 1
     assert await storage.keys.reserve("shop/order", "7", "late") == f"new{done.index(True)}"
-    assert not await storage.keys.take_over("shop/order", "unknown", "old", "new")
+    assert not await storage.keys.take_over("shop/order", "unknown", "old", "new", contended=False)
+
+
+async def test_a_key_that_is_contended_for_is_held_by_nobody(storage):
+    keys, key = storage.keys, ("shop/order", "7")
+    await keys.reserve(*key, "old")
+    assert await keys.holds(*key, "old")
+    assert not await keys.holds(*key, "other")
+    await keys.contend(*key, "someone else", "new")
+    assert await keys.holds(*key, "old"), "only whoever knows the holder can contend"
+    await keys.contend(*key, "old", "new")
+    assert not await keys.holds(*key, "old")
+    assert not await keys.take_over(*key, "old", "third", contended=True)
+    await keys.contend(*key, "old", "third")
+    await keys.withdraw(*key, "new")
+    assert not await keys.take_over(*key, "old", "new", contended=True), "the last that was announced contends"
+    assert await keys.take_over(*key, "old", "third", contended=True)
+    assert await keys.holds(*key, "third")
+
+
+async def test_a_holder_that_insists_ends_the_contention(storage):
+    keys, key = storage.keys, ("shop/order", "7")
+    await keys.reserve(*key, "old")
+    await keys.contend(*key, "old", "new")
+    await keys.contend(*key, "old", None)
+    assert await keys.holds(*key, "old")
+    assert not await keys.take_over(*key, "old", "new", contended=True)
+    await keys.contend(*key, "old", "new")
+    await keys.withdraw(*key, "new")
+    assert await keys.holds(*key, "old")
 
 
 # Held events --------------------------------------------------------------------------------------
@@ -102,18 +131,19 @@ async def test_an_event_is_held_once_by_source_and_id(storage):
     assert many.count(None) == 1
 
 
-async def test_one_of_many_takes_an_event(storage):
+async def test_a_held_event_is_found_by_source_and_id(storage):
     await storage.held.put(held(1))
-    assert (await asyncio.gather(*[storage.held.take("/shop", "e1") for _ in range(20)])).count(True) == 1
-    assert not await storage.held.take("/shop", "unknown")
-    assert (await storage.held.put(held(1))).taken
+    assert await storage.held.get("/shop", "e1") == held(1)
+    assert await storage.held.get("/shop", "unknown") is None
+    await storage.held.mark("/shop", "e1", taken=True)
+    assert (await storage.held.get("/shop", "e1")).taken
 
 
 async def test_waiting_events_are_oldest_first_in_pages(storage):
     for each in (5, 3, 4, 1, 2):
         await storage.held.put(held(each, "paid" if each % 2 else "shipped"))
     await storage.held.put(held(3, source="/a"))
-    await storage.held.take("/shop", "e1")
+    await storage.held.mark("/shop", "e1", taken=True)
     paid = await storage.held.waiting("paid")
     assert [(each.source, each.id) for each in paid] == [("/a", "e3"), ("/shop", "e3"), ("/shop", "e5")]
     assert [each.id for each in await storage.held.waiting(None, limit=3)] == ["e2", "e3", "e3"]
@@ -127,18 +157,20 @@ async def test_marks_change_only_what_they_name(storage):
     await storage.held.put(held(2))
     await storage.held.mark("/shop", "e1", looked=True)
     await storage.held.mark("/shop", "unknown", looked=True)
-    assert [each.id for each in await storage.held.unlooked()] == ["e2"]
+    assert [each.id for each in await storage.held.unlooked(range(PARTITIONS))] == ["e2"]
     assert [each.id for each in await storage.held.waiting("paid")] == ["e1", "e2"]
     await storage.held.mark("/shop", "e1", taken=True)
     assert [each.id for each in await storage.held.waiting("paid")] == ["e2"]
     await storage.held.mark("/shop", "e1", taken=False, looked=False)
-    assert [each.id for each in await storage.held.unlooked(limit=1)] == ["e1"]
+    assert [each.id for each in await storage.held.unlooked(range(PARTITIONS), limit=1)] == ["e1"]
+    places = [[each.id for each in await storage.held.unlooked([partition])] for partition in range(PARTITIONS)]
+    assert sorted(id_ for place in places for id_ in place) == ["e1", "e2"], "each in its partition only"
 
 
 async def test_held_events_expire_by_age(storage):
     for each in range(6):
         await storage.held.put(held(each))
-    await storage.held.take("/shop", "e0")
+    await storage.held.mark("/shop", "e0", taken=True)
     assert await storage.held.expire(minutes(4)) == 4
     assert [each.id for each in await storage.held.waiting(None)] == ["e4", "e5"]
 

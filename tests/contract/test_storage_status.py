@@ -129,7 +129,8 @@ async def test_a_changed_row_is_found_by_what_it_is_now(storage):
 async def test_reset_forgets_rows_and_positions_so_that_all_can_be_built_again(storage):
     await project(storage, row(1, tags={"a": "b"}), row(2))
     await storage.view.apply("other", 1, 0, 3, [])
-    await storage.view.reset("status")
+    for partition in range(PARTITIONS):
+        await storage.view.reset("status", partition)
     assert await storage.view.list(StatusQuery()) == []
     assert await storage.view.tracked("status") == {}
     assert await storage.view.tracked("other") == {1: 3}

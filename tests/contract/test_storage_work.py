@@ -8,7 +8,7 @@ import pytest
 
 from application.storage import DropAgenda, DropSubscriptions, PutAgenda, PutEmitted, PutSubscription
 from domain.errors import StorageError
-from tests.contract.storages import heads, identity, minutes, written
+from tests.contract.storages import PARTITIONS, heads, identity, minutes, written
 
 pytestmark = pytest.mark.anyio
 
@@ -31,9 +31,8 @@ async def test_agenda_is_replaced_and_dropped(storage):
     await change(storage, 0, PutAgenda(identity(1), True, minutes(1)), PutAgenda(identity(2), True, minutes(2)))
     await change(storage, 0, PutAgenda(identity(1), False, minutes(7)), DropAgenda(identity(2)))
     assert await storage.log.in_flight(0) == []
-    assert await storage.log.due(minutes(10)) == [(0, identity(1), minutes(7))]
+    assert await storage.log.due(range(PARTITIONS), minutes(10)) == [(0, identity(1), minutes(7))]
     await change(storage, 0, DropAgenda(identity(1)), DropAgenda(identity(77)))
-    assert await storage.log.next_due() is None
 
 
 async def test_within_a_transaction_the_last_word_counts(storage):
@@ -41,7 +40,7 @@ async def test_within_a_transaction_the_last_word_counts(storage):
     await change(storage, 0, put, drop)
     assert await storage.log.in_flight(0) == []
     await change(storage, 0, drop, put, PutAgenda(identity(1), True, minutes(3)))
-    assert await storage.log.due(minutes(9)) == [(0, identity(1), minutes(3))]
+    assert await storage.log.due(range(PARTITIONS), minutes(9)) == [(0, identity(1), minutes(3))]
     subscribe = PutSubscription(identity(1), "r", 0, "paid")
     await change(storage, 0, subscribe, DropSubscriptions(identity(1), "r"))
     assert await storage.log.subscribers("paid") == []
@@ -53,14 +52,13 @@ async def test_due_is_earliest_first_over_all_partitions(storage):
     await change(storage, 3, PutAgenda(identity(1), False, minutes(2)), PutAgenda(identity(2), True, minutes(5)))
     await change(storage, 1, PutAgenda(identity(3), False, minutes(2)), PutAgenda(identity(4), False, minutes(1)))
     await change(storage, 0, PutAgenda(identity(5), True, None))
-    assert await storage.log.due(minutes(2)) == [
+    assert await storage.log.due(range(PARTITIONS), minutes(2)) == [
         (1, identity(4), minutes(1)),
         (1, identity(3), minutes(2)),
         (3, identity(1), minutes(2)),
     ]
-    assert await storage.log.due(minutes(2), limit=1) == [(1, identity(4), minutes(1))]
-    assert await storage.log.due(minutes(0)) == []
-    assert await storage.log.next_due() == minutes(1)
+    assert await storage.log.due(range(PARTITIONS), minutes(2), limit=1) == [(1, identity(4), minutes(1))]
+    assert await storage.log.due(range(PARTITIONS), minutes(0)) == []
 
 
 async def test_emitted_events_leave_in_order_and_once(storage):
@@ -127,7 +125,7 @@ async def test_work_of_several_partitions_in_one_transaction(storage):
     [head] = await storage.log.heads([0])
     await storage.log.write([written(head, work=drops)])
     assert await storage.log.subscribers("paid") == [(1, identity(1))]
-    assert await storage.log.due(minutes(1)) == [(1, identity(1), minutes(1))]
+    assert await storage.log.due(range(PARTITIONS), minutes(1)) == [(1, identity(1), minutes(1))]
 
 
 async def test_the_first_id_of_all_is_an_id_like_any_other(storage):

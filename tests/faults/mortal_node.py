@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from adapters.callouts.sink import NoSink
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
-from adapters.system import ProcessLiveness, SystemChance, SystemClock
+from adapters.system import ProcessLiveness, SystemChance, SystemClock, process_mark
 from application.database import Storage
 from application.runtime import Node, Options, World
 from application.service import StartRequest
@@ -104,7 +105,9 @@ async def _live(life: Life) -> None:
             chance=SystemChance(),
             liveness=ProcessLiveness(),
         )
-        node = Node(world, Options(partitions=2))
+        node = Node(
+            world, Options(partitions=2, host=platform.node(), pid=os.getpid(), process=process_mark(os.getpid()))
+        )
         await node.start()
         await node.go_on()
         document = TRIP.read_text(encoding="utf-8").replace("http://127.0.0.1:8090", life.participants)

@@ -60,8 +60,8 @@ async def test_a_killed_session_fails_a_change_and_the_next_one_heals(storage, a
     await storage.keys.reserve("d", "k", "o1")
     kill_sessions(administrator)
     with pytest.raises(StorageError):
-        await storage.keys.take_over("d", "k", "o1", "o2")
-    assert await storage.keys.take_over("d", "k", "o1", "o2")
+        await storage.keys.take_over("d", "k", "o1", "o2", contended=False)
+    assert await storage.keys.take_over("d", "k", "o1", "o2", contended=False)
 
 
 async def test_a_session_killed_while_it_waits_for_the_fence(storage, administrator, fresh_postgres):
@@ -111,7 +111,7 @@ async def test_a_write_does_not_wait_longer_than_part_of_a_lease(fresh_postgres)
 
 
 async def test_sessions_are_bounded_by_the_lease_and_wait_for_the_disk(storage):
-    connection = storage._database._sessions.connect()
+    connection = storage._database.sessions.connect()
     settings = ("statement_timeout", "idle_in_transaction_session_timeout", "synchronous_commit", "TimeZone")
     assert [connection.execute(f"SHOW {name}").fetchone()[0] for name in settings] == ["4s", "4s", "on", "UTC"]
     parameters = connection.info.get_parameters()
@@ -160,7 +160,7 @@ async def test_a_database_that_is_not_there_is_a_storage_error(fresh_postgres):
 
 async def test_changes_that_find_no_server_are_all_told(storage, administrator, fresh_postgres):
     await storage.keys.reserve("d", "k", "o1")
-    storage._database._sessions._conninfo = psycopg.conninfo.make_conninfo(fresh_postgres, dbname="no_such_database")
+    storage._database.sessions._conninfo = psycopg.conninfo.make_conninfo(fresh_postgres, dbname="no_such_database")
     kill_sessions(administrator)
     for _ in range(2):
         changes = [storage.keys.reserve("d", f"k{each}", "o1") for each in range(20)]

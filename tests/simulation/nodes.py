@@ -55,10 +55,11 @@ def world_of(
     sink: SimulatedSink | None = None,
     secrets: KnownSecrets | None = None,
     off_s: float = 0.0,
+    alone: bool = True,
 ) -> World:
-    """Everything around a node, over this database."""
+    """Everything around a node, over this database. `alone`: it takes everything over from whoever was there before."""
     return World(
-        storage=MemoryStorage(data) if step is None else MemoryStorage(data, step=step),
+        storage=MemoryStorage(data, alone=alone) if step is None else MemoryStorage(data, step=step, alone=alone),
         codec=EventMapper(),
         documents=ServerlessWorkflowDocuments(),
         expressions=InlineJq(),

@@ -153,7 +153,9 @@ def test_refused_json(text, problems):
 @pytest.mark.parametrize("levels", [101, 1_000, 100_000])
 def test_deep_nesting_is_a_problem_not_a_crash(media_type, levels):
     (problem,) = refused("[" * levels + "]" * levels, media_type)
-    assert problem[1:] == ("too-deep", 1, 101)
+    assert problem[1:3] == ("too-deep", 1)
+    # Some versions of the YAML parser look far ahead and give up themselves, at their own limit.
+    assert problem[3] == 101 or (media_type == YAML and levels > 1_000 and problem[3] == 1_001)
 
 
 def test_a_hundred_levels_are_fine():

@@ -152,7 +152,7 @@ def with_a_defect(**members):
         await asyncio.sleep(5)
         status = await node.queries.status(id_)
         assert [incident["kind"] for incident in status["incidents"]] == ["poison"]
-        assert [callout.function for callout in callouts.sent] == ["act", "slow"]
+        assert sorted(callout.function for callout in callouts.sent) == ["act", "slow"]
         await node.commands.resolve(CommandRequest(id=id_, reason="repaired"), number=1, action="retry")
         return callouts.sent, await ended(node, id_, 3600)
 
@@ -171,13 +171,14 @@ def test_what_could_not_be_handled_is_sent_again_when_the_incident_is_resolved()
     """Under the same key; what is really in flight is not sent twice."""
     sent, status = with_a_defect()
     assert (status["status"], status["output"][0], status["incidents"]) == ("completed", {"n": 2}, [])
-    assert [callout.function for callout in sent] == ["act", "slow", "act"]
-    assert (sent[0].idempotency_key, sent[0].attempt) == (sent[2].idempotency_key, sent[2].attempt)
+    assert [callout.function for callout in sent][2:] == ["act"]
+    first = next(callout for callout in sent if callout.function == "act")
+    assert (first.idempotency_key, first.attempt) == (sent[2].idempotency_key, sent[2].attempt)
 
 
 def test_what_could_not_be_handled_and_may_not_be_sent_twice_is_uncertain():
     sent, status = with_a_defect(idempotent=False)
-    assert [callout.function for callout in sent] == ["act", "slow", "undo"]
+    assert [callout.function for callout in sent][2:] == ["undo"]
     assert (status["status"], status["rollback"]["steps"][0]["outcome"]) == ("compensated", "uncertain")
     assert status["error"]["detail"] == "its result could not be handled"
 

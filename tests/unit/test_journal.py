@@ -150,6 +150,7 @@ async def test_a_commit_that_did_not_happen_is_made_again(loop, desk):
 
 @simulated
 async def test_a_partition_of_someone_else_is_lost_for_good(loop, desk):
+    desk.journal.on_lost(desk.journal.lost)
     await own(MemoryStorage(desk.data), "other", 3)
     with pytest.raises(OwnershipLostError):
         await desk.append(1)

@@ -11,8 +11,11 @@ from adapters.sql.statements import Statements, parse
 
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 DIALECTS = ("sqlite", "postgres")
-UNPARTITIONED = {"settings", "definitions", "resources"}
+UNPARTITIONED = {"settings", "definitions", "resources", "nodes"}
 """Tables that are few rows each and the same everywhere."""
+ONE_DATABASE_ONLY = {"tell"}
+"""Statements that only PostgreSQL has: a hint that may be lost."""
+NO_TABLE = {"tell", "database_time"}
 FRAGMENTS = re.compile(r"^(SELECT|INSERT|UPDATE|DELETE)\b")
 
 
@@ -43,7 +46,7 @@ def dialect(request):
         r"\bLOCK\s+TABLE\b",
         r"\bTRIGGER\b",
         r"\bSEQUENCE\b|\b(BIG|SMALL)?SERIAL\b|\bIDENTITY\b|\bAUTOINCREMENT\b|\bnextval\b",
-        r"\bNOTIFY\b|\bLISTEN\b",
+        r"\bNOTIFY\b|\bLISTEN\b",  # but for the hint, whose function has another name
         r"\badvisory",
         r"\bTRUNCATE\b",
         r"\bREFERENCES\b",
@@ -74,7 +77,7 @@ def test_the_partition_leads_every_index(dialect):
 
 def test_every_statement_names_the_partition(dialect):
     for name, statement in statements(dialect).items():
-        if not FRAGMENTS.match(statement):
+        if not FRAGMENTS.match(statement) or name in NO_TABLE:
             continue
         used = set(re.findall(r"\b(?:FROM|INTO|UPDATE|JOIN)\s+(\w+)", statement)) & set(tables(migrations(dialect)))
         assert used, name
@@ -98,7 +101,7 @@ def test_both_databases_have_the_same_tables_columns_and_indexes():
 
 
 def test_both_databases_have_the_same_statements():
-    assert list(statements("sqlite")) == list(statements("postgres"))
+    assert list(statements("sqlite")) == [name for name in statements("postgres") if name not in ONE_DATABASE_ONLY]
 
 
 def test_migrations_are_numbered_without_gaps(dialect):
