@@ -110,7 +110,7 @@ class Assembler:
         """Note a problem and go on reading."""
         self.problems.append(Problem(self.pointer(), detail, code, line, column))
 
-    def stop(self, detail: str, code: str, line: int, column: int) -> None:
+    def stop(self, detail: str, code: str, line: int, column: int) -> NoReturn:
         """Note a problem that makes the rest unreadable.
 
         Raises:

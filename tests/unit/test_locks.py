@@ -45,7 +45,8 @@ def test_names_do_not_wait_for_each_other():
 def test_whoever_is_cancelled_passes_its_turn_on():
     async def main(loop):
         for seed in range(50):
-            locks, done = Locks(), []
+            locks = Locks()
+            done: list[int] = []
 
             async def one(number, locks=locks, done=done):
                 async with locks.of("a"):
