@@ -31,6 +31,8 @@ _ONE_MEMBER = r"""(?:\.([A-Za-z_]\w*)|\s*\[\s*"([^"\\]*)"\s*\])"""
 class Env:
     """The variables at one place: a scope, and the run that is being worked on there."""
 
+    __slots__ = ("_raw", "_run", "_scope", "decision", "extra", "owner", "pointer")
+
     def __init__(
         self, d: Decision, scope: str, pointer: str, run: Run | None = None, raw: Any = None, owner: str | None = None
     ) -> None:
@@ -197,20 +199,29 @@ def evaluate(
     items: Sequence[tuple[Expression, Any]], env: Env, slot: str
 ) -> Generator[list[Question], list[Any], list[Evaluand]]:
     """Each (expression, dot) in order; plain paths here, the others in one batch outside."""
-    results: list[Evaluand | None] = []
-    questions = []
+    known, questions = _looked_up(items, env, slot)
+    return _merged(known, (yield questions)) if questions else known
+
+
+def _looked_up(
+    items: Sequence[tuple[Expression, Any]], env: Env, slot: str
+) -> tuple[list[Evaluand], list[Question]]:
+    """What can be told here, None in the place of what has to be asked."""
+    known: list[Any] = []
+    questions: list[Question] = []
     for number, (expression, dot) in enumerate(items):
-        variables = env.collect(expression)
+        variables = env.collect(expression) if expression.variables else {}
         result = resolve(expression, dot, variables)
-        results.append(result)
+        known.append(result)
         if result is None:
-            names = tuple(variables)
-            ask = Evaluation(expression.program, names, (dot, *variables.values()))
+            ask = Evaluation(expression.program, tuple(variables), (dot, *variables.values()))
             questions.append(env.decision.question(env.owner, f"{slot}.{number}", ask))
-    if questions:
-        answers = iter((yield questions))
-        results = [next(answers) if result is None else result for result in results]
-    return [result for result in results if result is not None]
+    return known, questions
+
+
+def _merged(known: Sequence[Evaluand | None], answers: Sequence[Evaluand]) -> list[Evaluand]:
+    rest = iter(answers)
+    return [next(rest) if result is None else result for result in known]
 
 
 def value_of(result: Evaluand, slot: str, path: tuple[str | int, ...] = ()) -> Any:
@@ -245,13 +256,14 @@ def fill_some(
     """Like `fill`, but holes that mention ``$secrets`` stay null and come back as deferred evaluations."""
     if not template.holes:
         return template.value, ()
-    now = [hole for hole in template.holes if not hole.expression.reads_secrets]
     deferred: list[Deferred] = []
-    for hole in template.holes:
-        if hole.expression.reads_secrets:
-            variables = env.collect(hole.expression)
-            deferred.append((hole.path, hole.expression.program, tuple(variables), (dot, *variables.values())))
-    results = yield from evaluate([(hole.expression, dot) for hole in now], env, slot)
+    for hole in template.secret_holes:
+        variables = env.collect(hole.expression)
+        deferred.append((hole.path, hole.expression.program, tuple(variables), (dot, *variables.values())))
+    now = template.open_holes
+    results, questions = _looked_up([(hole.expression, dot) for hole in now], env, slot)
+    if questions:
+        results = _merged(results, (yield questions))
     values = {hole.path: value_of(result, slot, hole.path) for hole, result in zip(now, results, strict=True)}
     return planted(template.value, values), tuple(deferred)
 

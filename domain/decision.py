@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Generator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -150,7 +151,8 @@ class Decision:
 
     def emit(self, cls: type[e.Event], /, **members: Any) -> None:
         """Record an event and fold it in."""
-        event = cls(at=self.now, actor=self._actor, cause=self._cause, **members)
+        members["at"], members["actor"], members["cause"] = self.now, self._actor, self._cause
+        event = cls(**members)
         evolve(self.state, event)
         self.events.append(event)
 
@@ -170,26 +172,30 @@ class Decision:
 
     def advance(self, answers: list[Any] | None = None) -> list[Question]:
         """Go on with the answers to the last questions; gives the next questions, or none when all strands have ended."""
-        resumed = iter(answers or ())
-        ready: deque[tuple[Strand, str | None, list[Any] | None]] = deque()
-        for strand, scope, count in self._blocked:
-            ready.append((strand, scope, [next(resumed) for _ in range(count)]))
-        self._blocked = []
         questions: list[Question] = []
-        while ready or self._strands:
-            if ready:
-                strand, scope, answer = ready.popleft()
-            else:
-                (strand, scope), answer = self._strands.popleft(), None
-            if scope is not None and not self.live(scope):
-                strand.close()
-                continue
-            try:
-                asked = next(strand) if answer is None else strand.send(answer)
-            except StopIteration:
-                continue
-            self._blocked.append((strand, scope, len(asked)))
-            questions += asked
+        if self._blocked:
+            blocked, self._blocked = self._blocked, []
+            resumed = iter(answers or ())
+            for strand, scope, count in blocked:
+                answer = [next(resumed) for _ in range(count)]
+                if self._wanted(strand, scope):
+                    with suppress(StopIteration):
+                        questions += self._asks(strand, scope, strand.send(answer))
+        while self._strands:
+            strand, scope = self._strands.popleft()
+            if self._wanted(strand, scope) and (asked := next(strand, None)) is not None:
+                questions += self._asks(strand, scope, asked)
+        return questions
+
+    def _wanted(self, strand: Strand, scope: str | None) -> bool:
+        """Whether a strand may still go on; one that may not is dropped."""
+        if scope is None or self.live(scope):
+            return True
+        strand.close()
+        return False
+
+    def _asks(self, strand: Strand, scope: str | None, questions: list[Question]) -> list[Question]:
+        self._blocked.append((strand, scope, len(questions)))
         return questions
 
     # Looking around ---------------------------------------------------------------------------------------------------

@@ -30,8 +30,7 @@ from domain.failing import (
     start_rollback,
     uncaught,
 )
-from domain.plan import END, EXIT, Call, Emit, Join, Listen, Node
-from domain.plan import Run as RunWork
+from domain.plan import END, EXIT, Call, Join, Listen, Node
 from domain.state import COMPENSATE, ROOT, Run, ScopeState
 
 Starter = Callable[[Decision, Run, Node], Strand]
@@ -69,13 +68,23 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
     state, node = d.state, d.plan.nodes[pointer]
     if isinstance(node.work, Join) and _joined(d, scope, pointer):
         return
-    raw = state.runs[after].data if after else state.scopes[scope].input
     name = _run_id(d, scope, pointer)
     if len(d.events) >= d.limits.max_events:
         schedule(d, node, scope, name, after)
         _overrun(d, state.runs[name])
         return
-    env = Env(d, scope, pointer, None, raw, name)
+    if node.prepares:
+        yield from _prepare(d, scope, node, name, after)
+    else:
+        schedule(d, node, scope, name, after)
+        yield from begin_work(d, state.runs[name], node)
+
+
+def _prepare(d: Decision, scope: str, node: Node, name: str, after: str | None) -> Strand:
+    """What stands between the token and the work: ``if``, the input, the timeout."""
+    state = d.state
+    raw = state.runs[after].data if after else state.scopes[scope].input
+    env = Env(d, scope, node.pointer, None, raw, name)
     try:
         if node.if_ is not None and not (yield from truth(node.if_, raw, env, "if")):
             _skip(d, scope, node, name, after)
@@ -94,7 +103,7 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
         fail(d, state.runs[name], stop.fault)
         return
     schedule(d, node, scope, name, after, input=data, timeout_at=timeout_at)
-    yield from begin_work(d, state.runs[name])
+    yield from begin_work(d, state.runs[name], node)
 
 
 def _skip(d: Decision, scope: str, node: Node, name: str, after: str | None) -> None:
@@ -121,9 +130,8 @@ def _overrun(d: Decision, run: Run) -> None:
         fail_composite(d, outermost, why, cut=False)
 
 
-def begin_work(d: Decision, run: Run) -> Strand:
+def begin_work(d: Decision, run: Run, node: Node) -> Strand:
     """What the task is for begins; a fault on the way is the run's."""
-    node = d.node(run)
     try:
         yield from _STARTERS[type(node.work)](d, run, node)
     except Faulted as stop:
@@ -132,9 +140,6 @@ def begin_work(d: Decision, run: Run) -> Strand:
 
 def schedule(d: Decision, node: Node, scope: str, name: str, after: str | None, **members: Any) -> None:
     """Record that a token reached a task."""
-    work = node.work
-    effectful = (isinstance(work, Call) and not work.safe) or isinstance(work, Emit | RunWork)
-    undoable = node.compensate.after if node.compensate else None
     d.emit(
         e.TaskScheduled,
         run=name,
@@ -142,8 +147,8 @@ def schedule(d: Decision, node: Node, scope: str, name: str, after: str | None, 
         name=node.name,
         kind=node.kind,
         after=after,
-        effectful=effectful,
-        undoable=undoable,
+        effectful=node.effectful,
+        undoable=node.undoable,
         pivot=node.pivot,
         **members,
     )
@@ -179,22 +184,13 @@ def _joined(d: Decision, scope: str, pointer: str) -> bool:
 def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None, attempt: int | None = None) -> Strand:
     """The work is done: transform, record, go on. An error in here faults the flow; what was done stays done."""
     node = d.node(run)
-    env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
-    env.extra["task_output"] = raw
-    data: Any = UNSET
-    context: Any = UNSET
-    try:
-        if node.output_as is not None:
-            data = yield from fill(node.output_as, raw, env, "output.as")
-        current = raw if data is UNSET else data
-        yield from validate(node.output_schema, current, env, "output.schema")
-        if node.export_as is not None:
-            env.extra["output"] = current
-            context = yield from fill(node.export_as, current, env, "export.as")
-            yield from validate(node.export_schema, context, env, "export.schema")
-    except Faulted as stop:
-        fail(d, run, stop.fault, "completed" if run.effectful or attempt is not None else "none", raw, attempt)
-        return
+    data, context = UNSET, UNSET
+    if node.transforms:
+        try:
+            data, context = yield from _transformed(d, run, node, raw)
+        except Faulted as stop:
+            fail(d, run, stop.fault, "completed" if run.effectful or attempt is not None else "none", raw, attempt)
+            return
     if not run.open and not run.held:
         return  # settled while the answer was being looked at
     live = d.live(run.scope)
@@ -208,6 +204,23 @@ def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None,
         d.emit(e.CancelDropped)
     for target in targets:
         go(d, run.scope, target, run.id)
+
+
+def _transformed(d: Decision, run: Run, node: Node, raw: Any) -> Strand:
+    """(transformed output, new ``$context``), each UNSET where nothing changes it."""
+    env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
+    env.extra["task_output"] = raw
+    data: Any = UNSET
+    context: Any = UNSET
+    if node.output_as is not None:
+        data = yield from fill(node.output_as, raw, env, "output.as")
+    current = raw if data is UNSET else data
+    yield from validate(node.output_schema, current, env, "output.schema")
+    if node.export_as is not None:
+        env.extra["output"] = current
+        context = yield from fill(node.export_as, current, env, "export.as")
+        yield from validate(node.export_schema, context, env, "export.schema")
+    return data, context
 
 
 def _targets(then: str) -> tuple[str, ...]:
@@ -273,13 +286,13 @@ def _end(d: Decision, scope: str, after: str) -> None:
 def finish(d: Decision, after: str | None) -> Strand:
     """The root scope is done: the orchestration completes, unless its output cannot be made."""
     state, plan = d.state, d.plan
-    raw = state.runs[after].data if after else state.scopes[ROOT].input
-    env = Env(d, ROOT, "/output", None, raw)
-    output = raw
+    output = raw = state.runs[after].data if after else state.scopes[ROOT].input
     try:
-        if plan.output_as is not None:
-            output = yield from fill(plan.output_as, raw, env, "output.as")
-        yield from validate(plan.output_schema, output, env, "output.schema")
+        if plan.output_as is not None or plan.output_schema is not None:
+            env = Env(d, ROOT, "/output", None, raw)
+            if plan.output_as is not None:
+                output = yield from fill(plan.output_as, raw, env, "output.as")
+            yield from validate(plan.output_schema, output, env, "output.schema")
     except Faulted as stop:
         why = stop.fault.at("/output")
         if state.pivot_passed is not None:

@@ -17,8 +17,14 @@ Handler = Callable[[State, Any], None]
 """Folds one event; raises IllegalTransitionError, before it has changed anything, when the life cycle forbids it."""
 
 
+_RANK: dict[e.Effect, int] = {"none": 0, "failed": 1, "uncertain": 2, "completed": 3}
+
+
 def move(scope: ScopeState, to: tuple[str, ...]) -> None:
-    scope.tokens += sum(1 for target in to if target.startswith("/")) - 1
+    scope.tokens -= 1
+    for target in to:
+        if target.startswith("/"):
+            scope.tokens += 1
 
 
 def fly(s: State, run: Run, *, flying: bool) -> None:
@@ -29,7 +35,8 @@ def fly(s: State, run: Run, *, flying: bool) -> None:
 def close(s: State, run: Run, ev: e.Event) -> None:
     """The run's token leaves it."""
     s.open.pop(run.id, None)
-    s.failing.pop("r:" + run.id, None)
+    if s.failing:
+        s.failing.pop("r:" + run.id, None)
     fly(s, run, flying=False)
     run.due_at = run.timeout_at = run.settle_at = None
     run.ended_at, run.order = ev.at, s.version + 1
@@ -37,6 +44,5 @@ def close(s: State, run: Run, ev: e.Event) -> None:
 
 def weaken(run: Run, effect: e.Effect) -> None:
     """Doubt is not cleared by a later refusal, and what was done stays done."""
-    rank = ("none", "failed", "uncertain", "completed")
-    if rank.index(effect) > rank.index(run.effect):
+    if _RANK[effect] > _RANK[run.effect]:
         run.effect = effect

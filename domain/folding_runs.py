@@ -18,7 +18,6 @@ from domain.state import Run, State
 def _new_run(s: State, ev: e.TaskScheduled | e.TaskSkipped) -> Run:
     pointer, _, number = ev.run.rpartition("#")
     run = Run(ev.run, pointer, int(number), ev.name, ev.kind, ev.scope, after=ev.after, started_at=ev.at)
-    run.scopes = {}
     s.runs[ev.run] = run
     s.counts[pointer] = max(run.number, s.counts.get(pointer, 0))
     return run

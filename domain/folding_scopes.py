@@ -22,7 +22,6 @@ def _scope_entered(s: State, ev: e.ScopeEntered) -> None:
         data = s.scopes[ev.after].output
     scope = ScopeState(ev.scope, ev.pointer, ev.run, ev.slot, owner.scope, data, data, dict(ev.variables))
     scope.previous = owner.scopes.get(ev.slot)
-    scope.runs = {}
     scope.timeout_at = ev.timeout_at
     if ev.slot == "try":
         owner.first_at = owner.first_at or ev.at

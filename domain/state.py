@@ -256,6 +256,11 @@ class State(msgspec.Struct):
     def suspended(self) -> bool:
         return self.status == "suspended"
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether anything fails, is undone or comes to an end: nothing else can settle."""
+        return bool(self.failing or self.rollbacks or self.rolling_back or self.ending is not None)
+
     # Views -----------------------------------------------------------------------------------------------------------
 
     def scope_chain(self, scope: str) -> Iterator[ScopeState]:
@@ -301,6 +306,8 @@ class State(msgspec.Struct):
             run = self.runs[name]
             if run.pivot and (run.flying or run.effect == "uncertain"):
                 return run
+        if not self.incidents:
+            return None
         held = (i.run for i in self.incidents if i.kind == "uncertain_pivot" and i.resolved is None)
         return next((self.runs[name] for name in held if name), None)
 
