@@ -91,13 +91,13 @@ def report(d: Decision, command: ReportResult) -> Strand:
 
 def judge(d: Decision, run: Run, command: ReportResult) -> Strand:
     """What the result means for the flow."""
-    node = d.node(run)
-    work = node.work
+    if command.outcome == "completed":
+        yield from complete(d, run, command.output, attempt=command.number)
+        return
+    work = d.node(run).work
     why = command.fault or fault("runtime", "no reason was given")
     undo = d.state.undoing(run.scope) is not None
     match command.outcome:
-        case "completed":
-            yield from complete(d, run, command.output, attempt=command.number)
         case "unusable":
             fail(d, run, why, "completed", command.output, command.number)
         case "refused" if undo and isinstance(work, Call) and work.deletes and why.status in (404, 410):

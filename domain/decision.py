@@ -90,6 +90,23 @@ class Faulted(Exception):
 class Decision:
     """The working state of one `decide`. `events` and `messages` are the outcome once `advance` gives no questions."""
 
+    __slots__ = (
+        "_actor",
+        "_asked",
+        "_blocked",
+        "_cause",
+        "_ids",
+        "_numbers",
+        "_seed",
+        "_strands",
+        "events",
+        "limits",
+        "messages",
+        "now",
+        "plan",
+        "state",
+    )
+
     def __init__(self, plan: Plan, state: State, command: Command, limits: Limits, cause: str | None = None) -> None:
         self.plan = plan
         self.state = state

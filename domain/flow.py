@@ -157,7 +157,8 @@ def schedule(d: Decision, node: Node, scope: str, name: str, after: str | None, 
 def _run_id(d: Decision, scope: str, pointer: str) -> str:
     """A fresh run, or, when the scope repeats another, the one there that did not complete."""
     state = d.state
-    if pointer not in state.scopes[scope].runs:
+    found = state.scopes[scope]
+    if found.previous is not None and pointer not in found.runs:
         earlier = state.earlier(scope, pointer)
         if earlier is not None and earlier.status in ("failed", "uncertain", "cancelled"):
             return earlier.id

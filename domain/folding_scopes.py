@@ -7,7 +7,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from domain import events as e
-from domain.folding import Handler
+from domain.folding import Handler, watch
 from domain.lifecycle import fire_run
 from domain.state import ScopeState, State
 
@@ -25,6 +25,8 @@ def _scope_entered(s: State, ev: e.ScopeEntered) -> None:
     scope.timeout_at = ev.timeout_at
     if ev.slot == "try":
         owner.first_at = owner.first_at or ev.at
+        if ev.timeout_at is not None:
+            watch(s, owner)
     owner.scopes[ev.slot] = ev.scope
     owner.entries += 1
     s.scopes[ev.scope] = scope
@@ -63,6 +65,7 @@ def _error_caught(s: State, ev: e.ErrorCaught) -> None:
     if ev.retry_at is not None:
         run.caught += 1
         run.due_at = ev.retry_at
+        watch(s, run)
         if not ev.rollback:
             fire_run["retry"](run)
 

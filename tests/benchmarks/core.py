@@ -21,6 +21,7 @@ import msgspec
 
 from adapters.documents import read_definition
 from adapters.expressions.inline import evaluate
+from adapters.system import calm_collector
 from application.live import agenda_of, listening_runs
 from domain import commands as c
 from domain import events as e
@@ -112,6 +113,7 @@ def main() -> None:
     parser.add_argument("--profile", choices=["W1", "W2", "loop"])
     parser.add_argument("--turns", type=int, action="append")
     chosen = parser.parse_args()
+    calm_collector()  # as the command line does
     w1, w2, loop = (read_definition(text.decode(), "application/yaml").plan for text in (W1, W2, LOOP))
     if chosen.profile:
         lives = {"W1": (w1, {"n": 1}, 3000), "W2": (w2, {"n": 1}, 1500), "loop": (loop, {"items": [1] * 2000}, 1)}
