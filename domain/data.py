@@ -203,9 +203,7 @@ def evaluate(
     return _merged(known, (yield questions)) if questions else known
 
 
-def _looked_up(
-    items: Sequence[tuple[Expression, Any]], env: Env, slot: str
-) -> tuple[list[Evaluand], list[Question]]:
+def _looked_up(items: Sequence[tuple[Expression, Any]], env: Env, slot: str) -> tuple[list[Evaluand], list[Question]]:
     """What can be told here, None in the place of what has to be asked."""
     known: list[Any] = []
     questions: list[Question] = []

@@ -279,7 +279,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def prepares(self) -> bool:
-        """Whether anything has to be looked at between the token and the work. (The timeout of a call is the call's.)"""
+        """Whether anything has to be looked at between the token and the work; the timeout of a call is the call's."""
         timed = self.timeout is not None and not isinstance(self.work, Call)
         return timed or any(each is not None for each in (self.if_, self.input_schema, self.input_from))
 

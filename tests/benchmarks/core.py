@@ -75,9 +75,7 @@ def live(plan: Plan, input_: Any, watch: bool = True) -> list[e.Event]:
 
 def _answer(event: e.AttemptStarted, seed: bytes) -> c.ReportResult:
     if event.function == "refuse":
-        return c.ReportResult(
-            at=_AT, seed=seed, run=event.run, number=event.number, outcome="refused", fault=_REFUSED
-        )
+        return c.ReportResult(at=_AT, seed=seed, run=event.run, number=event.number, outcome="refused", fault=_REFUSED)
     output = {"n": event.arguments["n"]}
     return c.ReportResult(at=_AT, seed=seed, run=event.run, number=event.number, outcome="completed", output=output)
 
@@ -105,7 +103,10 @@ def _report(name: str, plan: Plan, input_: Any, times: int) -> None:
     digest = sha256(b"".join(msgspec.msgpack.encode(event) for event in history)).hexdigest()[:12]
     decided = cpu_us(lambda: live(plan, input_), times)
     folded = cpu_us(lambda: fold(history), times)
-    print(f"| {name} | {len(history)} | {decided:,.1f} | {decided / len(history):.2f} | {folded:,.1f} | {digest} |", flush=True)
+    print(
+        f"| {name} | {len(history)} | {decided:,.1f} | {decided / len(history):.2f} | {folded:,.1f} | {digest} |",
+        flush=True,
+    )
 
 
 def main() -> None:
