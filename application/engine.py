@@ -302,8 +302,8 @@ class Engine:
 
 
 def _work(live: Live, events: list[e.Event]) -> list[WorkChange]:
-    """How the work tables change with these events; from here on `live` tells what they will say. (If that cannot be
-    committed, `live` is forgotten.)
+    """How the work tables change with these events. From here on `live` tells what they will say; if that cannot be
+    committed, it is forgotten.
     """
     state, orchestration = live.state, live.orchestration
     work: list[WorkChange] = []

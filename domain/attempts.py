@@ -41,8 +41,10 @@ def _call(d: Decision, run: Run, node: Node) -> Strand:
             found = yield from duration_s(bound, run.input, env, "timeout")
             length = found if bound is node.timeout else min(length, found)
     undone = d.state.undoing(run.scope)
-    d.emit(
-        e.AttemptStarted,
+    event = e.AttemptStarted(
+        at=d.now,
+        actor=d.actor,
+        cause=d.cause,
         run=run.id,
         number=run.attempts + 1,
         key=run.key or (undone and _key_before(d, run)) or d.fresh_id(),
@@ -54,6 +56,7 @@ def _call(d: Decision, run: Run, node: Node) -> Strand:
         idempotent=work.idempotent,
         compensates=d.state.runs[undone].key if undone else None,
     )
+    d.record(event)
 
 
 def _key_before(d: Decision, run: Run) -> str | None:

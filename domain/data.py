@@ -272,14 +272,18 @@ def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
         return base
     if () in values:
         return values[()]
-    copies: dict[tuple[str | int, ...], Any] = {(): base.copy()}
+    whole = base.copy()
+    copies: dict[tuple[str | int, ...], Any] = {(): whole}
     for path, new in values.items():
+        if len(path) == 1:  # by far the most
+            whole[path[0]] = new
+            continue
         for end in range(1, len(path)):
             if path[:end] not in copies:
                 outer, step = copies[path[: end - 1]], path[end - 1]
                 copies[path[:end]] = outer[step] = outer[step].copy()
         copies[path[:-1]][path[-1]] = new
-    return copies[()]
+    return whole
 
 
 def same(one: Any, other: Any) -> bool:

@@ -16,20 +16,18 @@ from collections import deque
 from collections.abc import Generator
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from domain import events as e
+from domain.base62 import base62
 from domain.commands import Command, Message
 from domain.errors import Fault
 from domain.evolve import evolve
 from domain.expressions import Evaluation
 from domain.plan import Node, Plan
 from domain.state import COMPENSATE, Run, State
-
-_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_PAIRS: Final = tuple(first + second for second in _BASE62 for first in _BASE62)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -91,14 +89,14 @@ class Decision:
     """The working state of one `decide`. `events` and `messages` are the outcome once `advance` gives no questions."""
 
     __slots__ = (
-        "_actor",
         "_asked",
         "_blocked",
-        "_cause",
         "_ids",
         "_numbers",
         "_seed",
         "_strands",
+        "actor",
+        "cause",
         "events",
         "limits",
         "messages",
@@ -116,8 +114,8 @@ class Decision:
         self.messages: list[Message] = []
         self._seed = command.seed
         self._ids = 0
-        self._actor = command.actor
-        self._cause = cause
+        self.actor = command.actor
+        self.cause = cause
         self._strands: deque[tuple[Strand, str | None]] = deque()
         self._blocked: list[tuple[Strand, str | None, int]] = []
         self._asked: dict[tuple[str, str], int] = {}
@@ -132,12 +130,7 @@ class Decision:
 
     def fresh_id(self) -> str:
         """22 characters of base62: an id that does not look like any database's."""
-        number = int.from_bytes(self.fresh()[:17], "big")
-        pairs = []
-        for _ in range(11):
-            number, rest = divmod(number, 3844)
-            pairs.append(_PAIRS[rest])
-        return "".join(pairs)
+        return base62(self.fresh())
 
     def chance(self) -> float:
         """A number in [0, 1)."""
@@ -167,9 +160,11 @@ class Decision:
     # Events -----------------------------------------------------------------------------------------------------------
 
     def emit(self, cls: type[e.Event], /, **members: Any) -> None:
-        """Record an event and fold it in."""
-        members["at"], members["actor"], members["cause"] = self.now, self._actor, self._cause
-        event = cls(**members)
+        """Record an event of this decision: `at`, `actor` and `cause` are added."""
+        self.record(cls(at=self.now, actor=self.actor, cause=self.cause, **members))
+
+    def record(self, event: e.Event) -> None:
+        """Record an event and fold it in. For the three events that every task has; the others go the shorter way."""
         evolve(self.state, event)
         self.events.append(event)
 

@@ -11,6 +11,7 @@ The order of a task: ``if`` (on the raw input, before anything else, as the stan
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from msgspec import UNSET
@@ -102,7 +103,7 @@ def _prepare(d: Decision, scope: str, node: Node, name: str, after: str | None) 
         schedule(d, node, scope, name, after)
         fail(d, state.runs[name], stop.fault)
         return
-    schedule(d, node, scope, name, after, input=data, timeout_at=timeout_at)
+    schedule(d, node, scope, name, after, data=data, timeout_at=timeout_at)
     yield from begin_work(d, state.runs[name], node)
 
 
@@ -138,20 +139,33 @@ def begin_work(d: Decision, run: Run, node: Node) -> Strand:
         fail(d, run, stop.fault)
 
 
-def schedule(d: Decision, node: Node, scope: str, name: str, after: str | None, **members: Any) -> None:
-    """Record that a token reached a task."""
-    d.emit(
-        e.TaskScheduled,
+def schedule(
+    d: Decision,
+    node: Node,
+    scope: str,
+    name: str,
+    after: str | None,
+    *,
+    data: Any = UNSET,
+    timeout_at: datetime | None = None,
+) -> None:
+    """Record that a token reached a task. `data`: the transformed input, if anything transforms it."""
+    event = e.TaskScheduled(
+        at=d.now,
+        actor=d.actor,
+        cause=d.cause,
         run=name,
         scope=scope,
         name=node.name,
         kind=node.kind,
         after=after,
+        input=data,
+        timeout_at=timeout_at,
         effectful=node.effectful,
         undoable=node.undoable,
         pivot=node.pivot,
-        **members,
     )
+    d.record(event)
 
 
 def _run_id(d: Decision, scope: str, pointer: str) -> str:
@@ -196,7 +210,18 @@ def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None,
         return  # settled while the answer was being looked at
     live = d.live(run.scope)
     targets = (to if to is not None else _targets(node.then)) if live else ()
-    d.emit(e.TaskCompleted, run=run.id, attempt=attempt, output=raw, data=data, context=context, to=targets)
+    event = e.TaskCompleted(
+        at=d.now,
+        actor=d.actor,
+        cause=d.cause,
+        run=run.id,
+        attempt=attempt,
+        output=raw,
+        data=data,
+        context=context,
+        to=targets,
+    )
+    d.record(event)
     if run.pivot and d.state.cancel_pending is not None:
         reason, actor, override = d.state.cancel_pending
         if override:

@@ -100,7 +100,7 @@ def _repeat(d: Decision, run: Run) -> Strand:
     """Another attempt of a run whose token was held, under the same key."""
     data: Any = UNSET if run.input is d.state.raw_input(run) else run.input
     node = d.node(run)
-    schedule(d, node, run.scope, run.id, run.after, input=data)
+    schedule(d, node, run.scope, run.id, run.after, data=data)
     yield from begin_work(d, run, node)
 
 
