@@ -258,11 +258,11 @@ def fill_some(
     for hole in template.secret_holes:
         variables = env.collect(hole.expression)
         deferred.append((hole.path, hole.expression.program, tuple(variables), (dot, *variables.values())))
-    now = template.open_holes
-    results, questions = _looked_up([(hole.expression, dot) for hole in now], env, slot)
+    known, questions = _looked_up([(hole.expression, dot) for hole in template.open_holes], env, slot)
     if questions:
-        results = _merged(results, (yield questions))
-    values = {hole.path: value_of(result, slot, hole.path) for hole, result in zip(now, results, strict=True)}
+        known = _merged(known, (yield questions))
+    filled = zip(template.open_holes, known, strict=True)
+    values = {hole.path: value_of(result, slot, hole.path) for hole, result in filled}
     return planted(template.value, values), tuple(deferred)
 
 

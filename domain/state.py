@@ -6,6 +6,9 @@ and the entry (a ``try`` that is entered again has several). The tokens are the 
 
 Only `domain.evolve` writes here. Everything else reads; the views at the end are what the interpreter and the status
 need most often.
+
+A state is a tree of plain data: no part of it leads back to what holds it. So Python's collector of cycles need not look
+at the parts of which there are many (``gc=False``).
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ DETACHED = "detached"
 UndoStatus = Literal["none", "armed", "scheduled", "running", "failed", "completed", "skipped"]
 
 
-class Undo(msgspec.Struct):
+class Undo(msgspec.Struct, gc=False):
     """How far the undo of a run is: ``none | armed | scheduled | running | failed | completed | skipped``."""
 
     status: UndoStatus = "none"
@@ -56,7 +59,7 @@ class Listening(msgspec.Struct):
     done: bool = False
 
 
-class Run(msgspec.Struct):
+class Run(msgspec.Struct, gc=False):
     """One activation of a task."""
 
     id: str
@@ -127,7 +130,7 @@ class Run(msgspec.Struct):
         return self.request is not None and self.request.function == DETACHED
 
 
-class ScopeState(msgspec.Struct):
+class ScopeState(msgspec.Struct, gc=False):
     """One activation of a task list."""
 
     id: str
@@ -201,7 +204,7 @@ class Recorded(msgspec.Struct):
     result: dict[str, Any]
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, gc=False):
     """One orchestration. Starts empty; `version` is the number of events folded in."""
 
     id: str = ""
@@ -385,7 +388,7 @@ class State(msgspec.Struct):
 
     def next_due(self) -> datetime | None:
         """When the earliest timer is due; None while suspended, since nothing is decided then."""
-        if self.suspended:
+        if self.suspended or not (self.watched or self.failing or self.timeout_at or self.settle_at):
             return None
         timers = list(self.due())
         return min(timers)[0] if timers else None
