@@ -297,8 +297,6 @@ class Engine:
         hashes = await self._journal.append(partition, epoch, streams, work)
         for (live, _, _), last in zip(touched, hashes, strict=True):
             live.event_hash = last
-            live.agenda = agenda_of(live.state)
-            live.subscribed = listening_runs(live.state)
             live.deciding = False
             self.cache.keep(live)
         if self._journal.epoch(partition) != epoch:
@@ -309,7 +307,9 @@ class Engine:
 
 
 def _work(live: Live, events: list[e.Event]) -> list[WorkChange]:
-    """How the work tables change with these events."""
+    """How the work tables change with these events. From here on `live` tells what they will say; if that cannot be
+    committed, it is forgotten.
+    """
     state, orchestration = live.state, live.orchestration
     work: list[WorkChange] = []
     agenda = agenda_of(state)
@@ -319,12 +319,14 @@ def _work(live: Live, events: list[e.Event]) -> list[WorkChange]:
     elif live.agenda != agenda:
         work.append(PutAgenda(orchestration, *agenda))
     listening = listening_runs(state)
-    work += [DropSubscriptions(orchestration, name) for name in live.subscribed - listening]
-    for name in listening - live.subscribed:
-        found = state.runs[name].listening
-        assert found is not None
-        work += [PutSubscription(orchestration, name, slot, kind) for slot, kind in enumerate(found.types)]
-    emitted = [event for event in events if isinstance(event, e.EventEmitted)]
+    if listening != live.subscribed:
+        work += [DropSubscriptions(orchestration, name) for name in live.subscribed - listening]
+        for name in listening - live.subscribed:
+            found = state.runs[name].listening
+            assert found is not None
+            work += [PutSubscription(orchestration, name, slot, kind) for slot, kind in enumerate(found.types)]
+    live.agenda, live.subscribed = agenda, listening
+    emitted = [event for event in events if isinstance(event, e.EventEmitted)] if state.emitted else []
     first = state.emitted - len(emitted)
     for offset, event in enumerate(emitted):
         work.append(PutEmitted(orchestration, first + offset, msgspec.json.encode(event.event)))

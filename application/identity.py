@@ -12,7 +12,8 @@ from collections.abc import Collection
 from typing import Final, Protocol
 from uuid import UUID
 
-BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+from domain.base62 import base62
+
 _REMEMBERED: Final = 20_000
 _FORM: Final = re.compile(r"o_[0-9A-Za-z]{22}\Z")
 
@@ -21,16 +22,6 @@ class Chance(Protocol):
     """Where randomness comes from. A simulation gives a seeded one."""
 
     def random_bytes(self, count: int) -> bytes: ...
-
-
-def base62(data: bytes) -> str:
-    """22 characters that stand for the first 16 bytes and a little more."""
-    number = int.from_bytes(data[:17], "big")
-    digits = []
-    for _ in range(22):
-        number, rest = divmod(number, 62)
-        digits.append(BASE62[rest])
-    return "".join(digits)
 
 
 class Identity:

@@ -53,13 +53,12 @@ def agenda_of(state: State) -> tuple[bool, datetime | None]:
     """(whether a callout is in flight, when a timer is next due): what has to be looked after."""
     if state.final and not state.flying:
         return False, None
-    flying = state.flying > 0 and any(state.runs[name].flying and state.runs[name].child is None for name in state.open)
-    return flying, state.next_due()
+    return state.calls > 0, state.next_due()
 
 
 def listening_runs(state: State) -> set[str]:
     """Runs that wait for events."""
-    return {name for name in state.open if (found := state.runs[name].listening) is not None and not found.done}
+    return {name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done}
 
 
 class _Loading(msgspec.Struct):

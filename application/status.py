@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from domain.data import cause_json
 from domain.errors import Fault
 from domain.events import Cause, UndoStep
@@ -21,7 +23,11 @@ MOST_TASKS = 500
 
 def instant(at: datetime | None) -> str | None:
     """RFC 3339 in UTC, to the microsecond."""
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if at is None:
+        return None
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    text: str = msgspec.to_builtins(utc)  # a tenth of what `isoformat` costs, but it leaves out a fraction of zero
+    return text if utc.microsecond else f"{text[:-1]}.000000Z"
 
 
 def _fault(why: Fault | None) -> Json | None:

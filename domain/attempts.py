@@ -41,8 +41,10 @@ def _call(d: Decision, run: Run, node: Node) -> Strand:
             found = yield from duration_s(bound, run.input, env, "timeout")
             length = found if bound is node.timeout else min(length, found)
     undone = d.state.undoing(run.scope)
-    d.emit(
-        e.AttemptStarted,
+    event = e.AttemptStarted(
+        at=d.now,
+        actor=d.actor,
+        cause=d.cause,
         run=run.id,
         number=run.attempts + 1,
         key=run.key or (undone and _key_before(d, run)) or d.fresh_id(),
@@ -54,6 +56,7 @@ def _call(d: Decision, run: Run, node: Node) -> Strand:
         idempotent=work.idempotent,
         compensates=d.state.runs[undone].key if undone else None,
     )
+    d.record(event)
 
 
 def _key_before(d: Decision, run: Run) -> str | None:
@@ -91,13 +94,13 @@ def report(d: Decision, command: ReportResult) -> Strand:
 
 def judge(d: Decision, run: Run, command: ReportResult) -> Strand:
     """What the result means for the flow."""
-    node = d.node(run)
-    work = node.work
+    if command.outcome == "completed":
+        yield from complete(d, run, command.output, attempt=command.number)
+        return
+    work = d.node(run).work
     why = command.fault or fault("runtime", "no reason was given")
     undo = d.state.undoing(run.scope) is not None
     match command.outcome:
-        case "completed":
-            yield from complete(d, run, command.output, attempt=command.number)
         case "unusable":
             fail(d, run, why, "completed", command.output, command.number)
         case "refused" if undo and isinstance(work, Call) and work.deletes and why.status in (404, 410):

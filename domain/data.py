@@ -31,6 +31,8 @@ _ONE_MEMBER = r"""(?:\.([A-Za-z_]\w*)|\s*\[\s*"([^"\\]*)"\s*\])"""
 class Env:
     """The variables at one place: a scope, and the run that is being worked on there."""
 
+    __slots__ = ("_raw", "_run", "_scope", "decision", "extra", "owner", "pointer")
+
     def __init__(
         self, d: Decision, scope: str, pointer: str, run: Run | None = None, raw: Any = None, owner: str | None = None
     ) -> None:
@@ -197,20 +199,27 @@ def evaluate(
     items: Sequence[tuple[Expression, Any]], env: Env, slot: str
 ) -> Generator[list[Question], list[Any], list[Evaluand]]:
     """Each (expression, dot) in order; plain paths here, the others in one batch outside."""
-    results: list[Evaluand | None] = []
-    questions = []
+    known, questions = _looked_up(items, env, slot)
+    return _merged(known, (yield questions)) if questions else known
+
+
+def _looked_up(items: Sequence[tuple[Expression, Any]], env: Env, slot: str) -> tuple[list[Evaluand], list[Question]]:
+    """What can be told here, None in the place of what has to be asked."""
+    known: list[Any] = []
+    questions: list[Question] = []
     for number, (expression, dot) in enumerate(items):
-        variables = env.collect(expression)
+        variables = env.collect(expression) if expression.variables else {}
         result = resolve(expression, dot, variables)
-        results.append(result)
+        known.append(result)
         if result is None:
-            names = tuple(variables)
-            ask = Evaluation(expression.program, names, (dot, *variables.values()))
+            ask = Evaluation(expression.program, tuple(variables), (dot, *variables.values()))
             questions.append(env.decision.question(env.owner, f"{slot}.{number}", ask))
-    if questions:
-        answers = iter((yield questions))
-        results = [next(answers) if result is None else result for result in results]
-    return [result for result in results if result is not None]
+    return known, questions
+
+
+def _merged(known: Sequence[Evaluand | None], answers: Sequence[Evaluand]) -> list[Evaluand]:
+    rest = iter(answers)
+    return [next(rest) if result is None else result for result in known]
 
 
 def value_of(result: Evaluand, slot: str, path: tuple[str | int, ...] = ()) -> Any:
@@ -245,14 +254,15 @@ def fill_some(
     """Like `fill`, but holes that mention ``$secrets`` stay null and come back as deferred evaluations."""
     if not template.holes:
         return template.value, ()
-    now = [hole for hole in template.holes if not hole.expression.reads_secrets]
     deferred: list[Deferred] = []
-    for hole in template.holes:
-        if hole.expression.reads_secrets:
-            variables = env.collect(hole.expression)
-            deferred.append((hole.path, hole.expression.program, tuple(variables), (dot, *variables.values())))
-    results = yield from evaluate([(hole.expression, dot) for hole in now], env, slot)
-    values = {hole.path: value_of(result, slot, hole.path) for hole, result in zip(now, results, strict=True)}
+    for hole in template.secret_holes:
+        variables = env.collect(hole.expression)
+        deferred.append((hole.path, hole.expression.program, tuple(variables), (dot, *variables.values())))
+    known, questions = _looked_up([(hole.expression, dot) for hole in template.open_holes], env, slot)
+    if questions:
+        known = _merged(known, (yield questions))
+    filled = zip(template.open_holes, known, strict=True)
+    values = {hole.path: value_of(result, slot, hole.path) for hole, result in filled}
     return planted(template.value, values), tuple(deferred)
 
 
@@ -262,14 +272,18 @@ def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
         return base
     if () in values:
         return values[()]
-    copies: dict[tuple[str | int, ...], Any] = {(): base.copy()}
+    whole = base.copy()
+    copies: dict[tuple[str | int, ...], Any] = {(): whole}
     for path, new in values.items():
+        if len(path) == 1:  # by far the most
+            whole[path[0]] = new
+            continue
         for end in range(1, len(path)):
             if path[:end] not in copies:
                 outer, step = copies[path[: end - 1]], path[end - 1]
                 copies[path[:end]] = outer[step] = outer[step].copy()
         copies[path[:-1]][path[-1]] = new
-    return copies[()]
+    return whole
 
 
 def same(one: Any, other: Any) -> bool:

@@ -14,21 +14,20 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Generator
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from domain import events as e
+from domain.base62 import base62
 from domain.commands import Command, Message
 from domain.errors import Fault
 from domain.evolve import evolve
 from domain.expressions import Evaluation
 from domain.plan import Node, Plan
 from domain.state import COMPENSATE, Run, State
-
-_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_PAIRS: Final = tuple(first + second for second in _BASE62 for first in _BASE62)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -89,6 +88,23 @@ class Faulted(Exception):
 class Decision:
     """The working state of one `decide`. `events` and `messages` are the outcome once `advance` gives no questions."""
 
+    __slots__ = (
+        "_asked",
+        "_blocked",
+        "_ids",
+        "_numbers",
+        "_seed",
+        "_strands",
+        "actor",
+        "cause",
+        "events",
+        "limits",
+        "messages",
+        "now",
+        "plan",
+        "state",
+    )
+
     def __init__(self, plan: Plan, state: State, command: Command, limits: Limits, cause: str | None = None) -> None:
         self.plan = plan
         self.state = state
@@ -98,8 +114,8 @@ class Decision:
         self.messages: list[Message] = []
         self._seed = command.seed
         self._ids = 0
-        self._actor = command.actor
-        self._cause = cause
+        self.actor = command.actor
+        self.cause = cause
         self._strands: deque[tuple[Strand, str | None]] = deque()
         self._blocked: list[tuple[Strand, str | None, int]] = []
         self._asked: dict[tuple[str, str], int] = {}
@@ -114,12 +130,7 @@ class Decision:
 
     def fresh_id(self) -> str:
         """22 characters of base62: an id that does not look like any database's."""
-        number = int.from_bytes(self.fresh()[:17], "big")
-        pairs = []
-        for _ in range(11):
-            number, rest = divmod(number, 3844)
-            pairs.append(_PAIRS[rest])
-        return "".join(pairs)
+        return base62(self.fresh())
 
     def chance(self) -> float:
         """A number in [0, 1)."""
@@ -149,8 +160,11 @@ class Decision:
     # Events -----------------------------------------------------------------------------------------------------------
 
     def emit(self, cls: type[e.Event], /, **members: Any) -> None:
-        """Record an event and fold it in."""
-        event = cls(at=self.now, actor=self._actor, cause=self._cause, **members)
+        """Record an event of this decision: `at`, `actor` and `cause` are added."""
+        self.record(cls(at=self.now, actor=self.actor, cause=self.cause, **members))
+
+    def record(self, event: e.Event) -> None:
+        """Record an event and fold it in. For the three events that every task has; the others go the shorter way."""
         evolve(self.state, event)
         self.events.append(event)
 
@@ -170,26 +184,30 @@ class Decision:
 
     def advance(self, answers: list[Any] | None = None) -> list[Question]:
         """Go on with the answers to the last questions; gives the next questions, or none when all strands have ended."""
-        resumed = iter(answers or ())
-        ready: deque[tuple[Strand, str | None, list[Any] | None]] = deque()
-        for strand, scope, count in self._blocked:
-            ready.append((strand, scope, [next(resumed) for _ in range(count)]))
-        self._blocked = []
         questions: list[Question] = []
-        while ready or self._strands:
-            if ready:
-                strand, scope, answer = ready.popleft()
-            else:
-                (strand, scope), answer = self._strands.popleft(), None
-            if scope is not None and not self.live(scope):
-                strand.close()
-                continue
-            try:
-                asked = next(strand) if answer is None else strand.send(answer)
-            except StopIteration:
-                continue
-            self._blocked.append((strand, scope, len(asked)))
-            questions += asked
+        if self._blocked:
+            blocked, self._blocked = self._blocked, []
+            resumed = iter(answers or ())
+            for strand, scope, count in blocked:
+                answer = [next(resumed) for _ in range(count)]
+                if self._wanted(strand, scope):
+                    with suppress(StopIteration):
+                        questions += self._asks(strand, scope, strand.send(answer))
+        while self._strands:
+            strand, scope = self._strands.popleft()
+            if self._wanted(strand, scope) and (asked := next(strand, None)) is not None:
+                questions += self._asks(strand, scope, asked)
+        return questions
+
+    def _wanted(self, strand: Strand, scope: str | None) -> bool:
+        """Whether a strand may still go on; one that may not is dropped."""
+        if scope is None or self.live(scope):
+            return True
+        strand.close()
+        return False
+
+    def _asks(self, strand: Strand, scope: str | None, questions: list[Question]) -> list[Question]:
+        self._blocked.append((strand, scope, len(questions)))
         return questions
 
     # Looking around ---------------------------------------------------------------------------------------------------

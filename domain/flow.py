@@ -11,6 +11,7 @@ The order of a task: ``if`` (on the raw input, before anything else, as the stan
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from msgspec import UNSET
@@ -30,8 +31,7 @@ from domain.failing import (
     start_rollback,
     uncaught,
 )
-from domain.plan import END, EXIT, Call, Emit, Join, Listen, Node
-from domain.plan import Run as RunWork
+from domain.plan import END, EXIT, Call, Join, Listen, Node
 from domain.state import COMPENSATE, ROOT, Run, ScopeState
 
 Starter = Callable[[Decision, Run, Node], Strand]
@@ -69,13 +69,23 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
     state, node = d.state, d.plan.nodes[pointer]
     if isinstance(node.work, Join) and _joined(d, scope, pointer):
         return
-    raw = state.runs[after].data if after else state.scopes[scope].input
     name = _run_id(d, scope, pointer)
     if len(d.events) >= d.limits.max_events:
         schedule(d, node, scope, name, after)
         _overrun(d, state.runs[name])
         return
-    env = Env(d, scope, pointer, None, raw, name)
+    if node.prepares:
+        yield from _prepare(d, scope, node, name, after)
+    else:
+        schedule(d, node, scope, name, after)
+        yield from begin_work(d, state.runs[name], node)
+
+
+def _prepare(d: Decision, scope: str, node: Node, name: str, after: str | None) -> Strand:
+    """What stands between the token and the work: ``if``, the input, the timeout."""
+    state = d.state
+    raw = state.runs[after].data if after else state.scopes[scope].input
+    env = Env(d, scope, node.pointer, None, raw, name)
     try:
         if node.if_ is not None and not (yield from truth(node.if_, raw, env, "if")):
             _skip(d, scope, node, name, after)
@@ -93,8 +103,8 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
         schedule(d, node, scope, name, after)
         fail(d, state.runs[name], stop.fault)
         return
-    schedule(d, node, scope, name, after, input=data, timeout_at=timeout_at)
-    yield from begin_work(d, state.runs[name])
+    schedule(d, node, scope, name, after, data=data, timeout_at=timeout_at)
+    yield from begin_work(d, state.runs[name], node)
 
 
 def _skip(d: Decision, scope: str, node: Node, name: str, after: str | None) -> None:
@@ -121,38 +131,48 @@ def _overrun(d: Decision, run: Run) -> None:
         fail_composite(d, outermost, why, cut=False)
 
 
-def begin_work(d: Decision, run: Run) -> Strand:
+def begin_work(d: Decision, run: Run, node: Node) -> Strand:
     """What the task is for begins; a fault on the way is the run's."""
-    node = d.node(run)
     try:
         yield from _STARTERS[type(node.work)](d, run, node)
     except Faulted as stop:
         fail(d, run, stop.fault)
 
 
-def schedule(d: Decision, node: Node, scope: str, name: str, after: str | None, **members: Any) -> None:
-    """Record that a token reached a task."""
-    work = node.work
-    effectful = (isinstance(work, Call) and not work.safe) or isinstance(work, Emit | RunWork)
-    undoable = node.compensate.after if node.compensate else None
-    d.emit(
-        e.TaskScheduled,
+def schedule(
+    d: Decision,
+    node: Node,
+    scope: str,
+    name: str,
+    after: str | None,
+    *,
+    data: Any = UNSET,
+    timeout_at: datetime | None = None,
+) -> None:
+    """Record that a token reached a task. `data`: the transformed input, if anything transforms it."""
+    event = e.TaskScheduled(
+        at=d.now,
+        actor=d.actor,
+        cause=d.cause,
         run=name,
         scope=scope,
         name=node.name,
         kind=node.kind,
         after=after,
-        effectful=effectful,
-        undoable=undoable,
+        input=data,
+        timeout_at=timeout_at,
+        effectful=node.effectful,
+        undoable=node.undoable,
         pivot=node.pivot,
-        **members,
     )
+    d.record(event)
 
 
 def _run_id(d: Decision, scope: str, pointer: str) -> str:
     """A fresh run, or, when the scope repeats another, the one there that did not complete."""
     state = d.state
-    if pointer not in state.scopes[scope].runs:
+    found = state.scopes[scope]
+    if found.previous is not None and pointer not in found.runs:
         earlier = state.earlier(scope, pointer)
         if earlier is not None and earlier.status in ("failed", "uncertain", "cancelled"):
             return earlier.id
@@ -179,27 +199,29 @@ def _joined(d: Decision, scope: str, pointer: str) -> bool:
 def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None, attempt: int | None = None) -> Strand:
     """The work is done: transform, record, go on. An error in here faults the flow; what was done stays done."""
     node = d.node(run)
-    env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
-    env.extra["task_output"] = raw
-    data: Any = UNSET
-    context: Any = UNSET
-    try:
-        if node.output_as is not None:
-            data = yield from fill(node.output_as, raw, env, "output.as")
-        current = raw if data is UNSET else data
-        yield from validate(node.output_schema, current, env, "output.schema")
-        if node.export_as is not None:
-            env.extra["output"] = current
-            context = yield from fill(node.export_as, current, env, "export.as")
-            yield from validate(node.export_schema, context, env, "export.schema")
-    except Faulted as stop:
-        fail(d, run, stop.fault, "completed" if run.effectful or attempt is not None else "none", raw, attempt)
-        return
+    data, context = UNSET, UNSET
+    if node.transforms:
+        try:
+            data, context = yield from _transformed(d, run, node, raw)
+        except Faulted as stop:
+            fail(d, run, stop.fault, "completed" if run.effectful or attempt is not None else "none", raw, attempt)
+            return
     if not run.open and not run.held:
         return  # settled while the answer was being looked at
     live = d.live(run.scope)
     targets = (to if to is not None else _targets(node.then)) if live else ()
-    d.emit(e.TaskCompleted, run=run.id, attempt=attempt, output=raw, data=data, context=context, to=targets)
+    event = e.TaskCompleted(
+        at=d.now,
+        actor=d.actor,
+        cause=d.cause,
+        run=run.id,
+        attempt=attempt,
+        output=raw,
+        data=data,
+        context=context,
+        to=targets,
+    )
+    d.record(event)
     if run.pivot and d.state.cancel_pending is not None:
         reason, actor, override = d.state.cancel_pending
         if override:
@@ -208,6 +230,23 @@ def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None,
         d.emit(e.CancelDropped)
     for target in targets:
         go(d, run.scope, target, run.id)
+
+
+def _transformed(d: Decision, run: Run, node: Node, raw: Any) -> Strand:
+    """(transformed output, new ``$context``), each UNSET where nothing changes it."""
+    env = Env(d, run.scope, run.pointer, run, d.state.raw_input(run))
+    env.extra["task_output"] = raw
+    data: Any = UNSET
+    context: Any = UNSET
+    if node.output_as is not None:
+        data = yield from fill(node.output_as, raw, env, "output.as")
+    current = raw if data is UNSET else data
+    yield from validate(node.output_schema, current, env, "output.schema")
+    if node.export_as is not None:
+        env.extra["output"] = current
+        context = yield from fill(node.export_as, current, env, "export.as")
+        yield from validate(node.export_schema, context, env, "export.schema")
+    return data, context
 
 
 def _targets(then: str) -> tuple[str, ...]:
@@ -273,13 +312,13 @@ def _end(d: Decision, scope: str, after: str) -> None:
 def finish(d: Decision, after: str | None) -> Strand:
     """The root scope is done: the orchestration completes, unless its output cannot be made."""
     state, plan = d.state, d.plan
-    raw = state.runs[after].data if after else state.scopes[ROOT].input
-    env = Env(d, ROOT, "/output", None, raw)
-    output = raw
+    output = raw = state.runs[after].data if after else state.scopes[ROOT].input
     try:
-        if plan.output_as is not None:
-            output = yield from fill(plan.output_as, raw, env, "output.as")
-        yield from validate(plan.output_schema, output, env, "output.schema")
+        if plan.output_as is not None or plan.output_schema is not None:
+            env = Env(d, ROOT, "/output", None, raw)
+            if plan.output_as is not None:
+                output = yield from fill(plan.output_as, raw, env, "output.as")
+            yield from validate(plan.output_schema, output, env, "output.schema")
     except Faulted as stop:
         why = stop.fault.at("/output")
         if state.pivot_passed is not None:

@@ -1,8 +1,8 @@
 """What several kinds of events do to a state. Only `domain.evolve` and its ``folding_*`` modules use this: nobody else
 writes a `State`.
 
-`flying` of the state counts what `flying` of its runs says, and a run that closes is no longer open, nor awaited by
-anything that settles. Every change of the two goes through here.
+`flying` of the state counts what `flying` of its runs says, and a run that closes is no longer open, nor watched, nor
+awaited by anything that settles. Every change of these goes through here; whoever gives a run a timer has it watched.
 """
 
 from __future__ import annotations
@@ -17,19 +17,36 @@ Handler = Callable[[State, Any], None]
 """Folds one event; raises IllegalTransitionError, before it has changed anything, when the life cycle forbids it."""
 
 
+_RANK: dict[e.Effect, int] = {"none": 0, "failed": 1, "uncertain": 2, "completed": 3}
+
+
 def move(scope: ScopeState, to: tuple[str, ...]) -> None:
-    scope.tokens += sum(1 for target in to if target.startswith("/")) - 1
+    scope.tokens -= 1
+    for target in to:
+        if target.startswith("/"):
+            scope.tokens += 1
 
 
 def fly(s: State, run: Run, *, flying: bool) -> None:
-    s.flying += int(flying) - int(run.flying)
-    run.flying = flying
+    if run.flying is not flying:
+        step = 1 if flying else -1
+        s.flying += step
+        s.calls += step if run.child is None else 0
+        run.flying = flying
+
+
+def watch(s: State, run: Run) -> None:
+    """It has a timer, listens, or is a pivot from now on."""
+    if run.open:
+        s.watched[run.id] = None
 
 
 def close(s: State, run: Run, ev: e.Event) -> None:
     """The run's token leaves it."""
     s.open.pop(run.id, None)
-    s.failing.pop("r:" + run.id, None)
+    s.watched.pop(run.id, None)
+    if s.failing:
+        s.failing.pop("r:" + run.id, None)
     fly(s, run, flying=False)
     run.due_at = run.timeout_at = run.settle_at = None
     run.ended_at, run.order = ev.at, s.version + 1
@@ -37,6 +54,5 @@ def close(s: State, run: Run, ev: e.Event) -> None:
 
 def weaken(run: Run, effect: e.Effect) -> None:
     """Doubt is not cleared by a later refusal, and what was done stays done."""
-    rank = ("none", "failed", "uncertain", "completed")
-    if rank.index(effect) > rank.index(run.effect):
+    if _RANK[effect] > _RANK[run.effect]:
         run.effect = effect

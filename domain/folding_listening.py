@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain import events as e
-from domain.folding import Handler
+from domain.folding import Handler, watch
 from domain.lifecycle import fire_run
 from domain.state import Held, Listening, State
 
@@ -11,6 +11,7 @@ from domain.state import Held, Listening, State
 def _listen_started(s: State, ev: e.ListenStarted) -> None:
     run = s.runs[ev.run]
     fire_run["wait"](run)
+    watch(s, run)
     run.listening = Listening(ev.types, [dict(expected) for expected in ev.expected], [], set(), set(), 0, [])
 
 

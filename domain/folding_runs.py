@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import UNSET
 
 from domain import events as e
-from domain.folding import Handler, close, fly, move, weaken
+from domain.folding import Handler, close, fly, move, watch, weaken
 from domain.lifecycle import IllegalTransitionError, fire_run
 from domain.state import Run, State
 
@@ -18,23 +18,31 @@ from domain.state import Run, State
 def _new_run(s: State, ev: e.TaskScheduled | e.TaskSkipped) -> Run:
     pointer, _, number = ev.run.rpartition("#")
     run = Run(ev.run, pointer, int(number), ev.name, ev.kind, ev.scope, after=ev.after, started_at=ev.at)
-    run.scopes = {}
     s.runs[ev.run] = run
     s.counts[pointer] = max(run.number, s.counts.get(pointer, 0))
     return run
 
 
 def _scheduled(s: State, ev: e.TaskScheduled) -> None:
-    run = s.runs.get(ev.run) or _new_run(s, ev)
+    known = s.runs.get(ev.run)
+    run = known or _new_run(s, ev)
     fire_run["schedule"](run)
+    if known:
+        _forget_the_last_time(known)
     run.scope, run.after = ev.scope, ev.after
     run.input = s.raw_input(run) if ev.input is UNSET else ev.input
     run.timeout_at, run.effectful, run.undoable, run.pivot = ev.timeout_at, ev.effectful, ev.undoable, ev.pivot
-    run.fault = run.failing = run.winner = run.due_at = run.ended_at = run.first_at = run.listening = None
-    run.caught, run.base, run.held = 0, run.attempts, False
     run.undo.status = "armed" if ev.undoable else "none"
     s.scopes[ev.scope].runs[run.pointer] = run.id
     s.open[run.id] = None
+    run.began = s.version + 1
+    if ev.timeout_at is not None or ev.pivot:
+        watch(s, run)
+
+
+def _forget_the_last_time(run: Run) -> None:
+    run.fault = run.failing = run.winner = run.due_at = run.ended_at = run.first_at = run.listening = None
+    run.caught, run.base, run.held = 0, run.attempts, False
 
 
 def _skipped(s: State, ev: e.TaskSkipped) -> None:
@@ -66,6 +74,7 @@ def _attempt_failed(s: State, ev: e.AttemptFailed) -> None:
     if ev.effect == "uncertain":
         run.doubts = [*run.doubts, ev.number]
     run.fault, run.due_at = ev.fault, ev.retry_at
+    watch(s, run)
     fly(s, run, flying=False)
 
 
@@ -135,6 +144,7 @@ def _wait_started(s: State, ev: e.WaitStarted) -> None:
     run = s.runs[ev.run]
     fire_run["wait"](run)
     run.due_at = ev.due_at
+    watch(s, run)
 
 
 HANDLERS: dict[type[e.Event], Handler] = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from domain import events as e
-from domain.folding import Handler
+from domain.folding import Handler, watch
 from domain.lifecycle import fire_run
 from domain.state import ScopeState, State
 
@@ -22,10 +22,11 @@ def _scope_entered(s: State, ev: e.ScopeEntered) -> None:
         data = s.scopes[ev.after].output
     scope = ScopeState(ev.scope, ev.pointer, ev.run, ev.slot, owner.scope, data, data, dict(ev.variables))
     scope.previous = owner.scopes.get(ev.slot)
-    scope.runs = {}
     scope.timeout_at = ev.timeout_at
     if ev.slot == "try":
         owner.first_at = owner.first_at or ev.at
+        if ev.timeout_at is not None:
+            watch(s, owner)
     owner.scopes[ev.slot] = ev.scope
     owner.entries += 1
     s.scopes[ev.scope] = scope
@@ -64,6 +65,7 @@ def _error_caught(s: State, ev: e.ErrorCaught) -> None:
     if ev.retry_at is not None:
         run.caught += 1
         run.due_at = ev.retry_at
+        watch(s, run)
         if not ev.rollback:
             fire_run["retry"](run)
 

@@ -69,7 +69,9 @@ def step(decision: Decision, answers: list[Any] | None = None) -> list[Question]
     questions = decision.advance(answers)
     while not questions and settle(decision):
         questions = decision.advance()
-    if not questions and decision.state.final and any(isinstance(event, _ENDINGS) for event in decision.events):
+    state = decision.state
+    awaited = not questions and state.parent is not None and state.final
+    if awaited and any(isinstance(event, _ENDINGS) for event in decision.events):
         _tell_parent(decision)
     return questions
 

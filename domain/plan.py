@@ -6,11 +6,13 @@ entered when its task is undone. A later notation compiles to the same plan: `Sp
 tokens may live in one scope.
 
 Plans are immutable, never stored, and never read when events are folded. Whatever can be prepared (expressions, edges,
-defaults) is prepared when a plan is made. Nodes are addressed by the JSON Pointer of their task in the document.
+defaults) is prepared when a plan is made, or found out once, at its first use (`cached_property`). Nodes are addressed by
+the JSON Pointer of their task in the document.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -30,11 +32,21 @@ class Hole(msgspec.Struct, frozen=True):
     expression: Expression
 
 
-class Template(msgspec.Struct, frozen=True):
+class Template(msgspec.Struct, frozen=True, dict=True):
     """A JSON value with holes. `value` holds the literal parts (null where a hole is)."""
 
     value: Any = None
     holes: tuple[Hole, ...] = ()
+
+    @cached_property
+    def open_holes(self) -> tuple[Hole, ...]:
+        """Those that are filled when the task runs."""
+        return tuple(hole for hole in self.holes if not hole.expression.reads_secrets)
+
+    @cached_property
+    def secret_holes(self) -> tuple[Hole, ...]:
+        """Those that are filled at each sending, and recorded nowhere."""
+        return tuple(hole for hole in self.holes if hole.expression.reads_secrets)
 
 
 class Duration(msgspec.Struct, frozen=True):
@@ -229,7 +241,7 @@ class Compensation(msgspec.Struct, frozen=True):
     if_: Expression | None = None
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One task of a definition, with what surrounds every kind of task."""
 
     pointer: str
@@ -251,9 +263,30 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     compensate: Compensation | None = None
     pivot: bool = False
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return KINDS[type(self.work)]
+
+    @cached_property
+    def effectful(self) -> bool:
+        """Whether the work may change something outside."""
+        return isinstance(self.work, Emit | Run) or (isinstance(self.work, Call) and not self.work.safe)
+
+    @cached_property
+    def undoable(self) -> str | None:
+        """The ``after`` of its compensation; None when it has none."""
+        return self.compensate.after if self.compensate else None
+
+    @cached_property
+    def prepares(self) -> bool:
+        """Whether anything has to be looked at between the token and the work; the timeout of a call is the call's."""
+        timed = self.timeout is not None and not isinstance(self.work, Call)
+        return timed or any(each is not None for each in (self.if_, self.input_schema, self.input_from))
+
+    @cached_property
+    def transforms(self) -> bool:
+        """Whether anything has to be looked at between the work and the next task."""
+        return any(each is not None for each in (self.output_as, self.output_schema, self.export_as))
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -271,7 +304,7 @@ class Resource(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A compiled definition. `nodes` finds every node of every scope by pointer."""
 
     namespace: str
@@ -291,6 +324,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     parallel_undo: bool = False
     secrets: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def reference(self) -> str:
         return f"{self.namespace}/{self.name}@{self.version}"

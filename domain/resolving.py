@@ -99,8 +99,9 @@ def _resolve_output(d: Decision, command: c.Resolve) -> None:
 def _repeat(d: Decision, run: Run) -> Strand:
     """Another attempt of a run whose token was held, under the same key."""
     data: Any = UNSET if run.input is d.state.raw_input(run) else run.input
-    schedule(d, d.node(run), run.scope, run.id, run.after, input=data)
-    yield from begin_work(d, run)
+    node = d.node(run)
+    schedule(d, node, run.scope, run.id, run.after, data=data)
+    yield from begin_work(d, run, node)
 
 
 def poison(d: Decision, command: c.ReportPoison) -> None:

@@ -6,6 +6,9 @@ and the entry (a ``try`` that is entered again has several). The tokens are the 
 
 Only `domain.evolve` writes here. Everything else reads; the views at the end are what the interpreter and the status
 need most often.
+
+A state is a tree of plain data: no part of it leads back to what holds it. So Python's collector of cycles need not look
+at the parts of which there are many (``gc=False``).
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ DETACHED = "detached"
 UndoStatus = Literal["none", "armed", "scheduled", "running", "failed", "completed", "skipped"]
 
 
-class Undo(msgspec.Struct):
+class Undo(msgspec.Struct, gc=False):
     """How far the undo of a run is: ``none | armed | scheduled | running | failed | completed | skipped``."""
 
     status: UndoStatus = "none"
@@ -56,7 +59,7 @@ class Listening(msgspec.Struct):
     done: bool = False
 
 
-class Run(msgspec.Struct):
+class Run(msgspec.Struct, gc=False):
     """One activation of a task."""
 
     id: str
@@ -97,6 +100,8 @@ class Run(msgspec.Struct):
     first_at: datetime | None = None
     """When its first attempt since it was scheduled began; bounds retries."""
     ended_at: datetime | None = None
+    began: int = 0
+    """Version of the event that scheduled it the last time."""
     order: int = 0
     """Version of the event that ended it; the order of undoing."""
     due_at: datetime | None = None
@@ -125,7 +130,7 @@ class Run(msgspec.Struct):
         return self.request is not None and self.request.function == DETACHED
 
 
-class ScopeState(msgspec.Struct):
+class ScopeState(msgspec.Struct, gc=False):
     """One activation of a task list."""
 
     id: str
@@ -199,7 +204,7 @@ class Recorded(msgspec.Struct):
     result: dict[str, Any]
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, gc=False):
     """One orchestration. Starts empty; `version` is the number of events folded in."""
 
     id: str = ""
@@ -233,12 +238,17 @@ class State(msgspec.Struct):
     runs: dict[str, Run] = {}
     open: dict[str, None] = {}
     """Open runs, in the order in which they began."""
+    watched: dict[str, None] = {}
+    """Those among them that have a timer, listen, or are pivots: few even where a wide ``fork`` has many open."""
     counts: dict[str, int] = {}
     """pointer -> number of runs."""
     scopes: dict[str, ScopeState] = {}
     failing: dict[str, None] = {}
     """Scopes (``s:<id>``) and runs (``r:<id>``) that settle at present."""
     flying: int = 0
+    """Attempts in flight."""
+    calls: int = 0
+    """Those among them that are callouts, not children."""
     rollbacks: dict[str, Rollback] = {}
     rollback_context: Any = None
     incidents: list[Incident] = []
@@ -255,6 +265,11 @@ class State(msgspec.Struct):
     @property
     def suspended(self) -> bool:
         return self.status == "suspended"
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether anything fails, is undone or comes to an end: nothing else can settle."""
+        return bool(self.failing or self.rollbacks or self.rolling_back or self.ending is not None)
 
     # Views -----------------------------------------------------------------------------------------------------------
 
@@ -297,12 +312,20 @@ class State(msgspec.Struct):
     @property
     def undecided_pivot(self) -> Run | None:
         """A pivot of which nobody knows yet whether it happened: in flight, in doubt, or held by an incident."""
-        for name in self.open:
-            run = self.runs[name]
+        for run in self.attended():
             if run.pivot and (run.flying or run.effect == "uncertain"):
                 return run
+        if not self.incidents:
+            return None
         held = (i.run for i in self.incidents if i.kind == "uncertain_pivot" and i.resolved is None)
         return next((self.runs[name] for name in held if name), None)
+
+    def attended(self) -> list[Run]:
+        """The runs of `watched`, in the order in which they began."""
+        runs = [self.runs[name] for name in self.watched]
+        if len(runs) > 1:
+            runs.sort(key=lambda run: run.began)
+        return runs
 
     def undoing(self, scope: str) -> str | None:
         """The run in whose compensation this scope lies, if any."""
@@ -328,7 +351,8 @@ class State(msgspec.Struct):
         """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``."""
         if self.final:
             return
-        pivot = self.undecided_pivot
+        watched = self.attended()
+        pivot = self.undecided_pivot if watched or self.timeout_at else None
         if self.timeout_at and not self.rolling_back and pivot is None:
             yield self.timeout_at, "workflow", ROOT
         if self.settle_at and self.flying and any(self.in_flight(ROOT)):
@@ -337,17 +361,18 @@ class State(msgspec.Struct):
             subject = self.scopes[key[2:]] if key[0] == "s" else self.runs[key[2:]]
             if subject.settle_at and any(self.settling(key)):
                 yield subject.settle_at, "settle", key
-        for name in self.open:
-            run = self.runs[name]
-            waits_for_pivot = pivot is not None and self.contains(name, pivot.scope)
-            if run.due_at and run.status != "running" and run.failing is None:
-                yield run.due_at, "due", name
-            if run.timeout_at and run.failing is None and not waits_for_pivot:
-                yield run.timeout_at, "timeout", name
+        for run in watched:
+            if run.failing is not None:
+                continue
+            if run.due_at and run.status != "running":
+                yield run.due_at, "due", run.id
+            if pivot is not None and self.contains(run.id, pivot.scope):
+                continue  # it waits for the pivot
+            if run.timeout_at:
+                yield run.timeout_at, "timeout", run.id
             entered = self.scopes[run.scopes["try"]] if "try" in run.scopes else None
-            limited = entered is not None and entered.phase == "active" and run.failing is None and not waits_for_pivot
-            if limited and entered is not None and entered.timeout_at:
-                yield entered.timeout_at, "attempt", name
+            if entered is not None and entered.phase == "active" and entered.timeout_at:
+                yield entered.timeout_at, "attempt", run.id
 
     def settling(self, key: str) -> Iterator[Run]:
         """The attempts in flight that a failing scope or run (a key of `failing`, or ROOT) waits for."""
@@ -363,6 +388,7 @@ class State(msgspec.Struct):
 
     def next_due(self) -> datetime | None:
         """When the earliest timer is due; None while suspended, since nothing is decided then."""
-        if self.suspended:
+        if self.suspended or not (self.watched or self.failing or self.timeout_at or self.settle_at):
             return None
-        return min((when for when, _, _ in self.due()), default=None)
+        timers = list(self.due())
+        return min(timers)[0] if timers else None

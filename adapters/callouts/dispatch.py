@@ -8,6 +8,8 @@ nobody knows how far it came.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -19,6 +21,8 @@ from domain.errors import fault
 
 log = structlog.get_logger(__name__)
 
+Sender = Callable[[Callout], CalloutResult | Coroutine[Any, Any, CalloutResult]]
+
 GRACE_S = 0.8
 """Beyond a callout's own timeout; only what failed to keep that one runs into this."""
 
@@ -29,7 +33,7 @@ class CalloutDispatch:
     def __init__(self, http: HttpCallouts, openapi: OpenApiCallouts, functions: FunctionCallouts) -> None:
         self._http = http
         self._functions = functions
-        self._senders = {"http": http.send, "openapi": openapi.send, "function": functions.send}
+        self._senders: dict[str, Sender] = {"http": http.send, "openapi": openapi.send, "function": functions.begin}
 
     async def close(self) -> None:
         """Close connections and the thread pool; functions that still run are left to finish."""
@@ -43,8 +47,11 @@ class CalloutDispatch:
     async def send(self, callout: Callout) -> CalloutResult:
         """Send one attempt. See application.ports.Callouts."""
         try:
+            begun = self._senders[callout.kind](callout)
+            if not isinstance(begun, Coroutine):
+                return begun  # a function that did not have to wait
             async with asyncio.timeout(callout.timeout_s + GRACE_S):
-                return await self._senders[callout.kind](callout)
+                return await begun
         except TimeoutError:
             return Doubtful(fault("timeout", f"{callout.function}: no outcome within {callout.timeout_s:g} s"))
         except Exception as problem:

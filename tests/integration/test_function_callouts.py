@@ -198,6 +198,27 @@ async def test_a_value_that_is_not_json_is_unusable_and_names_the_function(value
 # Time ------------------------------------------------------------------------------------------------------------
 
 
+async def test_a_function_that_does_not_wait_is_answered_without_a_turn_of_the_loop():
+    async def book(n: int) -> int:
+        return n
+
+    turned: list[bool] = []
+    asyncio.get_running_loop().call_soon(turned.append, True)
+    assert await offered(book).send(function_callout("book", {"n": 1})) == Answered(1)
+    assert turned == []
+
+
+async def test_a_function_that_cancels_itself_is_uncertain():
+    async def book() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+
+    result = await offered(book).send(function_callout("book"))
+    assert isinstance(result, Doubtful)
+    assert "cancelled from inside" in (result.fault.detail or "")
+
+
 async def test_a_timeout_is_uncertain_and_cancels_the_coroutine():
     cancelled = asyncio.Event()
 
