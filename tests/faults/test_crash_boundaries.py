@@ -7,7 +7,6 @@ second, and so on until it lives through the whole trip. Each time another proce
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -23,12 +22,11 @@ from psycopg import sql
 
 from examples.participants import Participants
 from tests.faults.mortal_node import Life, Moment, live
+from tests.faults.processes import PROCESSES
 from tests.support.soundness import effect_complaints, ending_complaints, log_complaints, work_complaints
 from tests.support.stored import fold_all, read_stored
 
 pytestmark = pytest.mark.anyio
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.faults.mortal_node"])
 
 
 class Witness(Participants):
@@ -62,7 +60,7 @@ class Ending(msgspec.Struct, frozen=True):
 
 async def lived(life: Life) -> int:
     """Exit code of one life."""
-    process = _PROCESSES.Process(target=live, args=(life,))
+    process = PROCESSES.Process(target=live, args=(life,))
     process.start()
     await asyncio.to_thread(process.join, 60)
     assert process.exitcode is not None, "the node hangs"

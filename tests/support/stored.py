@@ -7,8 +7,8 @@ may look while nodes are at work and no mistake of theirs is made twice.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -74,13 +74,21 @@ def fold_all(stored: Stored) -> list[Folded]:
 
 def read_stored(url: str) -> Stored:
     """Everything that a database at this URL holds, as of one moment."""
+    with _rows_of(url) as rows:
+        return _read(rows)
+
+
+@contextmanager
+def _rows_of(url: str) -> Iterator[_Rows]:
+    """Runs queries in one transaction, which sees one moment."""
     if url.startswith("sqlite:///"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as lite:
             lite.execute("BEGIN")
-            return _read(lambda statement: lite.execute(statement).fetchall())
+            yield lambda statement: lite.execute(statement).fetchall()
+        return
     with psycopg.connect(url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        return _read(lambda statement: connection.execute(statement.encode()).fetchall())
+        yield lambda statement: connection.execute(statement.encode()).fetchall()
 
 
 def _read(rows: _Rows) -> Stored:
@@ -114,3 +122,19 @@ def _status(rows: _Rows) -> dict[tuple[int, UUID], StatusRow]:
         members = (*key, *texts, msgspec.json.decode(tags), incidents, *times, bytes(summary))
         found[key] = StatusRow(*cast("Any", members))
     return found
+
+
+def at_rest(url: str) -> bool:
+    """Whether nothing is left to do: no callout, timer or event is waited for, and the status view knows it all. Reads
+    little, so it can be asked again and again.
+    """
+    unfinished = (
+        "SELECT (SELECT count(*) FROM agenda) + (SELECT count(*) FROM emitted)"
+        " + (SELECT count(*) FROM status WHERE status IN ('running', 'compensating'))"
+    )
+    behind = (
+        "SELECT count(*) FROM partitions AS p LEFT JOIN tracking AS t ON t.partition = p.partition"
+        f" AND t.projection = '{PROJECTION}' WHERE p.head_position > coalesce(t.position, 0)"
+    )
+    with _rows_of(url) as rows:
+        return rows(unfinished) == [(0,)] and rows(behind) == [(0,)]
