@@ -44,7 +44,8 @@ WAITING_SHARE: Final = 0.2
 AT_ONCE: Final = 8
 _GIVE_UP_S: Final = 90.0
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
-_COME_AGAIN = frozenset({429, 503})
+_COME_AGAIN = frozenset({429, 500, 503})
+"""500 says that nobody knows; whether a node had a reason is seen in its log (`Node.complaints`)."""
 
 
 class Load:
@@ -100,8 +101,7 @@ class Load:
                 in_use = status == 409 and str(answer.get("type", "")).endswith("idempotency-key-in-use")
                 if status and status not in _COME_AGAIN and not in_use:
                     self.complaints.append(f"POST {path} was answered {status}: {answer}")
-                    if status < 500:
-                        return None
+                    return None
             await asyncio.sleep(self._chance.uniform(0.05, 0.3))
         self.complaints.append(f"POST {path} {headers} was not answered within {_GIVE_UP_S} s")
         return None

@@ -19,7 +19,13 @@ from tests.faults.processes import PROCESSES
 
 _STARTS_WITHIN_S = 60.0
 _ENDS_WITHIN_S = 40.0
-_EXPECTED_ERRORS = frozenset({"database.taken_over"})
+
+
+def _expected(entry: dict[str, Any]) -> bool:
+    """Whether an error in the log is what faults may lead to: a database that is away, a partition that is lost."""
+    if entry["event"] == "request.failed":
+        return "StorageError" in entry.get("exception", "")
+    return bool(entry["event"] == "database.taken_over")
 
 
 class Node:
@@ -79,7 +85,7 @@ class Node:
         if entry["event"] == "serving":
             self.url = entry["url"]
             self._serving.set()
-        elif entry["level"] in ("error", "critical") and entry["event"] not in _EXPECTED_ERRORS:
+        elif entry["level"] in ("error", "critical") and not _expected(entry):
             self.complaints.append(f"{self.name} logged: {line}")
 
     def signal(self, number: int) -> None:

@@ -21,6 +21,7 @@ from tests.support.stored import at_rest, read_stored
 
 PARTITIONS = 4
 _CALM_WITHIN_S = 90.0
+_SHOWN = 30
 
 
 class Site:
@@ -93,3 +94,11 @@ async def site(
         finally:
             for node in opened.nodes:
                 await node.close()
+
+
+async def sound(found: Site, sagas: int) -> None:
+    """Nothing is lost, doubled or stuck, and there were so many sagas, of both endings. Raises AssertionError."""
+    wrong = await found.verdict()
+    assert not wrong, "\n".join([f"{len(wrong)} complaints:", *wrong[:_SHOWN]])
+    assert found.ended.keys() == {"completed", "compensated"}
+    assert found.ended.total() == sagas

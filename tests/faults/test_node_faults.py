@@ -8,16 +8,9 @@ import random
 import pytest
 
 from tests.faults.conftest import FAULTS, NODES, SAGAS
-from tests.faults.site import Site, site
+from tests.faults.site import site, sound
 
 pytestmark = pytest.mark.anyio
-
-
-async def sound(found: Site) -> None:
-    """Nothing is lost, doubled or stuck, and both endings occurred."""
-    assert await found.verdict() == []
-    assert found.ended.keys() == {"completed", "compensated"}
-    assert found.ended.total() == SAGAS
 
 
 @pytest.mark.parametrize("nodes", NODES)
@@ -29,7 +22,7 @@ async def test_nodes_are_killed(tmp_path, database, nodes):
                 victim = chance.choice(found.nodes)
                 await victim.kill()
                 await victim.start()
-        await sound(found)
+        await sound(found, SAGAS)
 
 
 @pytest.mark.parametrize("nodes", NODES)
@@ -40,7 +33,7 @@ async def test_a_node_is_paused_for_longer_than_its_lease(tmp_path, database, no
                 found.nodes[0].pause()
                 await asyncio.sleep(5)
                 found.nodes[0].go_on()
-        await sound(found)
+        await sound(found, SAGAS)
 
 
 @pytest.mark.parametrize("nodes", NODES)
@@ -51,4 +44,4 @@ async def test_a_rolling_restart(tmp_path, database, nodes):
                 for node in found.nodes:
                     await node.stop()
                     await node.start()
-        await sound(found)
+        await sound(found, SAGAS)
