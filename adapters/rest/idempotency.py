@@ -4,7 +4,7 @@ A key belongs to its caller. Its fingerprint is the SHA-256 of method, path with
 another fingerprint is 422. While the first request is in progress its repeats wait, then get 409; one whose process died is
 taken over by compare-and-set. Answers that say nothing lasting (400, 413, 422, 429, 5xx) are not kept: the key is free
 again. Nothing is kept when the outcome is unknown because the request was cut off: the row stays in progress until it is
-taken over, and starts are safe meanwhile because the key also makes the public id.
+taken over: soon where it is a start, which is safe to carry out twice because the key also makes the public id.
 """
 
 from __future__ import annotations
@@ -63,9 +63,11 @@ def fingerprint(call: Call, canonical_body: bytes) -> bytes:
 
 
 async def once(
-    call: Call, key: str, canonical_body: bytes, carry_out: Callable[[Call], Awaitable[Response]]
+    call: Call, key: str, canonical_body: bytes, carry_out: Callable[[Call], Awaitable[Response]], stale_s: float
 ) -> Response:
-    """The answer of the first request with this key, whether that is this one or an earlier one."""
+    """The answer of the first request with this key, whether that is this one or an earlier one. After `stale_s` an
+    answer of the first is no longer expected.
+    """
     store, settings = call.services.requests, call.services
     mark = fingerprint(call, canonical_body)
     loop = asyncio.get_running_loop()
@@ -80,7 +82,7 @@ async def once(
             raise IdempotencyKeyReusedError
         if found.status is not None:
             return _replay(found, found.status)
-        stale = now - found.started_at >= timedelta(seconds=settings.idempotency_stale_s)
+        stale = now - found.started_at >= timedelta(seconds=stale_s)
         if stale and await store.take_over(call.actor, key, found.started_at, now):
             break
         if loop.time() + pause_s > give_up_at or settings.closing.is_set():

@@ -66,6 +66,8 @@ class Operation:
     produces: tuple[str, ...] = (JSON,)
     open: bool = False
     """Served without a token."""
+    starts: bool = False
+    """It starts an orchestration: under one Idempotency-Key always the same one, however often it is carried out."""
     path_schemas: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -102,7 +104,8 @@ async def _carry_out(operation: Operation, services: Services, request: Request)
     call.body = content.value
     if key is None:
         return await operation.endpoint(call)
-    return await once(call, key, content.canonical(), operation.endpoint)
+    stale_s = services.idempotency_start_stale_s if operation.starts else services.idempotency_stale_s
+    return await once(call, key, content.canonical(), operation.endpoint, stale_s)
 
 
 def problems_of(operation: Operation, *, authenticated: bool) -> Sequence[str]:

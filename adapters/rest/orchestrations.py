@@ -239,6 +239,7 @@ OPERATIONS = (
         problems=("not-found", "business-key-in-use"),
         request_headers=("Idempotency-Key", "Prefer"),
         body=JsonBody(StartBody),
+        starts=True,
     ),
     Operation(
         "listOrchestrations",

@@ -195,6 +195,7 @@ def operation(method: str, path: str, endpoint: Any = None, name: str = "") -> O
             problems=("not-found",),
             request_headers=("Idempotency-Key", "Prefer"),
             body=JsonBody(),
+            starts=True,
         )
     if method == "GET":
         answers = {200: Answer("It.", headers=headers), 304: Answer("Unchanged.", media=())}

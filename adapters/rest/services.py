@@ -39,4 +39,6 @@ class Services:
     """How long a repeat waits for the first request with its key."""
     idempotency_stale_s: float = 60.0
     """After this an answer that never came is no longer expected: the request died with its process."""
+    idempotency_start_stale_s: float = 4.0
+    """The same for starts: two of one key do no harm, for the key makes the public id, so nobody need wait long."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -7,9 +7,9 @@ second, and so on until it lives through the whole trip. Each time another proce
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -20,20 +20,13 @@ import pytest
 from aiohttp import web
 from psycopg import sql
 
-from adapters.bootstrap import open_storage
-from adapters.stored_events import EventMapper
-from application.chain import GENESIS, event_hash, log_hash
-from domain import events as e
-from domain.evolve import evolve
-from domain.state import State
 from examples.participants import Participants
 from tests.faults.mortal_node import Life, Moment, live
-from tests.support.owning import own
+from tests.faults.processes import PROCESSES
+from tests.support.soundness import effect_complaints, ending_complaints, log_complaints, work_complaints
+from tests.support.stored import fold_all, read_stored
 
 pytestmark = pytest.mark.anyio
-PARTITIONS = 2
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.faults.mortal_node"])
 
 
 class Witness(Participants):
@@ -67,7 +60,7 @@ class Ending(msgspec.Struct, frozen=True):
 
 async def lived(life: Life) -> int:
     """Exit code of one life."""
-    process = _PROCESSES.Process(target=live, args=(life,))
+    process = PROCESSES.Process(target=live, args=(life,))
     process.start()
     await asyncio.to_thread(process.join, 60)
     assert process.exitcode is not None, "the node hangs"
@@ -76,33 +69,19 @@ async def lived(life: Life) -> int:
 
 async def ending(database: str, participants: Witness) -> Ending:
     """Read from the database after the end; checks on the way what must hold in any case."""
-    storage, codec = open_storage(database), EventMapper()
-    heads = await own(storage, "reader", PARTITIONS)
-    states: dict[Any, State] = {}
-    sent: dict[str, set[str]] = {}
-    for head in heads:
-        chain = GENESIS
-        last: dict[Any, tuple[int, bytes]] = {}
-        records = await storage.log.log(head.partition)
-        for position, record in enumerate(records, 1):
-            version, previous = last.get(record.orchestration, (0, GENESIS))
-            wanted = event_hash(
-                previous, head.partition, position, record.orchestration, version + 1, record.topic, record.state
-            )
-            chain = log_hash(chain, wanted)
-            assert (record.position, record.event_hash, record.log_hash) == (position, wanted, chain)
-            last[record.orchestration] = (record.version, record.event_hash)
-            event = codec.decode(record.topic, record.state)
-            evolve(states.setdefault(record.orchestration, State()), event)
-            if isinstance(event, e.AttemptStarted):
-                sent.setdefault(event.run, set()).add(event.key)
-        assert head.log_hash == chain
-    await storage.log.close()
-    assert len(states) == 1, "one start, one orchestration"
-    assert all(len(keys) == 1 for keys in sent.values())
+    stored = await asyncio.to_thread(read_stored, database)
+    all_ = fold_all(stored)
+    asked = (key for keys in participants.keys.values() for key in keys)
+    assert len(all_) == 1, "one start, one orchestration"
+    assert [
+        *log_complaints(stored),
+        *ending_complaints(all_),
+        *effect_complaints(all_, participants.ledger, asked),
+        *work_complaints(stored, all_, datetime.now(UTC)),
+    ] == []
     assert all(len(keys) == 1 for keys in participants.keys.values()), "the same thing was asked under two keys"
     assert len(participants.effects()) == len(set(participants.effects())), "something happened twice"
-    (state,) = states.values()
+    state = all_[0].state
     rollback = state.rollbacks.get("")
     return Ending(
         state.status,

@@ -387,18 +387,25 @@ async def test_one_that_stays_in_progress_is_409(http, scripted):
     assert (await first).status_code == 201
 
 
-async def test_a_request_that_died_is_taken_over_after_a_minute(http, scripted):
+@pytest.mark.parametrize(
+    ("path", "body", "stale_s", "code"),
+    [(START, BODY, 4, 201), (f"{START}/{ID}/notes", {"text": "x"}, 60, 201), (f"{START}/{ID}/cancel", {}, 60, 202)],
+    ids=["start", "note", "cancel"],
+)
+async def test_a_request_that_died_is_taken_over_a_start_soon_anything_else_after_a_minute(
+    http, scripted, path, body, stale_s, code
+):
     async def die() -> None:
         raise asyncio.CancelledError
 
     scripted.commands.script = lambda _: die()
     with pytest.raises(asyncio.CancelledError):
-        await http.post(START, json=BODY, headers={"Idempotency-Key": "k"})
+        await http.post(path, json=body, headers={"Idempotency-Key": "k"})
     scripted.commands.script = lambda _: None
-    scripted.later(59)
-    assert (await http.post(START, json=BODY, headers={"Idempotency-Key": "k"})).status_code == 409
+    scripted.later(stale_s - 1)
+    assert (await http.post(path, json=body, headers={"Idempotency-Key": "k"})).status_code == 409
     scripted.later(1)
-    assert (await http.post(START, json=BODY, headers={"Idempotency-Key": "k"})).status_code == 201
+    assert (await http.post(path, json=body, headers={"Idempotency-Key": "k"})).status_code == code
     assert len(scripted.commands.asked) == 2
 
 

@@ -1,37 +1,28 @@
-"""What is stored, folded without the engine: the truth that tests compare with."""
+"""What a simulated database holds, in the form that every check looks at."""
 
 from __future__ import annotations
 
-from uuid import UUID
-
-import msgspec
-
-from adapters.stored_events import EventMapper
-from domain import events as e
-from domain.evolve import evolve
-from domain.state import State
 from tests.simulation.memory_data import MemoryData
+from tests.support.stored import Folded, Stored, StoredPartition, fold_all
 
-_CODEC = EventMapper()
+__all__ = ["Folded", "folded", "stored_of"]
 
 
-class Folded(msgspec.Struct):
-    """One orchestration, folded from what is stored."""
-
-    partition: int
-    orchestration: UUID
-    state: State
-    events: list[e.Event]
+def stored_of(data: MemoryData) -> Stored:
+    """The rows of a database in memory."""
+    partitions = [
+        StoredPartition(
+            partition.head,
+            partition.log,
+            {each: (row.in_flight, row.due_at) for each, row in partition.agenda.items()},
+            {(orchestration, run) for orchestration, run, _ in partition.subscriptions},
+            len(partition.emitted),
+        )
+        for partition in data.partitions
+    ]
+    return Stored(partitions, data.status)
 
 
 def folded(data: MemoryData) -> list[Folded]:
-    found = []
-    for partition in data.partitions:
-        for orchestration, records in partition.streams.items():
-            state, events = State(), []
-            for record in records:
-                event = _CODEC.decode(record.topic, record.state)
-                evolve(state, event)
-                events.append(event)
-            found.append(Folded(partition.head.partition, orchestration, state, events))
-    return found
+    """Every orchestration, folded without the engine: the truth that tests compare with."""
+    return fold_all(stored_of(data))

@@ -1,0 +1,67 @@
+"""PostgreSQL crashes, links break at the worst moments, answers get lost: the sagas go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.faults.conftest import FAULTS, NODES, SAGAS
+from tests.faults.proxy import Mishap
+from tests.faults.site import site, sound
+
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("nodes", NODES)]
+
+
+async def test_the_server_crashes_again_and_again(tmp_path, crashable, database, nodes):
+    async with site(tmp_path, database, nodes=nodes) as found:
+        async with found.under_load(SAGAS):
+            async for _ in found.at_moments(FAULTS, SAGAS):
+                await crashable.restart()
+        await sound(found, SAGAS)
+
+
+async def test_all_links_break_again_and_again(tmp_path, database, proxy, nodes):
+    async with site(tmp_path, database, seen_at=proxy.url, nodes=nodes) as found:
+        async with found.under_load(SAGAS):
+            async for _ in found.at_moments(2 * FAULTS, SAGAS):
+                proxy.cut()
+        await sound(found, SAGAS)
+
+
+@pytest.mark.parametrize("mishap", [Mishap.NEVER_ARRIVES, Mishap.ANSWER_LOST, Mishap.NOBODY_KNOWS])
+async def test_links_break_in_the_middle_of_commits(tmp_path, database, proxy, nodes, mishap):
+    async with site(tmp_path, database, seen_at=proxy.url, nodes=nodes) as found:
+        before = proxy.unheard
+        async with found.under_load(SAGAS):
+            async for _ in found.at_moments(2 * FAULTS, SAGAS):
+                proxy.next_commits(mishap, None, mishap)
+        await sound(found, SAGAS)
+        assert mishap is not Mishap.ANSWER_LOST or proxy.unheard - before == 4 * FAULTS
+
+
+async def test_a_commit_happens_and_its_answer_never_comes(tmp_path, database, proxy, nodes):
+    async with site(tmp_path, database, seen_at=proxy.url, nodes=nodes) as found:
+        async with found.under_load(SAGAS):
+            async for moment in found.at_moments(2, SAGAS):
+                proxy.next_commits(Mishap.NO_ANSWER)
+                await proxy.until(unheard=moment)
+        await sound(found, SAGAS)
+
+
+async def test_the_network_stalls_for_longer_than_a_lease(tmp_path, database, proxy, nodes):
+    async with site(tmp_path, database, seen_at=proxy.url, nodes=nodes) as found:
+        async with found.under_load(SAGAS):
+            async for _ in found.at_moments(1, SAGAS):
+                proxy.stall()
+                await asyncio.sleep(6)
+                proxy.go_on()
+        await sound(found, SAGAS)
+
+
+async def test_the_network_is_slow(tmp_path, database, proxy, nodes):
+    async with site(tmp_path, database, seen_at=proxy.url, nodes=nodes) as found:
+        proxy.delay_s = 0.01
+        async with found.under_load(SAGAS // 4):
+            pass
+        await sound(found, SAGAS // 4)
