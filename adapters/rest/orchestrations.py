@@ -88,6 +88,16 @@ async def started(call: Call, id_: str) -> tuple[Json, int, dict[str, str]]:
     return status, 202 if preferred.respond_async and not ended else 201, headers
 
 
+def prefers_to_wait(call: Call) -> bool:
+    """Whether the client of a start would like to wait for the end."""
+    return bool(preferences(call.request.headers, call.services.longest_wait_s).wait_s)
+
+
+def polls(call: Call) -> bool:
+    """Whether the client of a status waits for news."""
+    return bool(call.query.get("wait"))
+
+
 async def get(call: Call) -> Response:
     """GET /v1/orchestrations/{id}."""
     id_ = call.orchestration
@@ -225,6 +235,8 @@ OPERATIONS = (
         parameters=(WAIT, AFTER, *_PAST),
         request_headers=("If-None-Match",),
         path_schemas=_ONE,
+        hot=True,
+        lasts=polls,
     ),
     Operation(
         "startOrchestration",
@@ -239,6 +251,8 @@ OPERATIONS = (
         problems=("not-found", "business-key-in-use"),
         request_headers=("Idempotency-Key", "Prefer"),
         body=JsonBody(StartBody),
+        hot=True,
+        lasts=prefers_to_wait,
     ),
     Operation(
         "listOrchestrations",
@@ -253,6 +267,7 @@ OPERATIONS = (
             )
         },
         parameters=_FILTERS,
+        hot=True,
     ),
     Operation(
         "getTasks",
@@ -282,6 +297,7 @@ OPERATIONS = (
         parameters=(integer("after", "Only versions above this one.", 0, _LARGEST_VERSION, 0), LIMIT),
         produces=(JSON, NDJSON),
         path_schemas=_ONE,
+        lasts=lambda call: call.accepted == NDJSON,
     ),
     Operation(
         "getRollbackPlan",

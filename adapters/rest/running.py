@@ -67,6 +67,7 @@ OPERATIONS = (
         "Running",
         {200: Answer("It does.", Health)},
         open=True,
+        hot=True,
     ),
     Operation(
         "readiness",
@@ -77,6 +78,7 @@ OPERATIONS = (
         "Running",
         {200: Answer("It can; with details.", Readiness)},
         open=True,
+        hot=True,
     ),
     Operation(
         "explainProblem",

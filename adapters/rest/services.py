@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from adapters.rest.admission import Admission
 from application.service import Commands, Definitions, Queries
 from application.storage import RequestStore
 
@@ -39,4 +40,7 @@ class Services:
     """How long a repeat waits for the first request with its key."""
     idempotency_stale_s: float = 60.0
     """After this an answer that never came is no longer expected: the request died with its process."""
+    patience_s: float = 60.0
+    """How long a client may take to send a body, and to take a piece of an answer."""
+    admission: Admission = field(default_factory=Admission)
     closing: asyncio.Event = field(default_factory=asyncio.Event)

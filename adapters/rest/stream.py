@@ -76,6 +76,7 @@ OPERATIONS = (
         problems=("not-found",),
         request_headers=("Last-Event-ID",),
         produces=(EVENT_STREAM,),
+        lasts=lambda _: True,
         path_schemas={"id": {"type": "string", "pattern": f"^{ID}$"}},
     ),
 )
