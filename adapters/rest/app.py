@@ -103,7 +103,7 @@ def _documentation(services: Services, resources: Resources) -> list[Operation]:
     async def openapi(call: Call) -> Response:
         body = document.of(await resources.all())
         headers = {"ETag": f'"{sha256(body).hexdigest()[:32]}"'}
-        if not_modified(call.request.headers, headers["ETag"]):
+        if not_modified(call.headers, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return Response(body, 200, headers, JSON)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel
-from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.rest.bodies import Content
@@ -24,7 +23,7 @@ Endpoint = Callable[[Call], Awaitable[Response]]
 class BodyReader(Protocol):
     """Reads the body of one operation and describes it in OpenAPI."""
 
-    async def read(self, request: Request, limit: int) -> Content: ...
+    async def read(self, call: Call) -> Content: ...
 
     def described(self) -> dict[str, Any]: ...
 

@@ -77,7 +77,7 @@ async def start(call: Call) -> Response:
 async def started(call: Call, id_: str) -> tuple[Json, int, dict[str, str]]:
     """(status representation, code, headers) of a start, after waiting as the client prefers."""
     queries = call.services.queries
-    preferred = preferences(call.request.headers, call.services.longest_wait_s)
+    preferred = preferences(call.headers, call.services.longest_wait_s)
     if preferred.wait_s:
         await queries.wait(id_, preferred.wait_s)
     status = await queries.status(id_)
@@ -90,7 +90,7 @@ async def started(call: Call, id_: str) -> tuple[Json, int, dict[str, str]]:
 
 def prefers_to_wait(call: Call) -> bool:
     """Whether the client of a start would like to wait for the end."""
-    return bool(preferences(call.request.headers, call.services.longest_wait_s).wait_s)
+    return bool(preferences(call.headers, call.services.longest_wait_s).wait_s)
 
 
 def polls(call: Call) -> bool:
@@ -105,7 +105,7 @@ async def get(call: Call) -> Response:
     headers = {"ETag": etag(status["version"])}
     if status["status"] not in FINAL and "at" not in call.query and "at_version" not in call.query:
         headers["Retry-After"] = "1"
-    if not_modified(call.request.headers, headers["ETag"]):
+    if not_modified(call.headers, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     status["links"] = links(id_)
     return json_response(status, 200, headers)
@@ -168,7 +168,7 @@ async def history(call: Call) -> Response:
             page, position = await queries.history(id_, after=position, limit=_PAGE)
             yield _encode_lines(page)
 
-    if call.request.scope.get(HEAD):
+    if call.scope.get(HEAD):
         return Response(None, 200, vary, NDJSON)
     return StreamingResponse(lines(), 200, vary, NDJSON)
 

@@ -158,7 +158,7 @@ class ResourceRoutes:
 
     async def create(self, call: Call) -> Response:
         """POST /{resource}."""
-        resource: Resource = call.request.scope[_RESOURCE]
+        resource: Resource = call.scope[_RESOURCE]
         request = StartRequest(
             definition=f"{resource.definition.namespace}/{resource.definition.name}",
             input=call.body,
@@ -171,19 +171,19 @@ class ResourceRoutes:
 
     async def read(self, call: Call) -> Response:
         """GET /{resource}/{id}."""
-        resource: Resource = call.request.scope[_RESOURCE]
-        status = await _status(resource, call, public_id(call.request.path_params["id"]))
+        resource: Resource = call.scope[_RESOURCE]
+        status = await _status(resource, call, public_id(call.scope["path_params"]["id"]))
         headers = {"ETag": etag(status["version"])}
         if status["status"] not in FINAL:
             headers["Retry-After"] = "1"
-        if not_modified(call.request.headers, headers["ETag"]):
+        if not_modified(call.headers, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return json_response(resource.representation(status), 200, headers)
 
     async def remove(self, call: Call) -> Response:
         """DELETE /{resource}/{id}: a cancel."""
-        resource: Resource = call.request.scope[_RESOURCE]
-        id_ = public_id(call.request.path_params["id"])
+        resource: Resource = call.scope[_RESOURCE]
+        id_ = public_id(call.scope["path_params"]["id"])
         await _status(resource, call, id_)
         request = await command(call, call.query.get("reason"), id_)
         result = await call.services.commands.cancel(request)

@@ -46,7 +46,7 @@ async def readiness(call: Call) -> Response:
 
 async def explain(call: Call) -> Response:
     """GET /problems/{slug}."""
-    slug = call.request.path_params["slug"]
+    slug = call.scope["path_params"]["slug"]
     kind = SLUGS.get(slug)
     if kind is None:
         raise NotFoundError("There is no such kind of problem.")

@@ -8,7 +8,6 @@ than it reads them, and large bodies never pass through a model.
 
 from __future__ import annotations
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -35,7 +34,7 @@ class Served:
         """One request."""
         patience_s = self._services.patience_s
         try:
-            call = self._understood(Request(scope, receive, send))
+            call = self._understood(scope, receive)
             gate = self._gate(call)
             gate.enter()
         except (RetraceError, ProblemError) as error:
@@ -46,10 +45,11 @@ class Served:
         finally:
             gate.leave()
 
-    def _understood(self, request: Request) -> Call:
-        accepted = negotiate(request.headers.get("accept"), self.operation.produces)
-        query = read_query(request.scope["query_string"], self.operation.parameters)
-        return Call(request, self._services, accepted, query)
+    def _understood(self, scope: Scope, receive: Receive) -> Call:
+        call = Call(scope, receive, self._services)
+        call.accepted = negotiate(call.headers.get("accept"), self.operation.produces)
+        call.query = read_query(scope["query_string"], self.operation.parameters)
+        return call
 
     def _gate(self, call: Call) -> Gate:
         admission, operation = self._services.admission, self.operation
@@ -64,11 +64,11 @@ class Served:
             return refusal(error)
 
     async def _carry_out(self, call: Call) -> Response:
-        operation, services = self.operation, self._services
+        operation = self.operation
         if operation.body is None:
             return await operation.endpoint(call)
-        key = read_key(call.request.headers)
-        content = await operation.body.read(call.request, services.max_body_bytes)
+        key = read_key(call.headers)
+        content = await operation.body.read(call)
         call.body = content.value
         if key is None:
             return await operation.endpoint(call)
