@@ -245,7 +245,7 @@ async def test_a_large_answer_goes_out_in_slices(size):
     parts = [message["body"] for message in sent[1:]]
     length = next(int(value) for name, value in sent[0]["headers"] if name == b"content-length")
     assert sum(map(len, parts)) == length
-    assert max(map(len, parts)) <= SLICE_BYTES
+    assert max(map(len, parts)) <= 65_536
     assert [message.get("more_body", False) for message in sent[1:]] == [True] * (len(parts) - 1) + [False]
     async with scripted.client() as http:
         assert (await http.get(STATUS)).json()["input"] == "x" * size
