@@ -8,7 +8,7 @@ PARTICIPANTS_PORT ?= 8090
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test conformance simulate bench lint fmt type layers wheel clean
+.PHONY: help run check test conformance simulate bench bench-edge lint fmt type layers wheel clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ simulate: $(READY) ## lives of a service from many seeds, SEEDS=10000 unless sai
 
 bench: $(READY) ## measurements, written up in docs/performance.md
 	$(BIN)/python -m tests.benchmarks
+
+bench-edge: $(READY) ## what one HTTP request costs at the edge; needs wrk
+	$(BIN)/python -m tests.benchmarks.edge
 
 lint: $(READY) ## style and likely mistakes
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
+from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
 from adapters.rest.services import Services
 from adapters.settings import Settings
@@ -150,6 +151,7 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             tokens=_tokens(settings, development=development),
             version=__version__,
             max_body_bytes=int(settings.max_body_bytes),
+            admission=Admission(settings.max_requests, settings.max_waiting),
         )
         app = build_app(services)
         await node.go_on()

@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     auth: Literal["none"] | None = None
     """``none``: whoever reaches the service may do anything."""
     max_body_bytes: ByteSize = Field(ByteSize(1 << 20), ge=1024)
+    max_requests: int = Field(1000, ge=1)
+    """In progress at a time, besides those that wait; more are refused with 503."""
+    max_waiting: int = Field(2000, ge=1)
+    """Long polls and streams at a time; more are refused with 503."""
     grace: Seconds = 10.0
     """How long callouts may still run when the service is told to stop."""
 

@@ -37,6 +37,10 @@ from domain.state import State
 
 _LIST_WAITS_S = 0.1
 """How long a list waits for the view to see the latest commits."""
+_PAGE_BYTES = 4 * 1_048_576
+"""A page of history ends after so much."""
+_READ_AT_ONCE = 64
+"""Events of a history that are read together, however large they are."""
 
 
 class OrchestrationQueries:
@@ -105,8 +109,18 @@ class OrchestrationQueries:
         return items, items[-1]["version"] if more else None
 
     async def _items(self, live: Live, after: int, limit: int) -> list[Json]:
-        records = await self._log.stream(live.partition, live.orchestration, after, limit)
-        return [item(record, self._codec.decode(record.topic, record.state)) for record in records]
+        """At most so many items, and fewer where they are large: a page is bounded in bytes too."""
+        items: list[Json] = []
+        stored_bytes = 0
+        while len(items) < limit and stored_bytes < _PAGE_BYTES:
+            asked_for = min(_READ_AT_ONCE, limit - len(items))
+            records = await self._log.stream(live.partition, live.orchestration, after, asked_for)
+            items += [item(record, self._codec.decode(record.topic, record.state)) for record in records]
+            if len(records) < asked_for:
+                break
+            after = records[-1].version
+            stored_bytes += sum(len(record.state) for record in records)
+        return items
 
     async def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:
         """Never ends by itself before the final event; while nothing happens it yields an empty object every 15 s, so

@@ -23,6 +23,7 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     ├── VersionMismatchError        version-mismatch
     ├── StaleTokenError             stale-token
     ├── OverloadedError             overloaded              retry_after_s
+    │   ├── TooManyRequestsError    overloaded              the client is too fast for what is in progress
     │   ├── OwnershipLostError      overloaded              another node took the partition over; nothing was done
     │   └── NodeUnavailableError    overloaded              no answer yet from the node that has it
     └── StorageError                internal                the database failed; nothing is known to be committed
@@ -212,6 +213,10 @@ class OverloadedError(RetraceError):
     def __init__(self, detail: str | None = None, retry_after_s: int = 1) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(detail)
+
+
+class TooManyRequestsError(OverloadedError):
+    """More is begun than is brought to its end here; begin no more for a while."""
 
 
 class OwnershipLostError(OverloadedError):

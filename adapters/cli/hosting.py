@@ -141,10 +141,13 @@ async def _host(
 
 
 def _config(settings: Settings, app: Any) -> uvicorn.Config:
+    shows_requests = settings.log_level == "debug"
     return uvicorn.Config(
         app,
         log_config=None,
-        access_log=settings.log_level == "debug",
+        access_log=shows_requests,
+        # Addresses are of interest to the log of requests alone.
+        proxy_headers=shows_requests,
         server_header=False,
         ws="none",
         timeout_graceful_shutdown=_LAST_ANSWERS_S,

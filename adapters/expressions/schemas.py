@@ -7,17 +7,18 @@ overflow:
 - regular expressions run with a time budget that all matches of one validation share; so do ``$ref`` and
   ``uniqueItems``, which the library would let grow exponentially and quadratically;
 - ``format`` is an annotation, as the draft has it by default.
+
+A schema is compiled once, and a value that surely fits (`quick_check`) is not looked at any further.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import msgspec
 import regex
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import SchemaError, ValidationError
@@ -26,15 +27,17 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, ObjectSchema
 
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
+from adapters.expressions.quick_check import DRAFT, quick_check
+
 BUDGET_S = 1.0
 VIOLATIONS = 50
 """As many are reported; a document with more is not worth reading on."""
 MESSAGE_CHARACTERS = 300
-_KEPT_VALIDATORS = 256
+KEPT = 512
 
 _CONSTANTS = ((None, "null"), (True, "true"), (False, "false"))
 
+T = TypeVar("T")
 _until: ContextVar[float] = ContextVar("_until")
 
 
@@ -43,10 +46,14 @@ class JsonSchemas:
 
     def __init__(self, budget_s: float = BUDGET_S) -> None:
         self._budget_s = budget_s
-        self._validators: OrderedDict[bytes, Any] = OrderedDict()
+        self._compiled = _Remembered(_Compiled)
+        self._checked = _Remembered(_complaint)
 
     def violations(self, schema: Any, value: Any) -> list[tuple[str, str]]:
-        validator = self._validator(schema)
+        compiled = self._compiled.of(schema)
+        if compiled.fits_for_certain(value):
+            return []
+        validator = compiled.validator
         _until.set(time.monotonic() + self._budget_s)
         found: list[tuple[str, str]] = []
         try:
@@ -65,26 +72,57 @@ class JsonSchemas:
         return found
 
     def check(self, schema: Any) -> str | None:
-        if not isinstance(schema, (dict, bool)):
-            return "a schema is an object, true or false"
-        try:
-            _Validator.check_schema(schema)
-            return next(_troubles(schema), None)
-        except SchemaError as error:
-            place = _pointer(error.absolute_path)
-            return f"{_message(error)} at {place}" if place else _message(error)
-        except RecursionError:
-            return "the schema is nested too deeply"
+        return self._checked.of(schema)
 
-    def _validator(self, schema: Any) -> Any:
-        key = msgspec.json.encode(schema, order="deterministic")
-        validator = self._validators.pop(key, None)
-        if validator is None:
-            validator = _Validator(schema, registry=SPECIFICATIONS)
-            if len(self._validators) >= _KEPT_VALIDATORS:
-                self._validators.popitem(last=False)
-        self._validators[key] = validator
-        return validator
+
+class _Remembered(Generic[T]):
+    """What was made of a schema object, which is never changed: definitions and fetched documents hold on to theirs, so
+    nearly every one that comes was here before. An entry keeps its schema, so no other object can get its identity.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._kept: OrderedDict[int, tuple[Any, T]] = OrderedDict()
+
+    def of(self, schema: Any) -> T:
+        known = self._kept.get(id(schema))
+        if known is not None:
+            self._kept.move_to_end(id(schema))
+            return known[1]
+        made = self._make(schema)
+        if len(self._kept) >= KEPT:
+            self._kept.popitem(last=False)
+        self._kept[id(schema)] = schema, made
+        return made
+
+
+def _complaint(schema: Any) -> str | None:
+    """What is wrong with a schema, None if nothing is."""
+    if not isinstance(schema, (dict, bool)):
+        return "a schema is an object, true or false"
+    try:
+        _Validator.check_schema(schema)
+        return next(_troubles(schema), None)
+    except SchemaError as error:
+        place = _pointer(error.absolute_path)
+        return f"{_message(error)} at {place}" if place else _message(error)
+    except RecursionError:
+        return "the schema is nested too deeply"
+
+
+class _Compiled:
+    """A schema ready for use."""
+
+    def __init__(self, schema: Any) -> None:
+        self.validator = _Validator(schema, registry=SPECIFICATIONS)
+        self._quick = quick_check(schema)
+
+    def fits_for_certain(self, value: Any) -> bool:
+        """False says nothing."""
+        try:
+            return self._quick is not None and self._quick(value)
+        except (ValueError, RecursionError):  # a value that is not JSON
+            return False
 
 
 class _BudgetSpentError(Exception):

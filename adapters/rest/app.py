@@ -1,8 +1,9 @@
 """Puts the REST API together: operations, the document that describes them, and the layers around them.
 
-The layers are pure ASGI, from the outside in: `Boundary` (nothing unexpected gets out), `Authentication`, `HeadAsGet`, then
-FastAPI's router, whose own refusals become problems too. FastAPI's documentation is replaced by a page that needs nothing
-from elsewhere. The lifespan belongs to the caller.
+The layers are pure ASGI, from the outside in: `Boundary` (nothing unexpected gets out), `Authentication`, `HeadAsGet`,
+`Front` (the short way of the hot paths), then FastAPI's router, whose own refusals become problems too. FastAPI's own layers
+and its documentation are left out: the first cost as much as ours and do what ours do, the second needs a page from
+elsewhere. The lifespan belongs to the caller.
 """
 
 from __future__ import annotations
@@ -16,24 +17,27 @@ from importlib.resources import files
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from adapters.rest import commands, definitions, events, orchestrations, running, stream
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
 from adapters.rest.calls import JSON, Call
 from adapters.rest.conditions import not_modified
+from adapters.rest.front import Front
 from adapters.rest.openapi import OpenApi
-from adapters.rest.operations import Answer, DirectRoute, Operation, served
+from adapters.rest.operations import Answer, Operation
 from adapters.rest.problems import internal, problem_response
 from adapters.rest.resources import ResourceRoutes, Resources
 from adapters.rest.services import Services
+from adapters.rest.serving import Served
 
 __all__ = ["OPERATIONS", "Services", "build_app"]
 
-# The hot paths come first: routes are tried in order.
 OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
     *events.OPERATIONS,
@@ -42,38 +46,42 @@ OPERATIONS: tuple[Operation, ...] = (
     *definitions.OPERATIONS,
     *running.OPERATIONS,
 )
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _DETAILS: Mapping[int, tuple[str, str]] = {
     404: ("not-found", "There is nothing at this path."),
     405: ("method-not-allowed", "This method is not possible here."),
 }
 
 
+class Api(FastAPI):
+    """FastAPI with our layers around its router in place of its own; its lifespan stays."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(title="Retrace", version=services.version, openapi_url=None, docs_url=None, redoc_url=None)
+        self.router.redirect_slashes = False
+        resources = Resources(services)
+        operations = (*_with_news(resources), *_documentation(services, resources))
+        served = [Served(each, services) for each in operations]
+        of_resources = ResourceRoutes(services, resources)
+        self.router.routes += [Route(each.operation.path, each, methods=[each.operation.method]) for each in served]
+        self.router.routes.append(Route("/{resource}", of_resources.collection, methods=_METHODS))
+        self.router.routes.append(Route("/{resource}/{id}", of_resources.member, methods=_METHODS))
+        router = ExceptionMiddleware(self.router, {HTTPException: _framework_refusal})
+        front = Front(router, [each for each in served if each.operation.hot], of_resources)
+        self._layers = Boundary(Authentication(HeadAsGet(front), services.tokens, services.actor))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the lifespan."""
+        if scope["type"] == "http":
+            scope["app"] = self
+            await self._layers(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def build_app(services: Services) -> FastAPI:
     """The ASGI application over these services."""
-    app = FastAPI(title="Retrace", version=services.version, openapi_url=None, docs_url=None, redoc_url=None)
-    app.router.redirect_slashes = False
-    resources = Resources(services)
-    operations = (*_with_news(resources), *_documentation(services, resources))
-    for each in operations:
-        app.router.add_api_route(
-            each.path,
-            served(each, services),
-            methods=[each.method],
-            operation_id=each.id,
-            include_in_schema=False,
-            response_model=None,
-            response_class=Response,
-            route_class_override=DirectRoute,
-        )
-    of_resources = ResourceRoutes(services, resources)
-    every = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
-    app.router.routes.append(Route("/{resource}", of_resources.collection, methods=every))
-    app.router.routes.append(Route("/{resource}/{id}", of_resources.member, methods=every))
-    app.add_exception_handler(HTTPException, _framework_refusal)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(Authentication, tokens=services.tokens, actor=services.actor)
-    app.add_middleware(Boundary)
-    return app
+    return Api(services)
 
 
 def _with_news(resources: Resources) -> list[Operation]:
@@ -95,7 +103,7 @@ def _documentation(services: Services, resources: Resources) -> list[Operation]:
     async def openapi(call: Call) -> Response:
         body = document.of(await resources.all())
         headers = {"ETag": f'"{sha256(body).hexdigest()[:32]}"'}
-        if not_modified(call.request.headers, headers["ETag"]):
+        if not_modified(call.headers, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return Response(body, 200, headers, JSON)
 
@@ -131,6 +139,10 @@ async def _framework_refusal(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> list[str]:
     methods: set[str] = set()
     for route in request.app.router.routes:
-        if isinstance(route, DirectRoute) and route.matches(request.scope)[0] is not Match.NONE:
+        if (
+            isinstance(route, Route)
+            and isinstance(route.endpoint, Served)
+            and route.matches(request.scope)[0] is not Match.NONE
+        ):
             methods |= route.methods or set()
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

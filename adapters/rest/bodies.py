@@ -8,6 +8,7 @@ kept exactly. Where a body has a model, pydantic checks its members and every vi
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from typing import Any, TypeVar
 import msgspec
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
 
+from adapters.rest.calls import Call
 from adapters.rest.forms import FORMS
 from adapters.rest.problems import ProblemError, malformed
 from domain.errors import Problem
@@ -41,22 +43,44 @@ class Content:
     canonical: Callable[[], bytes]
 
 
-async def read_bytes(request: Request, limit: int) -> bytes:
-    """The body; raises ProblemError (413) as soon as it is known to be longer than `limit`."""
-    announced = request.headers.get("content-length")
+async def read_bytes(call: Call) -> bytes:
+    """The body; raises ProblemError (413) as soon as it is known to be longer than the limit, 400 when it does not come."""
+    limit = call.services.max_body_bytes
+    announced = call.headers.get("content-length")
     if announced is not None and announced.isascii() and announced.isdecimal() and int(announced[:20]) > limit:
         raise _too_large(limit)
-    chunks: list[bytes] = []
-    size = 0
+    message = await call.receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        whole: bytes = message.get("body", b"")
+        if len(whole) > limit:
+            raise _too_large(limit)
+        return whole
+    patience_s = call.services.patience_s
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise malformed("The connection ended before the body did.") from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        async with asyncio.timeout(patience_s):
+            return await _in_pieces(message, call.receive, limit)
+    except TimeoutError:
+        # A client that sends ever so slowly must not keep its place for ever.
+        raise ProblemError(
+            "malformed-request",
+            f"The body did not arrive within {patience_s:g} s.",
+            headers={"Connection": "close"},
+        ) from None
+
+
+async def _in_pieces(message: Message, receive: Receive, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while message["type"] == "http.request":
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+        message = await receive()
+    raise malformed("The connection ended before the body did.")
 
 
 def _too_large(limit: int) -> ProblemError:
@@ -230,13 +254,13 @@ class JsonBody:
     optional: bool = False
     description: str = ""
 
-    async def read(self, request: Request, limit: int) -> Content:
+    async def read(self, call: Call) -> Content:
         """The body, checked. Raises ProblemError (400, 413, 415, 422)."""
-        raw = await read_bytes(request, limit)
+        raw = await read_bytes(call)
         if self.optional and not raw:
             value: Any = {}
         else:
-            if media_type(request.headers.get("content-type")) != "application/json":
+            if media_type(call.headers.get("content-type")) != "application/json":
                 raise unsupported("Send the body as JSON, with Content-Type: application/json.")
             value = parse_json(raw)
         checked = value if self.model is None else conform(self.model, value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters.rest.delivery import StalledClientError
 from adapters.rest.problems import internal
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +37,9 @@ class Boundary:
 
         try:
             await self._app(scope, receive, watched)
+        except StalledClientError as error:
+            # The server cuts what was not completed.
+            _log.warning("answer.cut", reason=str(error))
         except Exception as error:
             if begun:
                 _log.warning("answer.cut", exc_info=error)

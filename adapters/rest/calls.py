@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope
 
 from adapters.rest.authentication import ACTOR
+from adapters.rest.fields import Fields
 from adapters.rest.services import Services
 from domain.errors import NotFoundError
 
@@ -19,27 +22,33 @@ ID = r"o_[0-9A-Za-z]{22}"
 """The form of a public id."""
 NO_SUCH_ID = "There is no orchestration with this id."
 _ID = re.compile(ID, re.ASCII)
+_NONE: Mapping[str, str] = MappingProxyType({})
+_OF_JSON = (b"content-type", JSON.encode())
 _encode = msgspec.json.Encoder().encode
 
 
 class Call:
-    """What an operation works on. `query` holds parsed parameters, `body` the checked body of a POST."""
+    """What an operation works on: `accepted` is the form to answer in, `query` holds parsed parameters, `body` the checked
+    body of a POST. `receive` is where the body comes from.
+    """
 
-    __slots__ = ("accepted", "actor", "body", "key", "query", "request", "services")
+    __slots__ = ("accepted", "actor", "body", "headers", "key", "query", "receive", "scope", "services")
 
-    def __init__(self, request: Request, services: Services, accepted: str, query: dict[str, Any]) -> None:
-        self.request = request
+    def __init__(self, scope: Scope, receive: Receive, services: Services) -> None:
+        self.scope = scope
+        self.receive = receive
         self.services = services
-        self.accepted = accepted
-        self.query = query
-        self.actor: str = request.scope.get(ACTOR, services.actor)
+        self.headers = Fields(scope)
+        self.actor: str = scope.get(ACTOR, services.actor)
+        self.accepted = JSON
+        self.query: dict[str, Any] = {}
         self.body: Any = None
         self.key: str | None = None
 
     @property
     def orchestration(self) -> str:
         """The public id in the path; what has not its form cannot exist. Raises NotFoundError."""
-        return public_id(self.request.path_params["id"])
+        return public_id(self.scope["path_params"]["id"])
 
     @property
     def dry_run(self) -> bool:
@@ -48,7 +57,7 @@ class Call:
 
     def segment(self, name: str) -> str:
         """A segment of the path; one that no database could hold raises NotFoundError."""
-        value: str = self.request.path_params[name]
+        value: str = self.scope["path_params"][name]
         if len(value) > 255 or "\0" in value or "\ufffd" in value:
             raise NotFoundError
         return value
@@ -61,14 +70,26 @@ def public_id(text: str) -> str:
     return text
 
 
-def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+class JsonResponse(Response):
+    """JSON that is encoded already; its headers are put together without looking at each again."""
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        self.raw_headers += ((b"content-length", b"%d" % len(body)), _OF_JSON)
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] = _NONE) -> Response:
     """JSON, encoded once."""
-    return Response(_encode(value), status, headers, JSON)
+    return JsonResponse(_encode(value), status, headers)
 
 
 def next_link(call: Call, name: str, value: str | int | None) -> dict[str, str]:
     """`Link: <...>; rel="next"`: this request with another position; nothing on the last page."""
     if value is None:
         return {}
-    query = [(key, each) for key, each in call.request.query_params.multi_items() if key != name]
-    return {"Link": f'<{call.request.url.path}?{urlencode([*query, (name, value)])}>; rel="next"'}
+    given = parse_qsl(call.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = [(key, each) for key, each in given if key != name]
+    return {"Link": f'<{call.scope["path"]}?{urlencode([*query, (name, value)])}>; rel="next"'}

@@ -18,9 +18,9 @@ from urllib.parse import unquote_to_bytes
 from cloudevents.core.exceptions import CloudEventValidationError
 from cloudevents.core.v1.event import CloudEvent
 from starlette.datastructures import Headers
-from starlette.requests import Request
 
 from adapters.rest.bodies import Content, canonical, escape, invalid, media_type, parse_json, read_bytes, unsupported
+from adapters.rest.calls import Call
 from adapters.rest.parameters import read_instant
 from adapters.rest.problems import malformed
 from domain.errors import Problem
@@ -146,17 +146,17 @@ def _unescaped(name: str, value: str) -> str:
 class EventBody:
     """How an operation reads one CloudEvent."""
 
-    async def read(self, request: Request, limit: int) -> Content:
+    async def read(self, call: Call) -> Content:
         """The event in its JSON form. Raises ProblemError (400, 413, 415, 422)."""
-        raw = await read_bytes(request, limit)
-        kind = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+        raw = await read_bytes(call)
+        kind = (call.headers.get("content-type") or "").partition(";")[0].strip().lower()
         if kind == STRUCTURED:
-            media_type(request.headers.get("content-type"))
+            media_type(call.headers.get("content-type"))
             event = checked(parse_json(raw))
-        elif kind.startswith("application/cloudevents") or not any(n.startswith("ce-") for n in request.headers):
+        elif kind.startswith("application/cloudevents") or not any(n.startswith("ce-") for n in call.headers):
             raise unsupported(f"An event comes as {STRUCTURED}, or in binary mode with ce-* headers; one at a time.")
         else:
-            event = checked(from_binary(request.headers, raw))
+            event = checked(from_binary(call.headers, raw))
         return Content(event, lambda: canonical(event))
 
     def described(self) -> dict[str, Any]:

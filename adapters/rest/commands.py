@@ -44,7 +44,7 @@ async def command(call: Call, reason: str | None, id_: str | None = None) -> Com
 
 
 async def _if_match(call: Call, id_: str) -> int | None:
-    versions = versions_asked_for(call.request.headers)
+    versions = versions_asked_for(call.headers)
     if versions is None:
         return None
     if len(versions) == 1:
@@ -105,7 +105,7 @@ def resolve(action: Action) -> Endpoint:
 
     async def endpoint(call: Call) -> Response:
         body: ResolutionBody = call.body
-        number = call.request.path_params["number"]
+        number = call.scope["path_params"]["number"]
         if not (number.isascii() and number.isdecimal() and len(number) < 10 and int(number)):
             raise NotFoundError("There is no incident with this number; the status lists the open ones.")
         request = await command(call, body.reason)

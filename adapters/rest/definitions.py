@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import Any, Literal, cast
 
 import msgspec
-from starlette.requests import Request
 from starlette.responses import Response
 
 from adapters.rest.bodies import Content, media_type, parse_json, read_bytes, unsupported
@@ -41,10 +40,10 @@ MediaType = Literal["application/yaml", "application/json"]
 class DocumentBody:
     """A document as bytes with its media type. JSON is read strictly first; everything else the use case reports."""
 
-    async def read(self, request: Request, limit: int) -> Content:
+    async def read(self, call: Call) -> Content:
         """(bytes, media type). Raises ProblemError (400, 413, 415)."""
-        raw = await read_bytes(request, limit)
-        kind = media_type(request.headers.get("content-type"))
+        raw = await read_bytes(call)
+        kind = media_type(call.headers.get("content-type"))
         if kind not in {YAML, JSON}:
             raise unsupported(f"A definition is {YAML} or {JSON}.")
         if kind == JSON:
@@ -135,14 +134,14 @@ async def get(call: Call) -> Response:
     namespace, name, version = _segments(call)
     deployed, document, sent_as, value = await call.services.definitions.document(namespace, name, version)
     # A client that takes both alike gets the document as it was sent.
-    kind = negotiate(call.request.headers.get("accept"), (YAML, JSON) if sent_as == YAML else (JSON, YAML))
+    kind = negotiate(call.headers.get("accept"), (YAML, JSON) if sent_as == YAML else (JSON, YAML))
     # JSON is YAML as it stands; the other way round the parsed value is written as JSON.
     body = msgspec.json.encode(value) if kind == JSON and sent_as != JSON else document
     tag = f'"{sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Vary": "Accept", "Content-Location": location(deployed), **_INERT}
     if version != "latest":
         del headers["Content-Location"]
-    if not_modified(call.request.headers, tag):
+    if not_modified(call.headers, tag):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, kind)
 

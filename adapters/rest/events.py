@@ -56,5 +56,6 @@ OPERATIONS = (
         problems=("event-id-reused",),
         request_headers=("Idempotency-Key",),
         body=EventBody(),
+        hot=True,
     ),
 )

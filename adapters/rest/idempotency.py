@@ -54,9 +54,9 @@ def read_key(headers: Headers) -> str | None:
 
 def fingerprint(call: Call, canonical_body: bytes) -> bytes:
     """What makes two requests the same."""
-    request = call.request
-    digest = sha256(request.method.encode())
-    for part in (request.scope["path"].encode(), request.scope["query_string"], canonical_body):
+    scope = call.scope
+    digest = sha256(scope["method"].encode())
+    for part in (scope["path"].encode(), scope["query_string"], canonical_body):
         digest.update(len(part).to_bytes(8))
         digest.update(part)
     return digest.digest()

@@ -18,7 +18,7 @@ from pydantic.json_schema import models_json_schema
 from adapters.rest import schemas
 from adapters.rest.calls import ID, JSON
 from adapters.rest.operations import Answer, Operation, problems_of
-from adapters.rest.problems import MEDIA_TYPE, SLUGS
+from adapters.rest.problems import MEDIA_TYPE, SLUGS, TOO_MANY
 from adapters.rest.resources import Resource, operation
 
 _REF = "#/components/schemas/{model}"
@@ -117,6 +117,8 @@ class OpenApi:
         if self._authenticated:
             found["security"] = [] if row.open else [{"bearer": []}]
         found["responses"].update(_refusals(problems_of(row, authenticated=self._authenticated)))
+        if row.body is not None:
+            found["responses"][str(TOO_MANY)] = _TOO_MANY
         return found
 
     def _add_resource(self, document: dict[str, Any], resource: Resource) -> None:
@@ -219,6 +221,13 @@ def _schema(answer: Answer) -> dict[str, Any]:
     models = answer.model if isinstance(answer.model, tuple) else (answer.model,)
     references = [{"$ref": _REF.format(model=each.__name__)} for each in models]
     return references[0] if len(references) == 1 else {"anyOf": references}
+
+
+_TOO_MANY = {
+    "description": "`overloaded`: more is begun than is brought to its end",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+    "headers": {"Retry-After": _header("Retry-After")},
+}
 
 
 def _refusals(slugs: Sequence[str]) -> dict[str, Any]:

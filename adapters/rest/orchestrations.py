@@ -77,7 +77,7 @@ async def start(call: Call) -> Response:
 async def started(call: Call, id_: str) -> tuple[Json, int, dict[str, str]]:
     """(status representation, code, headers) of a start, after waiting as the client prefers."""
     queries = call.services.queries
-    preferred = preferences(call.request.headers, call.services.longest_wait_s)
+    preferred = preferences(call.headers, call.services.longest_wait_s)
     if preferred.wait_s:
         await queries.wait(id_, preferred.wait_s)
     status = await queries.status(id_)
@@ -88,6 +88,16 @@ async def started(call: Call, id_: str) -> tuple[Json, int, dict[str, str]]:
     return status, 202 if preferred.respond_async and not ended else 201, headers
 
 
+def prefers_to_wait(call: Call) -> bool:
+    """Whether the client of a start would like to wait for the end."""
+    return bool(preferences(call.headers, call.services.longest_wait_s).wait_s)
+
+
+def polls(call: Call) -> bool:
+    """Whether the client of a status waits for news."""
+    return bool(call.query.get("wait"))
+
+
 async def get(call: Call) -> Response:
     """GET /v1/orchestrations/{id}."""
     id_ = call.orchestration
@@ -95,7 +105,7 @@ async def get(call: Call) -> Response:
     headers = {"ETag": etag(status["version"])}
     if status["status"] not in FINAL and "at" not in call.query and "at_version" not in call.query:
         headers["Retry-After"] = "1"
-    if not_modified(call.request.headers, headers["ETag"]):
+    if not_modified(call.headers, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     status["links"] = links(id_)
     return json_response(status, 200, headers)
@@ -158,7 +168,7 @@ async def history(call: Call) -> Response:
             page, position = await queries.history(id_, after=position, limit=_PAGE)
             yield _encode_lines(page)
 
-    if call.request.scope.get(HEAD):
+    if call.scope.get(HEAD):
         return Response(None, 200, vary, NDJSON)
     return StreamingResponse(lines(), 200, vary, NDJSON)
 
@@ -225,6 +235,8 @@ OPERATIONS = (
         parameters=(WAIT, AFTER, *_PAST),
         request_headers=("If-None-Match",),
         path_schemas=_ONE,
+        hot=True,
+        lasts=polls,
     ),
     Operation(
         "startOrchestration",
@@ -240,6 +252,8 @@ OPERATIONS = (
         request_headers=("Idempotency-Key", "Prefer"),
         body=JsonBody(StartBody),
         starts=True,
+        hot=True,
+        lasts=prefers_to_wait,
     ),
     Operation(
         "listOrchestrations",
@@ -254,6 +268,7 @@ OPERATIONS = (
             )
         },
         parameters=_FILTERS,
+        hot=True,
     ),
     Operation(
         "getTasks",
@@ -283,6 +298,7 @@ OPERATIONS = (
         parameters=(integer("after", "Only versions above this one.", 0, _LARGEST_VERSION, 0), LIMIT),
         produces=(JSON, NDJSON),
         path_schemas=_ONE,
+        lasts=lambda call: call.accepted == NDJSON,
     ),
     Operation(
         "getRollbackPlan",

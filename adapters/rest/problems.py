@@ -25,9 +25,12 @@ from domain.errors import (
     OverloadedError,
     Problem,
     RetraceError,
+    TooManyRequestsError,
 )
 
 MEDIA_TYPE = "application/problem+json"
+TOO_MANY = 429
+"""The status of `overloaded` where it is the client that is too fast."""
 
 _log = structlog.get_logger(__name__)
 
@@ -124,8 +127,8 @@ SLUGS: dict[str, Slug] = {
     "overloaded": Slug(
         503,
         "Overloaded",
-        "The server cannot take this on at the moment. Repeat after the seconds given in Retry-After; with an "
-        "Idempotency-Key nothing is done twice.",
+        "The server cannot take this on at the moment (503), or more is begun than is brought to its end (429). Repeat "
+        "after the seconds given in Retry-After; with an Idempotency-Key nothing is done twice.",
         retryable=True,
     ),
     "internal": Slug(
@@ -169,13 +172,17 @@ def problem_response(
     errors: Sequence[Problem] = (),
     headers: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
+    status: int | None = None,
 ) -> Response:
-    """The answer for a slug. Absent members are left out; 503 always says when to come back."""
+    """The answer for a slug, with its own status unless another is given. Absent members are left out; 503 and 429 always say
+    when to come back.
+    """
     kind = SLUGS[slug]
+    status = status or kind.status
     members: dict[str, Any] = {
         "type": f"/problems/{slug}",
         "title": kind.title,
-        "status": kind.status,
+        "status": status,
         "detail": detail,
     }
     if errors:
@@ -187,7 +194,7 @@ def problem_response(
     if kind.retryable:
         sent.setdefault("Retry-After", "1")
     answer = LingeringResponse if slug == "payload-too-large" else Response
-    return answer(msgspec.json.encode(members), kind.status, sent, MEDIA_TYPE)
+    return answer(msgspec.json.encode(members), status, sent, MEDIA_TYPE)
 
 
 def error_member(problem: Problem) -> dict[str, Any]:
@@ -214,7 +221,9 @@ def refusal(error: ProblemError | RetraceError) -> Response:
         case OrchestrationEndedError() | IncidentResolvedError():
             return problem_response(error.code, error.detail, more={"current_status": error.current_status})
         case OverloadedError():
-            return problem_response(error.code, error.detail, headers={"Retry-After": str(error.retry_after_s)})
+            headers = {"Retry-After": str(error.retry_after_s)}
+            status = TOO_MANY if isinstance(error, TooManyRequestsError) else None
+            return problem_response(error.code, error.detail, headers=headers, status=status)
         case _:
             return problem_response(error.code, error.detail)
 

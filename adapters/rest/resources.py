@@ -7,24 +7,26 @@ seen a second later. A resource shows labels in place of statuses and nothing of
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from adapters.rest.bodies import JsonBody
 from adapters.rest.calls import NO_SUCH_ID, Call, json_response, public_id
 from adapters.rest.commands import answered, command
 from adapters.rest.conditions import etag, not_modified
-from adapters.rest.operations import Answer, Operation, served
-from adapters.rest.orchestrations import AFTER, WAIT, awaited_status, started
+from adapters.rest.operations import Answer, Operation
+from adapters.rest.orchestrations import AFTER, WAIT, awaited_status, polls, prefers_to_wait, started
 from adapters.rest.parameters import text
 from adapters.rest.problems import ProblemError, refusal
 from adapters.rest.schemas import FINAL
 from adapters.rest.services import Services
+from adapters.rest.serving import Served
 from application.service import Answer as Done
 from application.service import Deployed, DryRun, Json, StartRequest
 from domain.errors import NotFoundError
@@ -34,6 +36,8 @@ OURS = frozenset({"v1", "docs", "healthz", "readyz", "metrics", "problems"})
 _SEGMENT = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 _REMEMBERED_S = 1.0
 _FALL_BACK = frozenset({"suspended", "compensating"})
+_RESOURCE = "retrace.resource"
+"""Where the resource of the path lies in the scope of a request."""
 
 
 class Resource(NamedTuple):
@@ -69,20 +73,34 @@ class Resources:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._known: dict[str, Resource] = {}
-        self._good_until: float | None = None
+        self._good_until = 0.0
+        self._deployments = 0
+        self._looking = asyncio.Lock()
+
+    def at_hand(self) -> Mapping[str, Resource] | None:
+        """Resources by path, if they need not be looked up."""
+        now = self._services.clock().timestamp()
+        return self._known if now < self._good_until <= now + _REMEMBERED_S else None
 
     async def all(self) -> Mapping[str, Resource]:
         """Resources by path."""
-        now = self._services.clock().timestamp()
-        if self._good_until is None or not now < self._good_until <= now + _REMEMBERED_S:
+        if (known := self.at_hand()) is not None:
+            return known
+        async with self._looking:
+            # One looks for all who came meanwhile.
+            if (known := self.at_hand()) is not None:
+                return known
+            now, deployments = self._services.clock().timestamp(), self._deployments
             found = await self._services.definitions.resources()
             self._known = {path: Resource(path, *each) for path, each in found.items() if path not in OURS}
-            self._good_until = now + _REMEMBERED_S
-        return self._known
+            if deployments == self._deployments:
+                self._good_until = now + _REMEMBERED_S
+            return self._known
 
     def forget(self) -> None:
         """Something was deployed."""
-        self._good_until = None
+        self._good_until = 0.0
+        self._deployments += 1
 
     async def find(self, path: str) -> Resource:
         """The resource at a path. Raises NotFoundError."""
@@ -104,44 +122,43 @@ async def _status(resource: Resource, call: Call, id_: str) -> Json:
     return status
 
 
-def _find(resources: Resources, call: Call) -> Any:
-    return resources.find(call.request.path_params["resource"])
+class ResourceRoute:
+    """One of the two forms of path, `/{resource}` or `/{resource}/{id}`, as an ASGI application for all resources."""
+
+    def __init__(self, resources: Resources, methods: Mapping[str, Served]) -> None:
+        self._resources = resources
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Raises HTTPException (404) where no definition has the path."""
+        try:
+            scope[_RESOURCE] = await self._resources.find(scope["path_params"]["resource"])
+        except NotFoundError:
+            raise HTTPException(404) from None
+        served = self._methods.get(scope["method"])
+        if served is None:
+            allowed = ", ".join([*self._methods, *(["HEAD"] if "GET" in self._methods else [])])
+            detail = f"{scope['method']} is not possible here."
+            refused = ProblemError("method-not-allowed", detail, headers={"Allow": allowed})
+            await refusal(refused)(scope, receive, send)
+            return
+        await served(scope, receive, send)
 
 
 class ResourceRoutes:
-    """The operations of all resources, dispatched by path and method."""
+    """The operations of all resources. Each finds its resource in the scope of the request."""
 
     def __init__(self, services: Services, resources: Resources) -> None:
-        self._resources = resources
-        self._of_collection = {"POST": served(operation("POST", "", self.create), services)}
-        self._of_member = {
-            "GET": served(operation("GET", "", self.read), services),
-            "DELETE": served(operation("DELETE", "", self.remove), services),
-        }
-
-    async def collection(self, request: Request) -> Response:
-        """/{resource}."""
-        return await self._dispatch(request, self._of_collection)
-
-    async def member(self, request: Request) -> Response:
-        """/{resource}/{id}."""
-        return await self._dispatch(request, self._of_member)
-
-    async def _dispatch(self, request: Request, methods: Mapping[str, Any]) -> Response:
-        try:
-            await self._resources.find(request.path_params["resource"])
-        except NotFoundError:
-            raise HTTPException(404) from None
-        if request.method not in methods:
-            allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-            detail = f"{request.method} is not possible here."
-            return refusal(ProblemError("method-not-allowed", detail, headers={"Allow": allowed}))
-        response: Response = await methods[request.method](request)
-        return response
+        self.resources = resources
+        create = Served(operation("POST", "", self.create), services)
+        read = Served(operation("GET", "", self.read), services)
+        remove = Served(operation("DELETE", "", self.remove), services)
+        self.collection = ResourceRoute(resources, {"POST": create})
+        self.member = ResourceRoute(resources, {"GET": read, "DELETE": remove})
 
     async def create(self, call: Call) -> Response:
         """POST /{resource}."""
-        resource = await _find(self._resources, call)
+        resource: Resource = call.scope[_RESOURCE]
         request = StartRequest(
             definition=f"{resource.definition.namespace}/{resource.definition.name}",
             input=call.body,
@@ -154,19 +171,19 @@ class ResourceRoutes:
 
     async def read(self, call: Call) -> Response:
         """GET /{resource}/{id}."""
-        resource = await _find(self._resources, call)
-        status = await _status(resource, call, public_id(call.request.path_params["id"]))
+        resource: Resource = call.scope[_RESOURCE]
+        status = await _status(resource, call, public_id(call.scope["path_params"]["id"]))
         headers = {"ETag": etag(status["version"])}
         if status["status"] not in FINAL:
             headers["Retry-After"] = "1"
-        if not_modified(call.request.headers, headers["ETag"]):
+        if not_modified(call.headers, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return json_response(resource.representation(status), 200, headers)
 
     async def remove(self, call: Call) -> Response:
         """DELETE /{resource}/{id}: a cancel."""
-        resource = await _find(self._resources, call)
-        id_ = public_id(call.request.path_params["id"])
+        resource: Resource = call.scope[_RESOURCE]
+        id_ = public_id(call.scope["path_params"]["id"])
         await _status(resource, call, id_)
         request = await command(call, call.query.get("reason"), id_)
         result = await call.services.commands.cancel(request)
@@ -196,6 +213,7 @@ def operation(method: str, path: str, endpoint: Any = None, name: str = "") -> O
             request_headers=("Idempotency-Key", "Prefer"),
             body=JsonBody(),
             starts=True,
+            lasts=prefers_to_wait,
         )
     if method == "GET":
         answers = {200: Answer("It.", headers=headers), 304: Answer("Unchanged.", media=())}
@@ -210,6 +228,7 @@ def operation(method: str, path: str, endpoint: Any = None, name: str = "") -> O
             problems=("not-found",),
             parameters=(WAIT, AFTER),
             request_headers=("If-None-Match",),
+            lasts=polls,
         )
     return Operation(
         f"cancel_{name}",

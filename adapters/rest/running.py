@@ -46,7 +46,7 @@ async def readiness(call: Call) -> Response:
 
 async def explain(call: Call) -> Response:
     """GET /problems/{slug}."""
-    slug = call.request.path_params["slug"]
+    slug = call.scope["path_params"]["slug"]
     kind = SLUGS.get(slug)
     if kind is None:
         raise NotFoundError("There is no such kind of problem.")
@@ -67,6 +67,7 @@ OPERATIONS = (
         "Running",
         {200: Answer("It does.", Health)},
         open=True,
+        hot=True,
     ),
     Operation(
         "readiness",
@@ -77,6 +78,7 @@ OPERATIONS = (
         "Running",
         {200: Answer("It can; with details.", Readiness)},
         open=True,
+        hot=True,
     ),
     Operation(
         "explainProblem",

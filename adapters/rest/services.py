@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from adapters.rest.admission import Admission
 from application.service import Commands, Definitions, Queries
 from application.storage import RequestStore
 
@@ -41,4 +42,7 @@ class Services:
     """After this an answer that never came is no longer expected: the request died with its process."""
     idempotency_start_stale_s: float = 4.0
     """The same for starts: two of one key do no harm, for the key makes the public id, so nobody need wait long."""
+    patience_s: float = 60.0
+    """How long a client may take to send a body, and to take a piece of an answer."""
+    admission: Admission = field(default_factory=Admission)
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -30,13 +30,13 @@ async def stream(call: Call) -> Response:
     status = await call.services.queries.status(id_)
     if status["status"] in FINAL and after >= status["version"]:
         return Response(status_code=204)
-    if call.request.scope.get(HEAD):
+    if call.scope.get(HEAD):
         return Response(None, 200, _HEADERS, EVENT_STREAM)
     return StreamingResponse(_events(call, id_, after), 200, _HEADERS, EVENT_STREAM)
 
 
 def _last_seen(call: Call) -> int:
-    given = call.request.headers.get("last-event-id")
+    given = call.headers.get("last-event-id")
     if not given:
         return 0
     if not (given.isascii() and given.isdecimal() and len(given) < 16):
@@ -76,6 +76,7 @@ OPERATIONS = (
         problems=("not-found",),
         request_headers=("Last-Event-ID",),
         produces=(EVENT_STREAM,),
+        lasts=lambda _: True,
         path_schemas={"id": {"type": "string", "pattern": f"^{ID}$"}},
     ),
 )

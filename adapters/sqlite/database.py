@@ -30,6 +30,8 @@ from adapters.sqlite.lock import DatabaseLock
 # OverflowError: an integer too large; UnicodeError: text with a lone surrogate.
 _ERRORS = (sqlite3.Error, OverflowError, UnicodeError, OSError)
 _STATEMENTS = Statements("adapters.sqlite")
+_PREPARED = 512
+"""Statements kept ready on a connection: a list has one for each partition and choice of filters."""
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -73,7 +75,9 @@ class SqliteDatabase:
 
     def _connect(self, writing: bool) -> sqlite3.Connection:
         # Autocommit: transactions are begun by name. A reader's connection goes from thread to thread, one at a time.
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=writing)
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=writing, cached_statements=_PREPARED
+        )
         try:
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
@@ -111,10 +115,11 @@ class SqliteDatabase:
 
         def read(connection: sqlite3.Connection) -> list[Row]:
             with ExitStack() as cursors:
-                ranges = [
-                    cursors.enter_context(closing(connection.execute(statement, {**values, "partition": partition})))
-                    for partition in chosen
-                ]
+                ranges = []
+                for partition in chosen:
+                    # A text of its own: one that is open already would not come from the cache of prepared statements.
+                    cursor = connection.execute(f"{statement} -- {partition}", {**values, "partition": partition})
+                    ranges.append(cursors.enter_context(closing(cursor)))
                 return list(islice(merge(*ranges, key=order), limit))
 
         return await self._threads.read(read)

@@ -55,6 +55,7 @@ REFUSALS = [
     (errors.StaleTokenError(), 409, {}),
     (errors.OverloadedError(retry_after_s=7), 503, {"retryable": True}),
     (errors.OwnershipLostError(), 503, {"retryable": True}),
+    (errors.TooManyRequestsError(), 429, {"retryable": True, "status": 429}),
 ]
 
 
@@ -102,8 +103,9 @@ def test_the_slugs_are_the_contract():
     }
 
 
-async def test_overload_says_when_to_come_back(http, scripted):
-    refuse(scripted, errors.OverloadedError(retry_after_s=7))
+@pytest.mark.parametrize("kind", [errors.OverloadedError, errors.TooManyRequestsError])
+async def test_overload_says_when_to_come_back(http, scripted, kind):
+    refuse(scripted, kind(retry_after_s=7))
     assert (await http.post(START, json=BODY)).headers["Retry-After"] == "7"
 
 

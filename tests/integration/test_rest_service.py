@@ -220,6 +220,24 @@ async def test_the_list_filters_and_pages(api):
     assert (await api.http.get("/v1/orchestrations?cursor=nope")).status_code == 400
 
 
+async def test_a_page_of_large_events_ends_before_its_limit_and_nothing_is_missing(api):
+    started = await api.start("patient")
+    path = f"/v1/orchestrations/{started['id']}"
+    for number in range(70):
+        event = {"specversion": "1.0", "id": str(number), "source": "test", "type": "large", "data": "x" * 80_000}
+        headers = {"Content-Type": "application/cloudevents+json"}
+        await api.done("POST", f"{path}/events", content=msgspec.json.encode(event), headers=headers)
+    version = (await api.status(started["id"]))["version"]
+    first = await api.done("GET", f"{path}/history", params={"limit": 500})
+    assert len(msgspec.json.encode(first)) < 8_000_000
+    assert len(first["items"]) < version
+    rest = await api.done("GET", f"{path}/history", params={"limit": 500, "after": first["next_after"]})
+    assert rest["next_after"] is None
+    assert [each["version"] for each in first["items"] + rest["items"]] == list(range(1, version + 1))
+    lines = await api.http.get(f"{path}/history", headers={"Accept": "application/x-ndjson"})
+    assert len(lines.text.splitlines()) == version
+
+
 async def test_a_history_has_no_gap_as_pages_and_as_lines(api):
     started = await api.start("shop/greeting", {"city": "Rome"})
     status = await api.ended(started["id"])

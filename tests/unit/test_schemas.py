@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from adapters.expressions.schemas import VIOLATIONS, JsonSchemas
+from adapters.expressions.quick_check import quick_check
+from adapters.expressions.schemas import KEPT, VIOLATIONS, JsonSchemas
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -140,11 +141,21 @@ def test_reports_are_bounded(schemas):
     assert max(len(detail) for _, detail in found) < 320
 
 
-def test_validators_are_kept_by_content_and_bounded(schemas):
-    for number in range(600):
-        assert schemas.violations({"const": number, "type": "integer"}, number) == []
-        assert schemas.violations({"type": "integer", "const": number}, number) == []
-    assert len(schemas._validators) == 256
+def test_a_schema_is_compiled_once_and_not_for_ever(schemas):
+    kept = [{"const": number, "type": "integer"} for number in range(KEPT + 100)]
+    for number, schema in enumerate(kept):
+        assert schemas.check(schema) is None
+        assert schemas.violations(schema, number) == []
+        assert schemas.violations(schema, number + 1) == [("", f"{number} was expected")]
+    compiled = schemas._compiled.of(kept[-1])
+    assert schemas._compiled.of(kept[-1]) is compiled
+    assert schemas._compiled.of(dict(kept[-1])) is not compiled
+    assert len(schemas._compiled._kept) == len(schemas._checked._kept) == KEPT
+
+
+def test_equal_schemas_of_other_objects_are_not_mixed_up(schemas):
+    for limit in range(2000):  # objects that come and go may get the identity of one before
+        assert (schemas.violations({"maximum": limit}, 1000) == []) is (limit >= 1000)
 
 
 def test_a_dollar_does_not_match_before_a_final_newline() -> None:
@@ -152,3 +163,35 @@ def test_a_dollar_does_not_match_before_a_final_newline() -> None:
     schema = {"type": "string", "pattern": r"^[a$]+\$?b$"}
     assert schemas.violations(schema, "a$$b") == []
     assert schemas.violations(schema, "a$$b\n") != []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"properties": {"a": {"$ref": "http://x.test/a"}}},
+        {"pattern": "^(a+)+$"},
+        {"patternProperties": {"^a": True}},
+        {"uniqueItems": True},
+        {"multipleOf": 0.1},
+        {"enum": [1]},
+        {"const": True},
+        {"$id": "http://x.test/a"},
+        {"$schema": "http://json-schema.org/draft-07/schema#"},
+        {"$defs": {"a": True}},
+        {"items": {"not": {}}},
+        {"allOf": [{"unevaluatedProperties": False}]},
+        {"type": "no type"},
+    ],
+)
+def test_what_leaves_room_for_doubt_or_endless_work_is_not_checked_quickly(schema):
+    assert quick_check(schema) is None
+
+
+def test_a_schema_deeper_than_the_quick_check_looks_is_checked_all_the_same(schemas):
+    schema: dict[str, object] = {"type": "string"}
+    value: object = 1
+    for _ in range(60):
+        schema, value = {"items": schema}, [value]
+    assert quick_check(schema) is None
+    assert schemas.violations(schema, value) != []

@@ -36,6 +36,7 @@ def test_without_any_variable_the_defaults_hold():
     assert (settings.settle_timeout, settings.callout_timeout, settings.grace) == (60, 30, 10)
     assert settings.held_events_for == 7 * 86400
     assert settings.max_body_bytes == 1024 * 1024
+    assert (settings.max_requests, settings.max_waiting) == (1000, 2000)
     assert (settings.allow_loopback, settings.auth, settings.api_tokens) == (False, None, {})
 
 
