@@ -23,6 +23,7 @@ from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
+from application.snapshots import Snapshots
 from application.storage import Storage
 from application.timers import Timers
 from application.watching import Watch
@@ -57,6 +58,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     held_events_for_s: float = 7 * 86_400.0
     revise: bool = False
     live_orchestrations: int = 10_000
+    snapshot_after: int = 1000
+    """Events after which a history is long enough for a snapshot."""
     ask_for_ownership_s: float | None = None
     """How often the node asks whether the partitions are still its own; None: it learns when it writes."""
 
@@ -86,7 +89,14 @@ class Node:
         self.partitions = len(heads)
         identity = Identity(await log.salt(), len(heads), world.chance)
         self.journal = Journal(log, world.codec, heads)
-        self.cache = LiveCache(log, world.codec, identity, capacity=options.live_orchestrations)
+        self.cache = LiveCache(
+            log,
+            world.storage.snapshots,
+            world.codec,
+            identity,
+            capacity=options.live_orchestrations,
+            snapshot_after=options.snapshot_after,
+        )
         facts = FactFinder(world.expressions, world.schemas, world.resources, self.definitions, identity)
         self.engine = Engine(
             journal=self.journal,
@@ -102,6 +112,9 @@ class Node:
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets)
         self.timers = Timers(self.engine, log)
         self.watch = Watch(self.engine)
+        self.snapshots = Snapshots(
+            self.engine, world.storage.snapshots, world.codec.states, after=options.snapshot_after
+        )
         self.projector = StatusProjector(self.engine, self.journal, log, world.storage.view, len(heads))
         self.exchange = EventExchange(self.engine, world.storage.held, log, hold_s=options.held_events_for_s)
         self.outbox = Outbox(self.engine, log, self.exchange, world.sink, len(heads))
@@ -127,6 +140,7 @@ class Node:
         await self.exchange.start()
         self.outbox.start()
         self.housekeeping.start()
+        self.snapshots.start()
         self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
@@ -134,6 +148,7 @@ class Node:
         self.watch.close()
         await self.ownership.stop()
         await self.housekeeping.stop()
+        await self.snapshots.stop()
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)

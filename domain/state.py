@@ -30,7 +30,7 @@ DETACHED = "detached"
 UndoStatus = Literal["none", "armed", "scheduled", "running", "failed", "completed", "skipped"]
 
 
-class Undo(msgspec.Struct):
+class Undo(msgspec.Struct, array_like=True):
     """How far the undo of a run is: ``none | armed | scheduled | running | failed | completed | skipped``."""
 
     status: UndoStatus = "none"
@@ -56,7 +56,7 @@ class Listening(msgspec.Struct):
     done: bool = False
 
 
-class Run(msgspec.Struct):
+class Run(msgspec.Struct, array_like=True):
     """One activation of a task."""
 
     id: str
@@ -125,7 +125,7 @@ class Run(msgspec.Struct):
         return self.request is not None and self.request.function == DETACHED
 
 
-class ScopeState(msgspec.Struct):
+class ScopeState(msgspec.Struct, array_like=True):
     """One activation of a task list."""
 
     id: str
@@ -199,7 +199,7 @@ class Recorded(msgspec.Struct):
     result: dict[str, Any]
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, array_like=True):
     """One orchestration. Starts empty; `version` is the number of events folded in."""
 
     id: str = ""

@@ -9,6 +9,7 @@ from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.log import SqlLog
 from adapters.sql.registers import SqlKeys, SqlRequests
+from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
 from domain.errors import StorageError
 
@@ -21,6 +22,7 @@ class PostgresStorage:
     def __init__(self, url: str) -> None:
         self._database = PostgresDatabase(url)
         self.log = SqlLog(self._database)
+        self.snapshots = SqlSnapshots(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
         self.requests = SqlRequests(self._database)

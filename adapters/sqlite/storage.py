@@ -10,6 +10,7 @@ from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.log import SqlLog
 from adapters.sql.registers import SqlKeys, SqlRequests
+from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
 from adapters.sqlite.database import SqliteDatabase
 from domain.errors import StorageError
@@ -23,6 +24,7 @@ class SqliteStorage:
     def __init__(self, path: str | PathLike[str]) -> None:
         self._database = SqliteDatabase(Path(path))
         self.log = SqlLog(self._database)
+        self.snapshots = SqlSnapshots(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
         self.requests = SqlRequests(self._database)

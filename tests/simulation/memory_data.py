@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from uuid import UUID
 
-from application.storage import DefinitionRecord, Head, HeldEvent, PutAgenda, RequestRecord, StatusRow, StoredRecord
+from application.storage import (
+    DefinitionRecord,
+    Head,
+    HeldEvent,
+    PutAgenda,
+    RequestRecord,
+    SnapshotRecord,
+    StatusRow,
+    StoredRecord,
+)
 
 Step = Callable[[str], Awaitable[None]]
 
@@ -33,6 +42,7 @@ class MemoryData:
 
     salt: bytes = sha256(b"a salt that is the same in every run").digest()
     partitions: list[MemoryPartition] = field(default_factory=list)
+    snapshots: dict[tuple[int, UUID], SnapshotRecord] = field(default_factory=dict)
     definitions: list[DefinitionRecord] = field(default_factory=list)
     tracking: dict[tuple[str, int], int] = field(default_factory=dict)
     status: dict[tuple[int, UUID], StatusRow] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from tests.simulation.memory_data import Calls, MemoryData, Step
 from tests.simulation.memory_log import MemoryLog
+from tests.simulation.memory_space import MemorySnapshots
 from tests.simulation.memory_views import (
     MemoryDefinitions,
     MemoryHeldEvents,
@@ -38,6 +39,7 @@ class MemoryStorage:
         self.data = data or MemoryData()
         calls = Calls(step)
         self.log = MemoryLog(self.data, calls)
+        self.snapshots = MemorySnapshots(self.data, calls)
         self.definitions = MemoryDefinitions(self.data, calls)
         self.view = MemoryStatusView(self.data, calls)
         self.requests = MemoryRequests(self.data, calls)
