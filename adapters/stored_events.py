@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 
+from adapters.stored_states import StateMapper
 from domain.errors import StorageError
 from domain.events import TOPICS, Event
 
@@ -47,20 +48,25 @@ class EventMapper(Mapper[UUID]):
         self._encode = msgspec.msgpack.Encoder().encode
         self._decoders = {topic: msgspec.msgpack.Decoder(cls).decode for topic, cls in TOPICS.items()}
         self._upcasts = upcasts or {}
+        self.states = StateMapper(self._seal, self._open)
 
-    def encode(self, event: Event) -> bytes:
-        """The bytes to store."""
-        state = self._encode(event)
+    def _seal(self, state: bytes) -> bytes:
         if self.compressor:
             state = self.compressor.compress(state)
         return self.cipher.encrypt(state) if self.cipher else state
 
-    def decode(self, topic: str, state: bytes) -> Event:
-        """The event that was stored. Raises StorageError for a topic that this version does not know."""
+    def _open(self, state: bytes) -> bytes:
         if self.cipher:
             state = self.cipher.decrypt(state)
-        if self.compressor:
-            state = self.compressor.decompress(state)
+        return self.compressor.decompress(state) if self.compressor else state
+
+    def encode(self, event: Event) -> bytes:
+        """The bytes to store."""
+        return self._seal(self._encode(event))
+
+    def decode(self, topic: str, state: bytes) -> Event:
+        """The event that was stored. Raises StorageError for a topic that this version does not know."""
+        state = self._open(state)
         if topic in self._upcasts:
             state = self._upcasts[topic](state)
         decoder = self._decoders.get(topic)

@@ -6,7 +6,15 @@ from typing import Literal, Protocol
 
 from application.inbox import Inbox, Signals
 from application.leases import Leases
-from application.storage import DefinitionStore, HeldEventStore, KeyStore, LogStore, RequestStore, StatusView
+from application.storage import (
+    DefinitionStore,
+    HeldEventStore,
+    KeyStore,
+    LogStore,
+    RequestStore,
+    SnapshotStore,
+    StatusView,
+)
 
 
 class Storage(Protocol):
@@ -22,6 +30,8 @@ class Storage(Protocol):
     def inbox(self) -> Inbox: ...
     @property
     def signals(self) -> Signals: ...
+    @property
+    def snapshots(self) -> SnapshotStore: ...
     @property
     def definitions(self) -> DefinitionStore: ...
     @property

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from application.chain import event_hash, log_hash
 from application.storage import Head, LogStore, PartitionWrite, StoredRecord, WorkChange
 from domain.errors import OwnershipLostError, StorageError
 from domain.events import Event
+from domain.state import State
 
 LARGEST_BATCH: Final = 500
 _FIRST_PAUSE_S: Final = 0.05
@@ -32,8 +33,28 @@ _TRIES_ALONE: Final = 3
 _log = structlog.get_logger(__name__)
 
 
+class StateCodec(Protocol):
+    """State <-> stored bytes."""
+
+    @property
+    def format(self) -> str:
+        """The shape of the bytes and the code that folded them; bytes of another format cannot be used."""
+        ...
+
+    def pack(self, state: State) -> Generator[None, None, bytes]:
+        """Yields between short pieces of work, during which the state must not change."""
+        ...
+
+    def unpack(self, raw: bytes) -> State:
+        """The same state. Raises ValueError (or what a cipher raises) for bytes that are damaged."""
+        ...
+
+
 class Codec(Protocol):
-    """Event <-> stored bytes."""
+    """Event <-> stored bytes, and the same for whole states."""
+
+    @property
+    def states(self) -> StateCodec: ...
 
     def encode(self, event: Event) -> bytes: ...
     def decode(self, topic: str, state: bytes) -> Event: ...

@@ -1,6 +1,7 @@
 """The orchestrations in memory: a bounded cache over the log, one lock per family.
 
-A parked orchestration costs disk, not memory: what is evicted is folded from the log again when it is needed. A family
+A parked orchestration costs disk, not memory: what is evicted is folded from the log again when it is needed, from its
+snapshot on where it has one. A family
 (an orchestration and all its descendants) shares a lock, because a child's start, result and undo are one transaction with
 its parent's events.
 """
@@ -13,18 +14,21 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from application.chain import GENESIS
 from application.identity import Identity
 from application.journal import Codec
 from application.locks import Hold, Locks
-from application.storage import Head, LogStore, StoredRecord
+from application.storage import Head, LogStore, SnapshotStore, StoredRecord
 from domain.errors import NotFoundError, OwnershipLostError
 from domain.evolve import evolve
 from domain.plan import Plan
 from domain.state import State
 
+_FIRST_PAGE = 250
 _PAGE = 1000
+_log = structlog.get_logger(__name__)
 
 
 class Live(msgspec.Struct):
@@ -43,6 +47,8 @@ class Live(msgspec.Struct):
     deciding: bool = False
     epoch: int | None = None
     """The epoch of the partition under which this was read; None: the partition was not ours."""
+    snapshot: int = 0
+    """Version of its latest snapshot."""
 
     @property
     def family(self) -> str:
@@ -59,6 +65,14 @@ def agenda_of(state: State) -> tuple[bool, datetime | None]:
 def listening_runs(state: State) -> set[str]:
     """Runs that wait for events."""
     return {name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done}
+
+
+class _Folded(msgspec.Struct):
+    """A state, its last event, and the version of the snapshot that it was folded from (0: from the start)."""
+
+    state: State
+    last: StoredRecord | None = None
+    snapshot: int = 0
 
 
 class _Loading(msgspec.Struct):
@@ -78,23 +92,35 @@ class LiveCache:
     def __init__(
         self,
         log: LogStore,
+        snapshots: SnapshotStore,
         codec: Codec,
         identity: Identity,
         epoch_of: Callable[[int], int | None],
         *,
         capacity: int = 10_000,
+        snapshot_after: int = 1000,
     ) -> None:
-        """`epoch_of`: the epoch under which a partition is ours, if it is."""
+        """`epoch_of`: the epoch under which a partition is ours, if it is. `snapshot_after`: histories shorter than this have
+        no snapshot.
+        """
         self._epoch_of = epoch_of
         self._log = log
+        self._snapshots = snapshots
         self._codec = codec
         self._identity = identity
         self._capacity = capacity
+        # Most histories are short: only where the first page is full is a snapshot looked for.
+        self._first_page = min(snapshot_after, _FIRST_PAGE)
         self._ended_capacity = max(1, capacity // 10)
         self._entries: OrderedDict[UUID, Live] = OrderedDict()
         self._ended: OrderedDict[UUID, None] = OrderedDict()
         self._locks = Locks()
         self._loading: dict[UUID, _Loading] = {}
+        self._listeners: list[Callable[[Live], None]] = []
+
+    def on_load(self, listener: Callable[[Live], None]) -> None:
+        """Called with everything that was folded from the log."""
+        self._listeners.append(listener)
 
     def peek(self, public_id: str) -> Live | None:
         """What is in memory, if anything."""
@@ -142,7 +168,7 @@ class LiveCache:
             loading = self._loading.setdefault(orchestration, _Loading())
             loading.count += 1
             try:
-                state, last = await self.fold(partition, orchestration)
+                folded = await self._folded(partition, orchestration)
             finally:
                 loading.count -= 1
                 if not loading.count:
@@ -153,10 +179,11 @@ class LiveCache:
                 # It was here meanwhile, may have moved, and was forgotten again: what was read may be old.
                 self._loading.pop(orchestration, None)
                 continue
-            live = Live(state.id, partition, orchestration, state, event_hash=last.event_hash, epoch=epoch)
-            live.agenda = agenda_of(state)
-            live.subscribed = listening_runs(state)
+            live = _live(partition, orchestration, folded)
+            live.epoch = epoch
             self.keep(live)
+            for listener in self._listeners:
+                listener(live)
             return live
 
     async def fold(
@@ -170,22 +197,49 @@ class LiveCache:
         """The state after its last event, or as it was at a version or an instant. Raises NotFoundError when it has no
         event (so far).
         """
-        state = State()
-        last: StoredRecord | None = None
+        folded = await self._folded(partition, orchestration, version=version, at=at)
+        return folded.state, _last(folded)
+
+    async def _folded(
+        self, partition: int, orchestration: UUID, *, version: int | None = None, at: datetime | None = None
+    ) -> _Folded:
+        folded = _Folded(State())
+        limit = self._first_page
         while True:
-            records = await self._log.stream(partition, orchestration, state.version, _PAGE)
+            records = await self._log.stream(partition, orchestration, folded.state.version, limit)
             for record in records:
                 event = self._codec.decode(record.topic, record.state)
                 if (version is not None and record.version > version) or (at is not None and event.at > at):
-                    records = []
-                    break
-                evolve(state, event)
-                last = record
-            if len(records) < _PAGE:
+                    return folded
+                evolve(folded.state, event)
+                folded.last = record
+            if len(records) < limit:
+                return folded
+            if not folded.snapshot:
+                folded = await self._from_snapshot(partition, orchestration, version, at) or folded
+                limit = _PAGE
+
+    async def _from_snapshot(
+        self, partition: int, orchestration: UUID, version: int | None, at: datetime | None
+    ) -> _Folded | None:
+        """The state of its snapshot, where that is not later than asked and the log has the event it was made after."""
+        states = self._codec.states
+        record = await self._snapshots.get(partition, orchestration, states.format)
+        if record is None or (version is not None and record.version > version):
+            return None
+        for last in await self._log.stream(partition, orchestration, record.version - 1, 1):
+            if (last.version, last.event_hash) != (record.version, record.event_hash):
                 break
-        if last is None:
-            raise NotFoundError("There is no orchestration with this id.")
-        return state, last
+            try:
+                state = states.unpack(record.state)
+            except ValueError as error:
+                _log.warning("snapshot.damaged", partition=partition, detail=str(error))
+                return None
+            if at is not None and state.updated_at is not None and state.updated_at > at:
+                return None
+            return _Folded(state, last, record.version)
+        _log.warning("snapshot.of_another_history", partition=partition)
+        return None
 
     def evict(self, live: Live) -> None:
         """Forget; it is folded from the log when it is needed again."""
@@ -228,3 +282,20 @@ class LiveCache:
     def family(self, name: str) -> Hold:
         """The lock of a family, to be held with ``async with``."""
         return self._locks.of(name)
+
+
+def _live(partition: int, orchestration: UUID, folded: _Folded) -> Live:
+    state = folded.state
+    live = Live(
+        state.id, partition, orchestration, state, event_hash=_last(folded).event_hash, snapshot=folded.snapshot
+    )
+    live.agenda = agenda_of(state)
+    live.subscribed = listening_runs(state)
+    return live
+
+
+def _last(folded: _Folded) -> StoredRecord:
+    """The last event. Raises NotFoundError when there is none."""
+    if folded.last is None:
+        raise NotFoundError("There is no orchestration with this id.")
+    return folded.last

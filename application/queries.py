@@ -98,9 +98,8 @@ class OrchestrationQueries:
                 return
 
     async def tasks(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
-        entries = task_entries((await self._live(id_)).state)
-        page = entries[after : after + limit]
-        return page, after + limit if after + limit < len(entries) else None
+        page = task_entries((await self._live(id_)).state, after=after, limit=limit + 1)
+        return page[:limit], after + limit if len(page) > limit else None
 
     async def history(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
         live = await self._live(id_)

@@ -30,6 +30,7 @@ from application.reader import Reader
 from application.rehearsal import Rehearsal
 from application.routing import Router
 from application.serving import InboxServer
+from application.snapshots import Snapshots
 from application.timers import Timers
 from application.watching import Watch
 from domain.decision import Limits
@@ -68,6 +69,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     held_events_for_s: float = 7 * 86_400.0
     revise: bool = False
     live_orchestrations: int = 10_000
+    snapshot_after: int = 1000
+    """Events after which a history is long enough for a snapshot."""
 
 
 class Node:
@@ -97,7 +100,15 @@ class Node:
         self.partitions = await log.open(options.partitions, options.lease_s)
         identity = Identity(await log.salt(), self.partitions, world.chance)
         self.journal = Journal(log, world.codec)
-        self.cache = LiveCache(log, world.codec, identity, self.journal.epoch, capacity=options.live_orchestrations)
+        self.cache = LiveCache(
+            log,
+            storage.snapshots,
+            world.codec,
+            identity,
+            self.journal.epoch,
+            capacity=options.live_orchestrations,
+            snapshot_after=options.snapshot_after,
+        )
         facts = FactFinder(world.expressions, world.schemas, world.resources, self.definitions, identity)
         self.engine = Engine(
             journal=self.journal,
@@ -125,6 +136,7 @@ class Node:
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
+        self.snapshots = Snapshots(self.engine, storage.snapshots, world.codec.states, after=options.snapshot_after)
         self.projector = StatusProjector(self.engine, self.journal, log, storage.view, self.ownership)
         self.exchange = EventExchange(
             self.engine,
@@ -199,6 +211,7 @@ class Node:
         self.outbox.start()
         self.housekeeping.start()
         self.inbox.start()
+        self.snapshots.start()
         self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
@@ -206,6 +219,7 @@ class Node:
         self.watch.close()
         await self.ownership.stop()
         await self.housekeeping.stop()
+        await self.snapshots.stop()
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)

@@ -6,7 +6,9 @@ the ``compensation`` of the task that is undone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from domain.data import cause_json
 from domain.errors import Fault
 from domain.events import Cause, UndoStep
 from domain.rollback import outcome, undoable
-from domain.state import ROOT, Incident, Rollback, Run, State
+from domain.state import COMPENSATE, ROOT, Incident, Rollback, Run, State
 
 Json = dict[str, Any]
 MOST_TASKS = 500
@@ -36,7 +38,6 @@ def _fault(why: Fault | None) -> Json | None:
 
 def represent(state: State) -> Json:
     """Everything but ``links``."""
-    tasks = task_entries(state)
     return {
         "id": state.id,
         "definition": state.definition,
@@ -52,17 +53,41 @@ def represent(state: State) -> Json:
         "started_at": instant(state.started_at),
         "updated_at": instant(state.updated_at),
         "ended_at": instant(state.ended_at),
-        "tasks": tasks[:MOST_TASKS],
-        "tasks_total": len(tasks),
+        "tasks": task_entries(state, limit=MOST_TASKS),
+        "tasks_total": count_tasks(state),
         "waiting_for": waiting_for(state),
         "rollback": rollback_view(state),
         "incidents": [incident_entry(state, incident) for incident in state.open_incidents()],
     }
 
 
-def task_entries(state: State) -> list[Json]:
-    """One entry per run, in the order in which they began."""
-    return [task_entry(state, run) for run in state.runs.values() if state.undoing(run.scope) is None]
+def task_entries(state: State, *, after: int = 0, limit: int) -> list[Json]:
+    """One entry per run, in the order in which they began: those from index `after` on, at most `limit`."""
+    return [task_entry(state, state.runs[name]) for name in islice(_listed(state), after, after + limit)]
+
+
+def count_tasks(state: State) -> int:
+    """How many entries there are."""
+    return sum(1 for _ in _listed(state))
+
+
+def _listed(state: State) -> Iterator[str]:
+    """Names of runs. Nobody looks into the runs themselves unless there are undos among them: of a long history that was
+    opened from a snapshot most runs are still packed.
+    """
+    inside = _undoing(state)
+    return (name for name in state.runs if not inside or state.runs[name].scope not in inside)
+
+
+def _undoing(state: State) -> set[str]:
+    """The scopes of compensations. A scope comes after the one around it, so one look at each is enough."""
+    inside: set[str] = set()
+    if not state.rollbacks:
+        return inside
+    for scope in state.scopes.values():
+        if scope.slot == COMPENSATE or scope.parent in inside:
+            inside.add(scope.id)
+    return inside
 
 
 def task_entry(state: State, run: Run) -> Json:

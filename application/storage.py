@@ -26,7 +26,9 @@ class ResourceTakenError(ValueError):
 
 
 class StoredRecord(msgspec.Struct, frozen=True, gc=False):
-    """One event as it lies in the log: `state` is the stored bytes, hashes are 32 bytes each (storage.md, Hashes)."""
+    """One event as it lies in the log: `state` is the stored bytes, hashes are 32 bytes each. Once it is archived, its
+    bytes are gone from here and `state_hash` is their SHA-256, so that the chain can still be checked.
+    """
 
     position: int
     orchestration: UUID
@@ -35,6 +37,7 @@ class StoredRecord(msgspec.Struct, frozen=True, gc=False):
     state: bytes
     event_hash: bytes
     log_hash: bytes
+    state_hash: bytes | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -169,6 +172,32 @@ class LogStore(Protocol):
     ) -> list[tuple[int, UUID]]:
         """(partition, orchestration), distinct and in that order, that wait for events of this type or of any type; `only`:
         of this partition.
+        """
+        ...
+
+
+class SnapshotRecord(msgspec.Struct, frozen=True):
+    """The state of an orchestration after its event `version`, whose hash is `event_hash`. A cache: it may be missing, old
+    or of a `format` that nobody reads any more, and counts only while the log has this very event.
+    """
+
+    orchestration: UUID
+    version: int
+    format: str
+    event_hash: bytes
+    state: bytes
+
+
+class SnapshotStore(Protocol):
+    """The latest snapshot of each orchestration, so that a long history need not be folded from its start."""
+
+    async def get(self, partition: int, orchestration: UUID, format_: str) -> SnapshotRecord | None:
+        """What is there, if it has this format."""
+        ...
+
+    async def put(self, partition: int, record: SnapshotRecord) -> None:
+        """Replaces one that is not newer, or of another format. Not fenced: whoever read this version from
+        the log may say what it folds to.
         """
         ...
 

@@ -33,7 +33,7 @@ DETACHED = "detached"
 UndoStatus = Literal["none", "armed", "scheduled", "running", "failed", "completed", "skipped"]
 
 
-class Undo(msgspec.Struct, gc=False):
+class Undo(msgspec.Struct, array_like=True, gc=False):
     """How far the undo of a run is: ``none | armed | scheduled | running | failed | completed | skipped``."""
 
     status: UndoStatus = "none"
@@ -59,7 +59,7 @@ class Listening(msgspec.Struct):
     done: bool = False
 
 
-class Run(msgspec.Struct, gc=False):
+class Run(msgspec.Struct, array_like=True, gc=False):
     """One activation of a task."""
 
     id: str
@@ -130,7 +130,7 @@ class Run(msgspec.Struct, gc=False):
         return self.request is not None and self.request.function == DETACHED
 
 
-class ScopeState(msgspec.Struct, gc=False):
+class ScopeState(msgspec.Struct, array_like=True, gc=False):
     """One activation of a task list."""
 
     id: str
@@ -204,7 +204,7 @@ class Recorded(msgspec.Struct):
     result: dict[str, Any]
 
 
-class State(msgspec.Struct, gc=False):
+class State(msgspec.Struct, array_like=True, gc=False):
     """One orchestration. Starts empty; `version` is the number of events folded in."""
 
     id: str = ""

@@ -38,21 +38,21 @@ SELECT * FROM unnest(
 );
 
 -- name: stream
-SELECT position, orchestration, version, topic, state, event_hash, log_hash
+SELECT position, orchestration, version, topic, state, event_hash, log_hash, state_hash
 FROM events
 WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND version > %(after)s AND version <= %(until)s
 ORDER BY version
 LIMIT %(limit)s;
 
 -- name: stream_newest_first
-SELECT position, orchestration, version, topic, state, event_hash, log_hash
+SELECT position, orchestration, version, topic, state, event_hash, log_hash, state_hash
 FROM events
 WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND version > %(after)s AND version <= %(until)s
 ORDER BY version DESC
 LIMIT %(limit)s;
 
 -- name: log
-SELECT position, orchestration, version, topic, state, event_hash, log_hash
+SELECT position, orchestration, version, topic, state, event_hash, log_hash, state_hash
 FROM events
 WHERE partition = %(partition)s AND position > %(after)s /* where */
 ORDER BY position
@@ -225,6 +225,19 @@ LIMIT %(limit)s;
 
 -- name: subscribers_after
 (s.partition, orchestration) > (%(after_partition)s, %(after)s)
+
+-- == Snapshots =========================================================================================================
+
+-- name: snapshot
+SELECT orchestration, version, format, event_hash, state FROM snapshots
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND format = %(format)s;
+
+-- name: put_snapshot
+INSERT INTO snapshots AS known (partition, orchestration, version, format, event_hash, state)
+VALUES (%(partition)s, %(orchestration)s, %(version)s, %(format)s, %(event_hash)s, %(state)s)
+ON CONFLICT (partition, orchestration) DO UPDATE
+SET version = excluded.version, format = excluded.format, event_hash = excluded.event_hash, state = excluded.state
+WHERE known.version <= excluded.version OR known.format <> excluded.format;
 
 -- == Definitions =======================================================================================================
 

@@ -88,7 +88,7 @@ class SqlLog:
         self, partition: int, orchestration: UUID, after: int = 0, limit: int = 1000
     ) -> list[StoredRecord]:
         params = {"partition": partition, "orchestration": orchestration, "after": after, "until": _ALL, "limit": limit}
-        return [as_record(row) for row in await self._database.read("stream", params)]
+        return [as_record(row, orchestration) for row in await self._database.read("stream", params)]
 
     async def log(self, partition: int, after: int = 0, limit: int = 1000) -> list[StoredRecord]:
         params = {"partition": partition, "after": after, "limit": limit}

@@ -32,21 +32,21 @@ INSERT INTO events (partition, position, orchestration, version, topic, state, e
 VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: stream
-SELECT position, orchestration, version, topic, state, event_hash, log_hash
+SELECT position, orchestration, version, topic, state, event_hash, log_hash, state_hash
 FROM events
 WHERE partition = :partition AND orchestration = :orchestration AND version > :after AND version <= :until
 ORDER BY version
 LIMIT :limit;
 
 -- name: stream_newest_first
-SELECT position, orchestration, version, topic, state, event_hash, log_hash
+SELECT position, orchestration, version, topic, state, event_hash, log_hash, state_hash
 FROM events
 WHERE partition = :partition AND orchestration = :orchestration AND version > :after AND version <= :until
 ORDER BY version DESC
 LIMIT :limit;
 
 -- name: log
-SELECT position, orchestration, version, topic, state, event_hash, log_hash
+SELECT position, orchestration, version, topic, state, event_hash, log_hash, state_hash
 FROM events
 WHERE partition = :partition AND position > :after /* where */
 ORDER BY position
@@ -186,6 +186,19 @@ LIMIT :limit;
 
 -- name: subscribers_after
 (partition, orchestration) > (:after_partition, :after)
+
+-- == Snapshots =========================================================================================================
+
+-- name: snapshot
+SELECT orchestration, version, format, event_hash, state FROM snapshots
+WHERE partition = :partition AND orchestration = :orchestration AND format = :format;
+
+-- name: put_snapshot
+INSERT INTO snapshots AS known (partition, orchestration, version, format, event_hash, state)
+VALUES (:partition, :orchestration, :version, :format, :event_hash, :state)
+ON CONFLICT (partition, orchestration) DO UPDATE
+SET version = excluded.version, format = excluded.format, event_hash = excluded.event_hash, state = excluded.state
+WHERE known.version <= excluded.version OR known.format <> excluded.format;
 
 -- == Definitions =======================================================================================================
 

@@ -12,6 +12,7 @@ from adapters.sql.inbox import SqlInbox
 from adapters.sql.leases import SqlLeases
 from adapters.sql.log import SqlLog
 from adapters.sql.registers import SqlKeys, SqlRequests
+from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
 from adapters.sqlite.database import SqliteDatabase
 from adapters.sqlite.signals import LocalSignals
@@ -30,6 +31,7 @@ class SqliteStorage:
         self.leases = SqlLeases(self._database, alone=True)
         self.signals = LocalSignals()
         self.inbox = SqlInbox(self._database, self.signals)
+        self.snapshots = SqlSnapshots(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
         self.requests = SqlRequests(self._database)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
+from domain.evolve import evolve
 from tests.simulation.folded import Folded, stored_of
 from tests.simulation.world import Simulation
 from tests.support.soundness import (
@@ -21,6 +20,8 @@ from tests.support.soundness import (
     work_complaints,
 )
 from tests.support.stored import fold_all
+
+_CODEC = EventMapper()
 
 
 def complaints(world: Simulation) -> list[str]:
@@ -38,6 +39,7 @@ def complaints(world: Simulation) -> list[str]:
         *work_complaints(stored, all_, world.node.world.clock.now()),
         *view_complaints(stored, all_),
         *_memory(world, all_),
+        *_snapshots(world, all_),
     ]
 
 
@@ -53,5 +55,18 @@ def _memory(world: Simulation, all_: list[Folded]) -> Iterator[str]:
             continue
         if live.deciding:
             yield f"{each.state.id} is being decided for ever"
-        if msgspec.to_builtins(live.state, str_keys=True) != msgspec.to_builtins(each.state, str_keys=True):
+        if live.state != each.state:
             yield f"{each.state.id}: memory and log differ"
+
+
+def _snapshots(world: Simulation, all_: list[Folded]) -> Iterator[str]:
+    """A fold from a snapshot is a fold from the start."""
+    for each in all_:
+        record = world.data.snapshots.get((each.partition, each.orchestration))
+        if record is None:
+            continue
+        state = _CODEC.states.unpack(record.state)
+        for ev in each.events[state.version :]:
+            evolve(state, ev)
+        if state != each.state:
+            yield f"{each.state.id}: another state from the snapshot of version {record.version}"

@@ -11,7 +11,16 @@ from uuid import UUID
 
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
-from application.storage import DefinitionRecord, Head, HeldEvent, PutAgenda, RequestRecord, StatusRow, StoredRecord
+from application.storage import (
+    DefinitionRecord,
+    Head,
+    HeldEvent,
+    PutAgenda,
+    RequestRecord,
+    SnapshotRecord,
+    StatusRow,
+    StoredRecord,
+)
 
 Step = Callable[[str], Awaitable[None]]
 
@@ -57,6 +66,7 @@ class MemoryData:
 
     salt: bytes = sha256(b"a salt that is the same in every run").digest()
     partitions: list[MemoryPartition] = field(default_factory=list)
+    snapshots: dict[tuple[int, UUID], SnapshotRecord] = field(default_factory=dict)
     definitions: list[DefinitionRecord] = field(default_factory=list)
     tracking: dict[tuple[str, int], int] = field(default_factory=dict)
     status: dict[tuple[int, UUID], StatusRow] = field(default_factory=dict)

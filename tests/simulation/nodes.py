@@ -78,10 +78,10 @@ async def running(
     loop: SimulatedLoop, data: MemoryData | None = None, callouts: Callouts | None = None, **members: Any
 ) -> Node:
     """A node that has taken up its work."""
-    live = members.pop("live_orchestrations", 10_000)
+    options = {name: members.pop(name) for name in ("live_orchestrations", "snapshot_after") if name in members}
     chance = members.pop("chance", None) or random.Random(f"node {members.pop('seed', 0)}")
     world = world_of(loop, data or MemoryData(), callouts or Scripted(), chance=chance, **members)
-    node = Node(world, Options(partitions=4, live_orchestrations=live))
+    node = Node(world, Options(partitions=4, **options))
     await node.start()
     await node.go_on()
     return node

@@ -50,6 +50,7 @@ class Trouble(msgspec.Struct, frozen=True):
     events: int = 6
     commands: int = 4
     live_orchestrations: int = 3
+    snapshot_after: int = 6
 
 
 class Simulation:
@@ -98,7 +99,11 @@ class Simulation:
                 sink=self.sink,
                 off_s=self.chance.uniform(-2, 2),
             )
-            options = Options(partitions=PARTITIONS, live_orchestrations=self.trouble.live_orchestrations)
+            options = Options(
+                partitions=PARTITIONS,
+                live_orchestrations=self.trouble.live_orchestrations,
+                snapshot_after=self.trouble.snapshot_after,
+            )
             node = Node(world, options)
             self._process = process
             try:
