@@ -7,9 +7,12 @@ loop, the deadlines that were kept on the way, and the memory of the node.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
+from adapters.stored_events import EventMapper
 from domain.evolve import evolve
 from tests.simulation.folded import Folded, stored_of
+from tests.simulation.loop import START
 from tests.simulation.world import Simulation
 from tests.support.soundness import (
     effect_complaints,
@@ -36,9 +39,10 @@ def complaints(world: Simulation) -> list[str]:
         *log_complaints(stored),
         *ending_complaints(all_),
         *effect_complaints(all_, world.participants.ledger.values(), arrived),
-        *work_complaints(stored, all_, world.node.world.clock.now()),
+        *work_complaints(stored, all_, START + timedelta(seconds=world.loop.time())),
         *view_complaints(stored, all_),
         *_memory(world, all_),
+        *_ownership(world),
         *_snapshots(world, all_),
     ]
 
@@ -49,14 +53,32 @@ def _loop_is_clean(world: Simulation) -> Iterator[str]:
 
 
 def _memory(world: Simulation, all_: list[Folded]) -> Iterator[str]:
-    for each in all_:
-        live = world.node.cache.peek_at(each.orchestration)
-        if live is None:
-            continue
-        if live.deciding:
-            yield f"{each.state.id} is being decided for ever"
-        if live.state != each.state:
-            yield f"{each.state.id}: memory and log differ"
+    for node in world.nodes:
+        for each in all_:
+            live = node.cache.peek_at(each.orchestration)
+            if live is None:
+                continue
+            if live.deciding:
+                yield f"{each.state.id} is being decided for ever"
+            if live.state != each.state:
+                yield f"{each.state.id}: memory and log differ"
+            if not node.ownership.holds(each.partition):
+                yield f"{each.state.id} is kept by a node that does not own it"
+
+
+def _ownership(world: Simulation) -> Iterator[str]:
+    """Every partition has one owner that knows it, and the owners share evenly."""
+    owned = [node.ownership.held for node in world.nodes]
+    numbers = sorted(partition for held in owned for partition in held)
+    if numbers != list(range(len(world.data.partitions))):
+        yield f"the partitions are owned as {owned}"
+    elif max(map(len, owned)) - min(map(len, owned)) > 1:
+        yield f"the partitions are shared as {[len(held) for held in owned]}"
+    waiting = [
+        name for partition in world.data.partitions for name, each in partition.inbox.items() if each.reply is None
+    ]
+    if waiting:
+        yield f"{len(waiting)} commands of the inbox were never carried out"
 
 
 def _snapshots(world: Simulation, all_: list[Folded]) -> Iterator[str]:

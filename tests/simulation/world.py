@@ -19,9 +19,10 @@ import msgspec
 from application.live import listening_runs
 from application.runtime import Node, Options
 from application.service import CommandRequest, StartRequest
-from domain.errors import InvalidDefinitionError, RetraceError, StorageError
+from domain.errors import InvalidDefinitionError, NodeUnavailableError, RetraceError, StorageError
 from tests.simulation.folded import folded
 from tests.simulation.loop import (
+    START,
     Process,
     ProcessDiedError,
     SimulatedLoop,
@@ -34,6 +35,7 @@ from tests.simulation.programs import TYPES, Author
 
 T = TypeVar("T")
 PARTITIONS = 4
+LEASE_S = 10.0
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -45,12 +47,24 @@ class Trouble(msgspec.Struct, frozen=True):
     """Steps of the loop after which the next crash comes at the latest."""
     ghosts: float = 0.3
     """How likely a node that is gone still works."""
+    nodes: int = 0
+    """How many nodes there are; 0: one, two or three, as the seed has it."""
+    pauses: float = 0.3
+    """How likely a node of several stands still for a while instead of dying."""
     stops: float = 0.2
     orchestrations: int = 4
     events: int = 6
     commands: int = 4
     live_orchestrations: int = 3
     snapshot_after: int = 6
+
+
+class Seat:
+    """A place where one node after the other runs."""
+
+    def __init__(self) -> None:
+        self.process: Process | None = None
+        self.node: Node | None = None
 
 
 class Simulation:
@@ -73,8 +87,9 @@ class Simulation:
         self.calm = False
         self.restarts = 0
         self._delays = random.Random(f"storage {seed}")
-        self._process: Process | None = None
-        self._node: Node | None = None
+        self._seats = [Seat() for _ in range(self.trouble.nodes or self.chance.choice((1, 1, 2, 3)))]
+        self._alone = len(self._seats) == 1 and self.chance.random() < 0.5
+        """A database that only one process can be at work on, such as a file."""
         self._events = 0
         self._ghosts: list[Process] = []
 
@@ -85,7 +100,7 @@ class Simulation:
         if not self.calm and self._delays.random() < self.trouble.storage:
             raise StorageError(f"made to fail: {operation}")
 
-    async def open(self) -> Node:
+    async def open(self, seat: Seat) -> None:
         """A new process over the same database."""
         while True:
             self.restarts += 1
@@ -97,61 +112,76 @@ class Simulation:
                 chance=random.Random(f"node {self.seed} {self.restarts}"),
                 step=self._storage_step,
                 sink=self.sink,
-                off_s=self.chance.uniform(-2, 2),
+                off_s=self.chance.uniform(-0.7, 0.7),
+                alone=self._alone,
             )
             options = Options(
+                host="host",
+                pid=self.restarts,
                 partitions=PARTITIONS,
                 live_orchestrations=self.trouble.live_orchestrations,
+                lease_s=LEASE_S,
                 snapshot_after=self.trouble.snapshot_after,
             )
             node = Node(world, options)
-            self._process = process
+            seat.process = process
             try:
                 await process.call(node.start())
                 await process.call(node.go_on())
             except (RetraceError, ProcessDiedError):
                 process.kill()
                 continue
-            self._node = node
-            return node
+            seat.node = node
+            return
 
     async def ask(self, work: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
-        """A request from outside. Raises ProcessDiedError."""
-        assert self._process is not None
-        if self._node is None:
+        """A request from outside, to any node. Raises ProcessDiedError."""
+        seat = self.chance.choice(self._seats)
+        if seat.node is None or seat.process is None:
             raise ProcessDiedError
-        return await self._process.call(work(self._node))
+        return await seat.process.call(work(seat.node))
 
-    def crash(self) -> None:
+    def crash(self, seat: Seat) -> None:
         """The node is gone: dead, or cut off and still at work, believing that it owns what another takes over."""
-        assert self._process is not None
-        self._node = None
+        assert seat.process is not None
+        seat.node = None
         for ghost in self._ghosts:
             ghost.kill()
         self._ghosts.clear()
-        if self.chance.random() < self.trouble.ghosts:
-            self._ghosts.append(self._process)
-            self._process.disconnect()
+        if not self._alone and self.chance.random() < self.trouble.ghosts:
+            self._ghosts.append(seat.process)
+            seat.process.disconnect()
         else:
-            self._process.kill()
+            seat.process.kill()
         self._gone.set()
 
     async def _keep_alive(self) -> None:
-        """Dies at steps that the seed draws, or is stopped in good order, and is started again."""
+        """Nodes die at steps that the seed draws, stand still for a while, or are stopped in good order; and are there
+        again.
+        """
         for _ in range(self.chance.randint(0, self.trouble.crashes)):
+            seat = self.chance.choice(self._seats)
             if self.chance.random() < self.trouble.stops:
                 await asyncio.sleep(self.chance.uniform(0, 20))
-                await self._stop(self.chance.choice((0.0, 3.0)))
+                await self._stop(seat, self.chance.choice((0.0, 3.0)))
+            elif len(self._seats) > 1 and self.chance.random() < self.trouble.pauses:
+                await asyncio.sleep(self.chance.uniform(0, 20))
+                assert seat.process is not None
+                seat.process.stop_still()
+                await asyncio.sleep(self.chance.uniform(0, 3 * LEASE_S))
+                seat.process.go_on()
+                continue
             else:
                 self._gone.clear()
-                self.loop.at_step = (self.loop.steps + int(self._steps_to_crash()), self.crash)
+                self.loop.at_step = (self.loop.steps + int(self._steps_to_crash()), partial(self.crash, seat))
                 await self._gone.wait()
-            await self.open()
+            await self.open(seat)
 
-    async def _stop(self, grace_s: float) -> None:
-        assert self._process is not None
-        node, process, began_s = self.node, self._process, self.loop.time()
-        self._node = None
+    async def _stop(self, seat: Seat, grace_s: float) -> None:
+        node, process, began_s = seat.node, seat.process, self.loop.time()
+        assert node is not None
+        assert process is not None
+        seat.node = None
         await process.call(node.stop(grace_s))
         if self.loop.time() > began_s + grace_s + 15:
             self.overdue.append(f"a stop took {self.loop.time() - began_s} s with {grace_s} s of grace")
@@ -165,7 +195,7 @@ class Simulation:
         while True:
             try:
                 return await self.ask(work)
-            except (StorageError, ProcessDiedError):
+            except (StorageError, NodeUnavailableError, ProcessDiedError):
                 await asyncio.sleep(self.chance.uniform(0.05, 1))
 
     # Those who use it -------------------------------------------------------------------------------------------------
@@ -238,7 +268,7 @@ class Simulation:
                     continue
                 unfinished = True
                 due = state.next_due()
-                if due is not None and due < self.node.world.clock.now() - timedelta(seconds=90):
+                if due is not None and due < START + timedelta(seconds=self.loop.time() - 90):
                     self.overdue.append(f"{state.id}: what was due at {due} was not handled")
                 request = CommandRequest(id=state.id, reason="the end")
                 if state.suspended:
@@ -261,7 +291,7 @@ class Simulation:
 
     async def run(self) -> None:
         self._gone = asyncio.Event()
-        await self.open()
+        await asyncio.gather(*(self.open(seat) for seat in self._seats))
         await self._deploy()
         keeper = asyncio.ensure_future(self._keep_alive())
         trouble = self.trouble
@@ -274,16 +304,24 @@ class Simulation:
         self.loop.at_step = None
         keeper.cancel()
         self.calm = self.participants.calm = True
-        if self._node is None and self._process is not None:
-            self._process.kill()
-            await self.open()
+        for seat in self._seats:
+            assert seat.process is not None
+            seat.process.go_on()
+            if seat.node is None:
+                seat.process.kill()
+                await self.open(seat)
+        for ghost in self._ghosts:
+            ghost.kill()
         await self._settle()
-        await self.insist(lambda node: node.projector.caught_up())
+        for seat in self._seats:
+            assert seat.node is not None
+            assert seat.process is not None
+            await seat.process.call(seat.node.projector.caught_up())
 
     @property
-    def node(self) -> Node:
-        assert self._node is not None
-        return self._node
+    def nodes(self) -> list[Node]:
+        """Those that are there at the end."""
+        return [seat.node for seat in self._seats if seat.node is not None]
 
     @property
     def fingerprint(self) -> str:
