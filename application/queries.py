@@ -23,6 +23,7 @@ from application.engine import Engine
 from application.history import item
 from application.journal import Codec
 from application.live import Live
+from application.nodes import Nodes
 from application.ownership import Ownership
 from application.projector import PROJECTION, StatusProjector
 from application.reader import Reader
@@ -57,7 +58,9 @@ class OrchestrationQueries:
         reader: Reader,
         ownership: Ownership,
         rehearsal: Rehearsal,
+        nodes: Nodes,
     ) -> None:
+        self._nodes = nodes
         self._rehearsal = rehearsal
         self._reader = reader
         self._ownership = ownership
@@ -169,6 +172,9 @@ class OrchestrationQueries:
         return e.CompensationDecided(
             at=self._engine.now(), reason=rollback.reason, plan=rollback.steps, left_behind=rollback.left_behind
         )
+
+    async def nodes(self) -> Json:
+        return await self._nodes.list()
 
     # Lists ------------------------------------------------------------------------------------------------------------
 

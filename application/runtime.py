@@ -21,6 +21,7 @@ from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
+from application.nodes import Nodes
 from application.outbox import Outbox
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
@@ -178,6 +179,7 @@ class Node:
             reader,
             self.ownership,
             rehearsal,
+            Nodes(storage.leases, self.ownership),
         )
         for tenant in (self.journal, self.cache, self.projector, self.watch):
             self.ownership.add(tenant)

@@ -156,6 +156,10 @@ class Queries(Protocol):
 
     async def rollback_plan(self, id_: str) -> Json: ...
 
+    async def nodes(self) -> Json:
+        """The nodes of this database and the partitions that they own (application/nodes.py)."""
+        ...
+
     async def list(self, request: ListRequest) -> Json:
         """One page: {"items": [...], "next": cursor or None, "as_of": instant, "lag_ms": number}."""
         ...

@@ -27,6 +27,7 @@ from retrace.representations import (
     DryRun,
     EventOutcome,
     HistoryEvent,
+    NodeList,
     Orchestration,
     RollbackPlan,
 )
@@ -87,6 +88,12 @@ class Client:
         """A definition drawn."""
         accept = "image/svg+xml" if kind == "svg" else "text/vnd.mermaid, text/plain"
         return self._server.text(_definition_path(definition) + "/diagram", accept)
+
+    # --- nodes
+
+    def nodes(self) -> NodeList:
+        """Every node at work on the service's database, and the partitions that each owns."""
+        return cast("NodeList", self._server.call("GET", "/v1/nodes"))
 
     # --- orchestrations
 

@@ -154,3 +154,35 @@ class Deployed(TypedDict):
     resource: str | None
     created_at: str
     warnings: list[dict[str, Any]]
+
+
+class NodePartition(TypedDict):
+    """A partition of the log; `lag` counts the events that the status view has not seen."""
+
+    partition: int
+    epoch: int
+    lease_until: str | None
+    position: int
+    lag: int
+
+
+class Node(TypedDict):
+    """A process at work on a database."""
+
+    node: str
+    version: str
+    started_at: str
+    this: bool
+    alive: bool
+    eligible: bool
+    lease_until: str
+    partitions: list[NodePartition]
+
+
+class NodeList(TypedDict):
+    """All nodes; `unowned` partitions are between two owners."""
+
+    items: list[Node]
+    next: None
+    partitions: int
+    unowned: list[NodePartition]

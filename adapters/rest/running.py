@@ -1,4 +1,4 @@
-"""Health, readiness and the explanations of problems: what stays open without a token.
+"""Health, readiness, the nodes of the database, and the explanations of problems.
 
 `/healthz` says that the process answers, and nothing more: it must not fail because a database does. `/readyz` says whether
 requests should come here; 503 is what a load balancer understands.
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from adapters.rest.calls import JSON, Call, json_response
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.problems import SLUGS, ProblemError
-from adapters.rest.schemas import Health, ProblemExplanation, Readiness
+from adapters.rest.schemas import Health, NodeList, ProblemExplanation, Readiness
 from domain.errors import NotFoundError
 
 _log = structlog.get_logger(__name__)
@@ -42,6 +42,11 @@ async def readiness(call: Call) -> Response:
     if not details.get("ready", True):
         raise ProblemError("overloaded", "The service is not ready.", more=details)
     return json_response({"ready": True, **details})
+
+
+async def nodes(call: Call) -> Response:
+    """GET /v1/nodes."""
+    return json_response(await call.services.queries.nodes())
 
 
 async def explain(call: Call) -> Response:
@@ -79,6 +84,15 @@ OPERATIONS = (
         {200: Answer("It can; with details.", Readiness)},
         open=True,
         hot=True,
+    ),
+    Operation(
+        "listNodes",
+        "GET",
+        "/v1/nodes",
+        nodes,
+        "Who is at work on this database",
+        "Running",
+        {200: Answer("Every node, its lease and its partitions; the same from whichever node answers.", NodeList)},
     ),
     Operation(
         "explainProblem",

@@ -360,6 +360,38 @@ class Readiness(Open):
     ready: bool
 
 
+class NodePartition(Open):
+    """A partition of the log, whoever owns it."""
+
+    partition: int
+    epoch: int = Field(description="Raised at every takeover.")
+    lease_until: Instant | None
+    position: int = Field(description="Of its last event.")
+    lag: int = Field(description="Events that the status view has not seen yet.")
+
+
+class Node(Open):
+    """A process at work on the database."""
+
+    node: str
+    version: str
+    started_at: Instant
+    this: bool = Field(description="Whether it is the one that answers.")
+    alive: bool
+    eligible: bool = Field(description="False while its clock is too far from the database's to own anything.")
+    lease_until: Instant
+    partitions: list[NodePartition]
+
+
+class NodeList(Open):
+    """All nodes; `unowned` partitions are between two owners."""
+
+    items: list[Node]
+    next: None
+    partitions: int
+    unowned: list[NodePartition]
+
+
 class ProblemExplanation(Open):
     """What a problem means and what a client can do."""
 

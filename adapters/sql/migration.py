@@ -7,7 +7,9 @@ was killed in the middle only matters to the next migration, whose message says 
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import io
 import os
 from importlib.resources import as_file, files
 
@@ -32,7 +34,8 @@ def migrate(uri: str, package: str, *, alone: bool = False) -> None:
         if not backend.to_apply(migrations):
             return
         try:
-            with backend.lock(_LOCK_TIMEOUT_S):
+            # yoyo prints whatever rows a statement gives; SQLite gives some of its own when it adds a column.
+            with backend.lock(_LOCK_TIMEOUT_S), contextlib.redirect_stdout(io.StringIO()):
                 backend.apply_migrations(backend.to_apply(migrations))
         except LockTimeout as error:
             raise StorageError(
