@@ -16,11 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FAULTS, SAGAS
+from tests.faults.conftest import FAULTS, LIMIT_S, SAGAS
 from tests.faults.nodes import Node
 from tests.faults.site import site, sound
 
-pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="limits of another process")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(LIMIT_S),
+    pytest.mark.skipif(sys.platform != "linux", reason="limits of another process"),
+]
 _SMALL = "24m"
 
 

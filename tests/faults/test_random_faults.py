@@ -6,11 +6,12 @@ import os
 
 import pytest
 
+from tests.faults.conftest import LIMIT_S
 from tests.faults.proxy import PostgresProxy
 from tests.faults.site import site, sound
 from tests.faults.weather import Weather, story_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(LIMIT_S)]
 SEED = int(os.environ.get("RETRACE_TEST_FAULTS_SEED", "1"))
 ROUNDS = int(os.environ.get("RETRACE_TEST_FAULTS_ROUNDS", "1"))
 

@@ -14,13 +14,12 @@ import msgspec
 
 from tests.faults.proxy import Mishap, PostgresProxy
 from tests.faults.server import OwnPostgres
-from tests.faults.site import Site
+from tests.faults.site import LEASE_S, Site
 
 Kind = Literal["crash", "cut", "mishap", "stall", "slow", "kill", "pause", "replace"]
 _OF_NODES: Final[tuple[Kind, ...]] = ("kill", "pause", "replace")
 _OF_THE_DATABASE: Final[tuple[Kind, ...]] = ("crash", "cut", "mishap", "mishap", "stall", "slow")
-_LONGEST_S: Final = 4.0
-"""Twice a lease of a site."""
+_LONGEST_S: Final = 2.0 * LEASE_S
 
 
 class Fault(msgspec.Struct, frozen=True):
