@@ -31,8 +31,9 @@ conformance: $(READY) ## the test kit of the Serverless Workflow standard
 simulate: $(READY) ## lives of a service from many seeds, SEEDS=10000 unless said
 	RETRACE_SIMULATE_SEEDS=$(or $(SEEDS),10000) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/simulation/test_seeds.py
 
-faults: $(READY) ## sagas while everything breaks, the long form; also ROUNDS=10 random stories from SEED=1 unless said
-	RETRACE_TEST_FAULTS=long RETRACE_TEST_FAULTS_SEED=$(or $(SEED),1) RETRACE_TEST_FAULTS_ROUNDS=$(or $(ROUNDS),10) \
+faults: $(READY) ## sagas while everything breaks: the long form; with SEED or ROUNDS only stories drawn from seeds
+	RETRACE_TEST_FAULTS=long RETRACE_TEST_FAULTS_SEED=$(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(10**6))')) \
+	RETRACE_TEST_FAULTS_ROUNDS=$(or $(ROUNDS),10) \
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(if $(SEED)$(ROUNDS),tests/faults/test_random_faults.py,tests/faults)
 
 bench: $(READY) ## measurements, written up in docs/performance.md
