@@ -8,7 +8,7 @@ PARTICIPANTS_PORT ?= 8090
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test conformance simulate bench bench-edge lint fmt type layers wheel clean
+.PHONY: help run check test conformance simulate faults bench bench-edge lint fmt type layers wheel clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ conformance: $(READY) ## the test kit of the Serverless Workflow standard
 
 simulate: $(READY) ## lives of a service from many seeds, SEEDS=10000 unless said
 	RETRACE_SIMULATE_SEEDS=$(or $(SEEDS),10000) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/simulation/test_seeds.py
+
+faults: $(READY) ## sagas while everything breaks: the long form; with SEED or ROUNDS only stories drawn from seeds
+	RETRACE_TEST_FAULTS=long RETRACE_TEST_FAULTS_SEED=$(or $(SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(10**6))')) \
+	RETRACE_TEST_FAULTS_ROUNDS=$(or $(ROUNDS),10) \
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(if $(SEED)$(ROUNDS),tests/faults/test_random_faults.py,tests/faults)
 
 bench: $(READY) ## measurements, written up in docs/performance.md
 	$(BIN)/python -m tests.benchmarks

@@ -1,15 +1,17 @@
 """What every session with PostgreSQL has in common.
 
 A session that hangs must not hold a partition's row longer than a lease can bear: statements, idle transactions and
-dead links all end below half a lease. The settings are made by a statement after connecting, not by the `options` of
-the URL, which connection poolers refuse.
+dead links all end below half a lease, and so does the wait for an answer on a link that looks alive, which nothing else
+would ever end when a connection pooler hangs. The settings are made by a statement after connecting, not by the
+`options` of the URL, which poolers refuse.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 _SETTINGS = b"""SELECT
@@ -20,6 +22,25 @@ _SETTINGS = b"""SELECT
     set_config('application_name', 'retrace', false)"""
 
 _PARTS_OF_A_LEASE = 0.4
+_PATIENCE_OF_A_LEASE = 0.5
+"""A little more, so that a server that is merely slow can say so itself."""
+_LOOKS_EVERY_S = 0.1
+
+Answer = TypeVar("Answer")
+
+
+class Session(psycopg.Connection):
+    """A connection that is closed when the server says nothing for `patience_s`: what was asked may have happened."""
+
+    patience_s: float | None = None
+
+    def wait(self, gen: PQGen[Answer], interval: float = _LOOKS_EVERY_S, timeout: float | None = None) -> Answer:
+        """Raises psycopg.OperationalError after `patience_s`, like a link that broke."""
+        try:
+            return super().wait(gen, interval, self.patience_s if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:  # noqa: SLF001 - an OperationalError that has no public name
+            self.close()
+            raise
 
 
 class Sessions:
@@ -56,7 +77,8 @@ class Sessions:
 
     def connect(self) -> psycopg.Connection:
         """A session in autocommit: transactions are begun by name."""
-        connection = psycopg.connect(self._conninfo, autocommit=True)
+        connection = Session.connect(self._conninfo, autocommit=True)
+        connection.patience_s = self._lease_s * _PATIENCE_OF_A_LEASE
         try:
             connection.execute(_SETTINGS, {"timeout_ms": str(self._timeout_ms)})
         except BaseException:

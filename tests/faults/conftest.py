@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from adapters.settings import Settings
 from tests.conftest import SERVICES
 from tests.faults.proxy import PostgresProxy
 from tests.faults.server import OwnPostgres, own_postgres
@@ -18,7 +17,9 @@ from tests.faults.server import OwnPostgres, own_postgres
 LONG = os.environ.get("RETRACE_TEST_FAULTS") == "long"
 SAGAS = 1000 if LONG else 100
 FAULTS = 12 if LONG else 3
-NODES = (1, 2) if "lease" in Settings.model_fields else (1,)
+LIMIT_S = 600 if LONG else 90
+"""Of one scenario, whatever happens in it."""
+NODES = (1, 2, 3) if LONG else (2,)
 
 
 @pytest.fixture(scope="session")

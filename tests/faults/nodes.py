@@ -43,6 +43,7 @@ class Node:
         self._process: ForkServerProcess | None = None
         self._listening: asyncio.Task[None] | None = None
         self._serving = asyncio.Event()
+        self._heard = asyncio.Condition()
 
     async def start(self) -> None:
         """Return once it serves. A process that ends before that (its database may be away) is followed by another."""
@@ -72,6 +73,8 @@ class Node:
         try:
             async for line in reader:
                 self._hear(line.decode(errors="replace").rstrip())
+                async with self._heard:
+                    self._heard.notify_all()
         finally:
             transport.close()
 
@@ -87,6 +90,12 @@ class Node:
             self._serving.set()
         elif entry["level"] in ("error", "critical") and not _expected(entry):
             self.complaints.append(f"{self.name} logged: {line}")
+
+    async def says(self, words: str) -> None:
+        """Return once its log has these words in a line from now on."""
+        self.said.clear()
+        async with self._heard:
+            await self._heard.wait_for(lambda: any(words in line for line in self.said))
 
     def signal(self, number: int) -> None:
         assert self._process is not None

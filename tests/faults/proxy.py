@@ -103,7 +103,7 @@ class _Link:
         frames, commits = _Frames(reader, starts_up=True), _Commits()
         while True:
             kind, message = await frames.next()
-            await self._proxy.passage()
+            await self._proxy.passage(ends=kind in b"QS")
             if commits.carried_out_by(kind, message):
                 self._mishap = self._proxy.next_mishap()
             if self._mishap is Mishap.NEVER_ARRIVES:
@@ -118,7 +118,7 @@ class _Link:
         frames = _Frames(reader, starts_up=False)
         while True:
             kind, message = await frames.next()
-            await self._proxy.passage()
+            await self._proxy.passage(ends=kind == b"Z")
             if kind == b"C" and _is_commit(message[5:]):
                 self._proxy.committed(self._mishap)
             if self._mishap is None:
@@ -143,6 +143,7 @@ class PostgresProxy:
         self.commits = 0
         self.unheard = 0
         self.delay_s = 0.0
+        """Of every way of every round trip."""
 
     @property
     def url(self) -> str:
@@ -178,8 +179,9 @@ class PostgresProxy:
 
     # What its links ask -----------------------------------------------------------------------------------------------
 
-    async def passage(self) -> None:
-        if self.delay_s:
+    async def passage(self, *, ends: bool) -> None:
+        """Wait until a message may pass. `ends`: the other side has been waiting for this one."""
+        if self.delay_s and ends:
             await asyncio.sleep(self.delay_s)
         await self._open.wait()
 

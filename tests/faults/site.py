@@ -20,6 +20,7 @@ from tests.faults.verdict import endings, verdict
 from tests.support.stored import at_rest, read_stored
 
 PARTITIONS = 4
+LEASE_S = 2
 _CALM_WITHIN_S = 90.0
 _SHOWN = 30
 
@@ -35,7 +36,7 @@ class Site:
             "expression_workers": 1,
             "definitions": folder,
             "grace": 2,
-            "lease": 2,
+            "lease": LEASE_S,
         }
         self.database = database
         self.ledger = ledger

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from tests.faults.conftest import FAULTS, NODES, SAGAS
+from tests.faults.conftest import FAULTS, LIMIT_S, NODES, SAGAS
 from tests.faults.proxy import Mishap
-from tests.faults.site import site, sound
+from tests.faults.site import LEASE_S, site, sound
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("nodes", NODES)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(LIMIT_S), pytest.mark.parametrize("nodes", NODES)]
 
 
 async def test_the_server_crashes_again_and_again(tmp_path, crashable, database, nodes):
@@ -54,14 +54,14 @@ async def test_the_network_stalls_for_longer_than_a_lease(tmp_path, database, pr
         async with found.under_load(SAGAS):
             async for _ in found.at_moments(1, SAGAS):
                 proxy.stall()
-                await asyncio.sleep(6)
+                await asyncio.sleep(2.5 * LEASE_S)
                 proxy.go_on()
         await sound(found, SAGAS)
 
 
 async def test_the_network_is_slow(tmp_path, database, proxy, nodes):
     async with site(tmp_path, database, seen_at=proxy.url, nodes=nodes) as found:
-        proxy.delay_s = 0.01
-        async with found.under_load(SAGAS // 4):
+        proxy.delay_s = 0.001
+        async with found.under_load(SAGAS):
             pass
-        await sound(found, SAGAS // 4)
+        await sound(found, SAGAS)

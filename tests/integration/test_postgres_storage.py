@@ -11,6 +11,7 @@ import pytest
 from adapters.postgres.storage import PostgresStorage
 from domain.errors import StorageError
 from tests.contract.storages import PARTITIONS, identity, written
+from tests.faults.proxy import Mishap, PostgresProxy
 from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
@@ -108,6 +109,20 @@ async def test_a_write_does_not_wait_longer_than_part_of_a_lease(fresh_postgres)
             await storage.log.write([written(head, (identity(1), 1))])
     assert await storage.log.write([written(head, (identity(1), 1))]) == [True]
     await storage.log.close()
+
+
+async def test_an_answer_that_never_comes_is_not_awaited_longer_than_half_a_lease(fresh_postgres):
+    """The commit has happened, the link looks alive, and whatever stands in between keeps the answer to itself."""
+    async with PostgresProxy(fresh_postgres).serving() as proxy:
+        storage = PostgresStorage(proxy.url)
+        [head, *_] = await own(storage, "owner", PARTITIONS, 1.0)
+        wanted = written(head, (identity(1), 1))
+        proxy.next_commits(Mishap.NO_ANSWER)
+        with pytest.raises(StorageError):
+            await storage.log.write([wanted])
+        assert proxy.unheard == 1
+        assert await storage.log.heads([0]) == [wanted.after]
+        await storage.log.close()
 
 
 async def test_sessions_are_bounded_by_the_lease_and_wait_for_the_disk(storage):
