@@ -52,6 +52,12 @@ def close(s: State, run: Run, ev: e.Event) -> None:
     run.ended_at, run.order = ev.at, s.version + 1
 
 
+def finish(s: State, rollback: str) -> None:
+    """The rollback has ended."""
+    s.rollbacks[rollback].finished = True
+    s.going.pop(rollback, None)
+
+
 def weaken(run: Run, effect: e.Effect) -> None:
     """Doubt is not cleared by a later refusal, and what was done stays done."""
     if _RANK[effect] > _RANK[run.effect]:

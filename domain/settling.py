@@ -46,8 +46,10 @@ def settle(d: Decision) -> bool:
         assert state.cause is not None
         d.spawn(decide(d, ROOT, (ROOT,), state.cause))
         return True
+    if state.ending is None or state.rolling_back:
+        return False
     asked = any(i.kind == "after_pivot" and i.run is None and "retry" in i.actions for i in state.open_incidents())
-    if state.ending is not None and not state.rolling_back and not asked and not _busy(d, (ROOT,)):
+    if not asked and not _busy(d, (ROOT,)):
         _close_inside(d, ROOT)
         d.spawn(finish(d, state.ending))
         return True
@@ -66,9 +68,9 @@ def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> b
     state, wanted = d.state, set(scopes)
     if not wanted:
         return False
-    for rollback in state.rollbacks.values():
-        going = rollback.id != ROOT and not rollback.finished and not state.rolling_back
-        if going and any(s.id in wanted for s in state.scope_chain(state.runs[rollback.id].scope)):
+    for rollback in state.rollbacks_going():
+        goes_on = rollback.id != ROOT and not state.rolling_back
+        if goes_on and any(s.id in wanted for s in state.scope_chain(state.runs[rollback.id].scope)):
             return True
     for name in state.open:
         run = state.runs[name]
@@ -82,8 +84,7 @@ def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> b
     return any(
         state.runs[step.run].undo.child_busy
         and any(s.id in wanted for s in state.scope_chain(state.runs[step.run].scope))
-        for rollback in state.rollbacks.values()
-        if not rollback.finished
+        for rollback in state.rollbacks_going()
         for step in rollback.steps
     )
 

@@ -166,13 +166,20 @@ class Rollback(msgspec.Struct):
     context: Any = None
     """``$context`` as its undos see it."""
     finished: bool = False
+    place: int = 0
+    """Among all rollbacks of the orchestration."""
+    waiting: dict[str, int] = {}
+    """run -> its step that has not ended."""
+    ready: list[int] = []
+    """Steps that may begin, in their order."""
+    missing: list[int] = []
+    """Of how many steps each one awaits the end."""
+    followers: list[list[int]] = []
+    """The steps that await each one."""
 
     def index(self, run: str) -> int | None:
         """The step of a run that has not ended, if any."""
-        for i, step in enumerate(self.steps):
-            if step.run == run and self.ended[i] is None:
-                return i
-        return None
+        return self.waiting.get(run)
 
 
 class Incident(msgspec.Struct):
@@ -250,6 +257,8 @@ class State(msgspec.Struct, gc=False):
     calls: int = 0
     """Those among them that are callouts, not children."""
     rollbacks: dict[str, Rollback] = {}
+    going: dict[str, None] = {}
+    """Those among them that have not finished."""
     rollback_context: Any = None
     incidents: list[Incident] = []
     held: list[Held] = []
@@ -269,7 +278,7 @@ class State(msgspec.Struct, gc=False):
     @property
     def unsettled(self) -> bool:
         """Whether anything fails, is undone or comes to an end: nothing else can settle."""
-        return bool(self.failing or self.rollbacks or self.rolling_back or self.ending is not None)
+        return bool(self.failing or self.going or self.rolling_back or self.ending is not None)
 
     # Views -----------------------------------------------------------------------------------------------------------
 
@@ -326,6 +335,13 @@ class State(msgspec.Struct, gc=False):
         if len(runs) > 1:
             runs.sort(key=lambda run: run.began)
         return runs
+
+    def rollbacks_going(self) -> list[Rollback]:
+        """The rollbacks that have not finished, in their order."""
+        going = [self.rollbacks[name] for name in self.going]
+        if len(going) > 1:
+            going.sort(key=lambda rollback: rollback.place)
+        return going
 
     def undoing(self, scope: str) -> str | None:
         """The run in whose compensation this scope lies, if any."""
