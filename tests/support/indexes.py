@@ -11,6 +11,7 @@ def check_indexes(state: State) -> None:
     open_runs = [run for run in runs.values() if run.open]
     assert set(state.open) == {run.id for run in open_runs}
     assert [runs[name].began for name in state.open] == sorted(run.began for run in open_runs)
+    assert set(state.flights) == {run.id for run in open_runs if run.flying}
     assert state.flying == sum(run.flying for run in runs.values())
     assert state.calls == sum(run.flying and run.child is None for run in runs.values())
     assert set(state.watched) <= set(state.open)

@@ -33,6 +33,19 @@ def loop(task: Any, count: int) -> Any:
     return {"for": {"in": "$workflow.input"}, "do": [{"t": task}]}
 
 
+def one_fails(task: Any, count: int) -> Any:
+    """While all the others are in flight."""
+    wide = fork({"do": [{"inner": task}]}, count)
+    wide["fork"]["branches"].insert(0, {"b": REFUSED["refused"]})
+    return wide
+
+
+def one_wins(task: Any, count: int) -> Any:
+    wide = fork(task, count)
+    wide["fork"]["compete"] = True
+    return wide
+
+
 def caught(task: Any, count: int) -> Any:
     block = {"try": [{"a": task}, REFUSED], "catch": {"compensate": True}}
     return loop(block, count)
@@ -72,7 +85,7 @@ def _answer(event: e.AttemptStarted) -> c.ReportResult:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("shape", [loop, fork, caught])
+@pytest.mark.parametrize("shape", [loop, fork, one_fails, one_wins, caught])
 def test_four_times_as_long_costs_four_times_as_much(shape, fails):
     def per_event(count: int) -> float:
         tasks = [{"t": shape(UNDONE, count)}, *([REFUSED] if fails else [])]
