@@ -7,6 +7,7 @@ would catch stays where it is: its token is held and an incident asks an operato
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from domain import events as e
@@ -95,14 +96,13 @@ def propagate(d: Decision, scope: str, why: Fault, origin: Run) -> None:
 def fail_scope(d: Decision, scope: str, why: Fault, *, cut: bool) -> None:
     """A scope fails as soon as all inside has settled; then the run that opened it decides."""
     d.emit(e.ScopeFailing, scope=scope, fault=why, cut=cut, settle_at=d.settle_at)
-    begin_settling(d, scope, cut=cut)
+    begin_settling(d, (scope,), cut=cut)
 
 
 def fail_composite(d: Decision, run: Run, why: Fault, *, cut: bool) -> None:
     """A composite fails as soon as all that it opened has settled."""
     d.emit(e.TaskFailing, run=run.id, fault=why, cut=cut, settle_at=d.settle_at)
-    for scope in list(run.scopes.values()):
-        begin_settling(d, scope, cut=cut)
+    begin_settling(d, list(run.scopes.values()), cut=cut)
 
 
 def uncaught(d: Decision, why: Fault, origin: Run | None) -> None:
@@ -114,7 +114,7 @@ def start_rollback(d: Decision, cause: e.Cause, *, cut: bool = False) -> None:
     """From here on nothing goes forward: settle, decide, undo."""
     void_incidents(d, "rollback")
     d.emit(e.RollbackStarted, reason=cause, settle_at=d.settle_at, cut=cut)
-    begin_settling(d, ROOT, cut=cut)
+    begin_settling(d, (ROOT,), cut=cut)
 
 
 def raise_incident(
@@ -149,21 +149,21 @@ def void_incidents(d: Decision, why: str) -> None:
 # Settling begins ----------------------------------------------------------------------------------------------------------
 
 
-def begin_settling(d: Decision, scope: str, *, cut: bool) -> None:
-    """Waits end, what was not sent is dropped, attempts in flight are awaited (or, when `cut`, uncertain at once).
+def begin_settling(d: Decision, scopes: Sequence[str], *, cut: bool) -> None:
+    """Waits end, what was not sent is dropped, attempts in flight are awaited (or, when `cut`, uncertain at once), in one
+    scope after the other; none of them lies in another.
 
     A child that is not awaited is on its way and stays so. An undo or a partial rollback in progress inside is not
     touched: it ends by itself.
     """
-    state = d.state
     why = (
         fault("cancelled", "cut off while in flight")
         if not cut
         else fault("timeout", "given up when the time was over")
     )
-    for name in list(state.open):
-        run = state.runs[name]
-        if not state.inside(run.scope, scope) or _undo_between(d, run.scope, scope) or composite(d, run):
+    inside = d.state.open_inside(scopes, undos=False)
+    for run in [run for scope in scopes for run in inside[scope]]:
+        if composite(d, run):
             continue
         if run.flying and run.detached:
             continue  # its child has begun, and its completion is a matter of this decision
@@ -173,15 +173,6 @@ def begin_settling(d: Decision, scope: str, *, cut: bool) -> None:
             continue
         else:
             abandon(d, run, why)
-
-
-def _undo_between(d: Decision, scope: str, ancestor: str) -> bool:
-    for found in d.state.scope_chain(scope):
-        if found.id == ancestor:
-            return False
-        if found.slot == COMPENSATE:
-            return True
-    return False
 
 
 def composite(d: Decision, run: Run) -> bool:

@@ -306,7 +306,7 @@ def _end(d: Decision, scope: str, after: str) -> None:
         d.spawn(_exit(d, undo.id, after), undo.id)
         return
     d.emit(e.EndingStarted, after=after, settle_at=d.settle_at)
-    begin_settling(d, ROOT, cut=False)
+    begin_settling(d, (ROOT,), cut=False)
 
 
 def finish(d: Decision, after: str | None) -> Strand:

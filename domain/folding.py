@@ -1,7 +1,7 @@
 """What several kinds of events do to a state. Only `domain.evolve` and its ``folding_*`` modules use this: nobody else
 writes a `State`.
 
-`flying` of the state counts what `flying` of its runs says, and a run that closes is no longer open, nor watched, nor
+`flights` of the state lists what `flying` of its runs says, and a run that closes is no longer open, nor watched, nor
 awaited by anything that settles. Every change of these goes through here; whoever gives a run a timer has it watched.
 """
 
@@ -29,10 +29,13 @@ def move(scope: ScopeState, to: tuple[str, ...]) -> None:
 
 def fly(s: State, run: Run, *, flying: bool) -> None:
     if run.flying is not flying:
-        step = 1 if flying else -1
-        s.flying += step
-        s.calls += step if run.child is None else 0
         run.flying = flying
+        if flying:
+            s.flights[run.id] = None
+        else:
+            del s.flights[run.id]
+        if run.child is None:
+            s.calls += 1 if flying else -1
 
 
 def watch(s: State, run: Run) -> None:
@@ -50,6 +53,12 @@ def close(s: State, run: Run, ev: e.Event) -> None:
     fly(s, run, flying=False)
     run.due_at = run.timeout_at = run.settle_at = None
     run.ended_at, run.order = ev.at, s.version + 1
+
+
+def finish(s: State, rollback: str) -> None:
+    """The rollback has ended."""
+    s.rollbacks[rollback].finished = True
+    s.going.pop(rollback, None)
 
 
 def weaken(run: Run, effect: e.Effect) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain import events as e
 from domain.folding import Handler, fly
-from domain.folding_rollback import replace_step
+from domain.folding_plan import begin_step_again, replace_step
 from domain.state import Incident, Recorded, State
 
 
@@ -25,7 +25,7 @@ def _incident_resolved(s: State, ev: e.IncidentResolved) -> None:
         rollback = s.rollbacks[incident.rollback]
         index = rollback.index(incident.run)
         if index is not None:
-            rollback.started[index] = False
+            begin_step_again(rollback, index)
             s.runs[incident.run].undo.status = "scheduled"
             replace_step(rollback, index, condition_fault=None)
 

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import UNSET
 
 from domain import events as e
-from domain.folding import Handler, close, fly, weaken
+from domain.folding import Handler, close, finish, fly, weaken
 from domain.lifecycle import fire_orchestration, fire_run
 from domain.state import ROOT, Run, ScopeState, State
 
@@ -59,7 +59,7 @@ def _end(trigger: str) -> Handler:
         fire_orchestration[trigger](s)
         s.ended_at = ev.at
         if ROOT in s.rollbacks:
-            s.rollbacks[ROOT].finished = True
+            finish(s, ROOT)
         if trigger == "terminate":
             for recorded in s.recorded:  # nobody will handle them any more, but they tell what happened
                 run = s.runs[recorded.run]

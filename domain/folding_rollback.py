@@ -1,16 +1,12 @@
-"""What the events of a rollback do to the state: its plan, how far each undo is, and how late news corrects the plan.
-
-A plan only grows: a step is never taken out, it ends as ``done``, ``skipped`` or ``void``.
-"""
+"""What the events of a rollback do to the state: its plan, how far each undo is, and how late news corrects the plan."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from domain import events as e
-from domain.folding import Handler
+from domain.folding import Handler, finish
+from domain.folding_plan import add_step, begin_step, drop_step, end_step, line_up, replace_step
 from domain.lifecycle import fire_orchestration, fire_run
 from domain.state import ROOT, Rollback, Run, State, UndoStatus
 
@@ -33,9 +29,11 @@ def _rollback_started(s: State, ev: e.RollbackStarted) -> None:
 def _compensation_decided(s: State, ev: e.CompensationDecided) -> None:
     n = len(ev.plan)
     context = s.rollback_context if ev.rollback == ROOT else s.context
-    s.rollbacks[ev.rollback] = Rollback(
-        ev.rollback, ev.reason, ev.plan, ev.left_behind, [None] * n, [False] * n, context
-    )
+    known = s.rollbacks.get(ev.rollback)
+    place = len(s.rollbacks) if known is None else known.place
+    rollback = Rollback(ev.rollback, ev.reason, ev.plan, ev.left_behind, [None] * n, [False] * n, context, place=place)
+    line_up(rollback)
+    s.rollbacks[ev.rollback], s.going[ev.rollback] = rollback, None
     if ev.rollback == ROOT:  # from now on nothing else will be undone; a partial rollback leaves that open
         for run in s.runs.values():
             if run.undo.status in ("armed", "scheduled"):
@@ -54,7 +52,7 @@ def _undo_started(s: State, ev: e.UndoStarted) -> None:
     run.undo.status, run.undo.number, run.undo.fault = "running", ev.number, None
     run.undo.child_busy = ev.child is not None
     if found := _step(s, ev):
-        found[0].started[found[1]] = True
+        begin_step(*found)
 
 
 def _undo_completed(s: State, ev: e.UndoCompleted) -> None:
@@ -77,7 +75,7 @@ def _undo_skipped(s: State, ev: e.UndoSkipped) -> None:
 def _undo_ended(s: State, run: Run, ev: e.UndoCompleted | e.UndoSkipped, status: UndoStatus, how: str) -> None:
     run.undo.status, run.undo.fault, run.undo.child_busy = status, None, False
     if found := _step(s, ev):
-        found[0].ended[found[1]] = how
+        end_step(*found, how)
 
 
 def _step(s: State, ev: Any) -> tuple[Rollback, int] | None:
@@ -87,7 +85,7 @@ def _step(s: State, ev: Any) -> tuple[Rollback, int] | None:
 
 
 def _rollback_finished(s: State, ev: e.RollbackFinished) -> None:
-    s.rollbacks[ev.rollback].finished = True
+    finish(s, ev.rollback)
     run = s.runs[ev.rollback]
     if run.due_at is not None and run.status == "running":
         fire_run["retry"](run)
@@ -108,9 +106,9 @@ def _plan_corrected(s: State, ev: e.PlanCorrected) -> None:
     rollback.left_behind = (*left, e.LeftBehind(ev.run, ev.why)) if ev.why else left
     index = rollback.index(ev.run)
     if index is None and ev.added:
-        _add_step(s, rollback, e.UndoStep(ev.run, ev.effect, (), ev.condition, ev.condition_fault))
+        add_step(s, rollback, e.UndoStep(ev.run, ev.effect, (), ev.condition, ev.condition_fault))
     elif index is not None and ev.dropped:
-        _drop_step(rollback, index)
+        drop_step(rollback, index)
         run.undo.status = "armed" if run.undoable and rollback.id != ROOT else "none"
     elif index is not None:
         told = {"outcome": ev.effect, "condition": ev.condition, "condition_fault": ev.condition_fault}
@@ -119,43 +117,11 @@ def _plan_corrected(s: State, ev: e.PlanCorrected) -> None:
 
 def _concerned(s: State, run: str) -> Rollback | None:
     """The rollback in progress that has this run in its plan or has left it behind; else that of the whole."""
-    going = [rollback for rollback in s.rollbacks.values() if not rollback.finished]
+    going = s.rollbacks_going()
     for rollback in going:
         if rollback.index(run) is not None or any(left.run == run for left in rollback.left_behind):
             return rollback
     return next((rollback for rollback in going if rollback.id == ROOT), None)
-
-
-def replace_step(rollback: Rollback, index: int, **members: Any) -> None:
-    changed = msgspec.structs.replace(rollback.steps[index], **members)
-    rollback.steps = (*rollback.steps[:index], changed, *rollback.steps[index + 1 :])
-
-
-def _drop_step(rollback: Rollback, index: int) -> None:
-    """What came after it now comes after what it waited for itself: an undo there may be stuck."""
-    rollback.ended[index] = "void"
-    before = rollback.steps[index].after
-    for i, step in enumerate(rollback.steps):
-        if index in step.after:
-            others = (n for n in step.after if n != index)
-            replace_step(rollback, i, after=tuple(dict.fromkeys((*others, *before))))
-
-
-def _add_step(s: State, rollback: Rollback, step: e.UndoStep) -> None:
-    """After all that is newer or has begun, before all that is older: safe in every kind of plan."""
-    new, run = len(rollback.steps), s.runs[step.run]
-    older = {i for i, known in enumerate(rollback.steps) if not rollback.started[i] and _order(s, known) < run.order}
-    first = tuple(i for i in range(new) if i not in older)
-    for i in older:
-        replace_step(rollback, i, after=(*rollback.steps[i].after, new))
-    rollback.steps = (*rollback.steps, msgspec.structs.replace(step, after=first))
-    rollback.ended.append(None)
-    rollback.started.append(False)
-    run.undo.status, run.undo.rollback = "scheduled", rollback.id
-
-
-def _order(s: State, step: e.UndoStep) -> int:
-    return s.runs[step.run].order
 
 
 HANDLERS: dict[type[e.Event], Handler] = {

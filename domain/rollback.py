@@ -8,7 +8,7 @@ one fork form a group whose branches are undone at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import msgspec
@@ -31,7 +31,8 @@ def candidates(state: State, scopes: Sequence[str]) -> tuple[list[Candidate], li
     """What there is to undo in these scopes, newest first, and what has to be left behind and why."""
     found: list[Candidate] = []
     left: list[LeftBehind] = []
-    for run in sorted(state.runs.values(), key=lambda r: -r.order):
+    owner = state.scopes[scopes[0]].owner if scopes else None
+    for run in sorted(_since(state, owner), key=lambda r: -r.order):
         if run.status not in _ENDED or run.undo.status == "completed":
             continue
         branches = _around(state, run, scopes)
@@ -44,6 +45,14 @@ def candidates(state: State, scopes: Sequence[str]) -> tuple[list[Candidate], li
         elif run.effectful and run.effect in ("completed", "uncertain"):
             left.append(LeftBehind(run.id, why_left(run)))
     return found, left
+
+
+def _since(state: State, owner: str | None) -> Iterator[Run]:
+    """All runs; those that began after a composite where only its insides matter."""
+    for run in reversed(state.runs.values()):
+        if run.id == owner:
+            break
+        yield run
 
 
 def undoable(run: Run) -> bool:

@@ -6,7 +6,7 @@ first that has settled take its consequence; that may set strands going again, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from domain import events as e
 from domain.data import Env, duration_s, fill, truth
@@ -33,22 +33,24 @@ def settle(d: Decision) -> bool:
             return True
         if key[0] == "r":
             run = state.runs[key[2:]]
-            partial = state.rollbacks.get(run.id)
-            undoing = partial is not None and not partial.finished
+            if run.id in state.going or state.settles(key):
+                continue
             losers = [s for s in run.scopes.values() if s != run.winner]
-            if not undoing and not run.flying and not _busy(d, losers) and d.live(run.scope):
+            if not _busy(d, losers) and d.live(run.scope):
                 d.spawn(_run_settled(d, run, losers))
                 return True
     if progress(d):
         return True
     if (state.rolling_back and ROOT not in state.rollbacks) and not _busy(d, (ROOT,)):
-        _close_inside(d, ROOT)
+        _close_inside(d, (ROOT,))
         assert state.cause is not None
         d.spawn(decide(d, ROOT, (ROOT,), state.cause))
         return True
+    if state.ending is None or state.rolling_back:
+        return False
     asked = any(i.kind == "after_pivot" and i.run is None and "retry" in i.actions for i in state.open_incidents())
-    if state.ending is not None and not state.rolling_back and not asked and not _busy(d, (ROOT,)):
-        _close_inside(d, ROOT)
+    if not asked and not _busy(d, (ROOT,)):
+        _close_inside(d, (ROOT,))
         d.spawn(finish(d, state.ending))
         return True
     return False
@@ -66,9 +68,9 @@ def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> b
     state, wanted = d.state, set(scopes)
     if not wanted:
         return False
-    for rollback in state.rollbacks.values():
-        going = rollback.id != ROOT and not rollback.finished and not state.rolling_back
-        if going and any(s.id in wanted for s in state.scope_chain(state.runs[rollback.id].scope)):
+    for rollback in state.rollbacks_going():
+        goes_on = rollback.id != ROOT and not state.rolling_back
+        if goes_on and any(s.id in wanted for s in state.scope_chain(state.runs[rollback.id].scope)):
             return True
     for name in state.open:
         run = state.runs[name]
@@ -82,16 +84,19 @@ def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> b
     return any(
         state.runs[step.run].undo.child_busy
         and any(s.id in wanted for s in state.scope_chain(state.runs[step.run].scope))
-        for rollback in state.rollbacks.values()
-        if not rollback.finished
+        for rollback in state.rollbacks_going()
         for step in rollback.steps
     )
 
 
-def _close_inside(d: Decision, scope: str) -> None:
-    """End the composites that are left inside a settled scope, deepest first."""
+def _close_inside(d: Decision, scopes: Sequence[str]) -> None:
+    """End the composites that are left inside settled scopes, one scope after the other, deepest first."""
+    for scope, left in d.state.open_inside(scopes, undos=True).items():
+        _close(d, scope, left)
+
+
+def _close(d: Decision, scope: str, left: list[Run]) -> None:
     state = d.state
-    left = [state.runs[name] for name in state.open if state.inside(state.runs[name].scope, scope)]
     for run in sorted(left, key=lambda r: -sum(1 for _ in state.scope_chain(r.scope))):
         if run.open:
             abandon(d, run, fault("cancelled", "what is around it has ended"))
@@ -105,7 +110,7 @@ def _close_inside(d: Decision, scope: str) -> None:
 
 
 def _scope_settled(d: Decision, scope: ScopeState) -> Strand:
-    _close_inside(d, scope.id)
+    _close_inside(d, (scope.id,))
     d.emit(e.ScopeClosed, scope=scope.id)
     assert scope.owner is not None
     assert scope.fault is not None
@@ -124,8 +129,7 @@ def _scope_settled(d: Decision, scope: ScopeState) -> Strand:
 
 
 def _run_settled(d: Decision, run: Run, losers: list[str]) -> Strand:
-    for scope in losers:
-        _close_inside(d, scope)
+    _close_inside(d, losers)
     if run.failing is not None:
         fail(d, run, run.failing)
         return

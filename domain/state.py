@@ -13,7 +13,7 @@ at the parts of which there are many (``gc=False``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -166,13 +166,20 @@ class Rollback(msgspec.Struct):
     context: Any = None
     """``$context`` as its undos see it."""
     finished: bool = False
+    place: int = 0
+    """Among all rollbacks of the orchestration."""
+    waiting: dict[str, int] = {}
+    """run -> its step that has not ended."""
+    ready: list[int] = []
+    """Steps that may begin, in their order."""
+    missing: list[int] = []
+    """Of how many steps each one awaits the end."""
+    followers: list[list[int]] = []
+    """The steps that await each one."""
 
     def index(self, run: str) -> int | None:
         """The step of a run that has not ended, if any."""
-        for i, step in enumerate(self.steps):
-            if step.run == run and self.ended[i] is None:
-                return i
-        return None
+        return self.waiting.get(run)
 
 
 class Incident(msgspec.Struct):
@@ -245,11 +252,13 @@ class State(msgspec.Struct, array_like=True, gc=False):
     scopes: dict[str, ScopeState] = {}
     failing: dict[str, None] = {}
     """Scopes (``s:<id>``) and runs (``r:<id>``) that settle at present."""
-    flying: int = 0
-    """Attempts in flight."""
+    flights: dict[str, None] = {}
+    """Runs with an attempt in flight."""
     calls: int = 0
     """Those among them that are callouts, not children."""
     rollbacks: dict[str, Rollback] = {}
+    going: dict[str, None] = {}
+    """Those among them that have not finished."""
     rollback_context: Any = None
     incidents: list[Incident] = []
     held: list[Held] = []
@@ -267,9 +276,14 @@ class State(msgspec.Struct, array_like=True, gc=False):
         return self.status == "suspended"
 
     @property
+    def flying(self) -> int:
+        """Attempts in flight."""
+        return len(self.flights)
+
+    @property
     def unsettled(self) -> bool:
         """Whether anything fails, is undone or comes to an end: nothing else can settle."""
-        return bool(self.failing or self.rollbacks or self.rolling_back or self.ending is not None)
+        return bool(self.failing or self.going or self.rolling_back or self.ending is not None)
 
     # Views -----------------------------------------------------------------------------------------------------------
 
@@ -299,14 +313,38 @@ class State(msgspec.Struct, array_like=True, gc=False):
         """Whether `scope` is one that the run opened, or lies in one."""
         return any(s.owner == run for s in self.scope_chain(scope))
 
+    def open_inside(self, scopes: Sequence[str], *, undos: bool) -> dict[str, list[Run]]:
+        """The open runs inside each of these scopes, none of which lies in another; with or without those of an undo that
+        is in progress there.
+        """
+        found: dict[str, list[Run]] = {scope: [] for scope in scopes}
+        for name in self.open:
+            run = self.runs[name]
+            for around in self.scope_chain(run.scope):
+                if around.id in found:
+                    found[around.id].append(run)
+                if around.id in found or (around.slot == COMPENSATE and not undos):
+                    break
+        return found
+
     def in_flight(self, ancestor: str) -> Iterator[Run]:
         """The attempts in flight in a scope, those of undos apart: an undo is never given up."""
-        for name in list(self.open):
+        for name in self.flights:
             run = self.runs[name]
-            for scope in self.scope_chain(run.scope) if run.flying else ():
+            for scope in self.scope_chain(run.scope):
                 if scope.id == ancestor:
                     yield run
                 if scope.id == ancestor or scope.slot == COMPENSATE:
+                    break
+
+    def _in_flight_below(self, run: Run) -> Iterator[tuple[str, Run]]:
+        """(scope, attempt): the same for all scopes that a run has open at once, but for that of a winner."""
+        for name in self.flights:
+            attempt = self.runs[name]
+            for scope in self.scope_chain(attempt.scope):
+                if scope.owner == run.id and run.scopes[scope.slot] == scope.id != run.winner:
+                    yield scope.id, attempt
+                if scope.owner == run.id or scope.slot == COMPENSATE:
                     break
 
     @property
@@ -326,6 +364,13 @@ class State(msgspec.Struct, array_like=True, gc=False):
         if len(runs) > 1:
             runs.sort(key=lambda run: run.began)
         return runs
+
+    def rollbacks_going(self) -> list[Rollback]:
+        """The rollbacks that have not finished, in their order."""
+        going = [self.rollbacks[name] for name in self.going]
+        if len(going) > 1:
+            going.sort(key=lambda rollback: rollback.place)
+        return going
 
     def undoing(self, scope: str) -> str | None:
         """The run in whose compensation this scope lies, if any."""
@@ -359,7 +404,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
             yield self.settle_at, "settle", ROOT
         for key in self.failing:
             subject = self.scopes[key[2:]] if key[0] == "s" else self.runs[key[2:]]
-            if subject.settle_at and any(self.settling(key)):
+            if subject.settle_at and self.settles(key):
                 yield subject.settle_at, "settle", key
         for run in watched:
             if run.failing is not None:
@@ -375,16 +420,27 @@ class State(msgspec.Struct, array_like=True, gc=False):
                 yield entered.timeout_at, "attempt", run.id
 
     def settling(self, key: str) -> Iterator[Run]:
-        """The attempts in flight that a failing scope or run (a key of `failing`, or ROOT) waits for."""
+        """The attempts in flight that a failing scope or run (a key of `failing`, or ROOT) waits for, scope by scope in the
+        order in which they began.
+        """
         if key == ROOT or key[0] == "s":
-            yield from self.in_flight(key[2:])
+            yield from sorted(self.in_flight(key[2:]), key=lambda run: run.began)
             return
         run = self.runs[key[2:]]
         if run.flying:
             yield run
+        found: dict[str, list[Run]] = {}
+        for scope, attempt in self._in_flight_below(run):
+            found.setdefault(scope, []).append(attempt)
         for scope in run.scopes.values():
-            if scope != run.winner:
-                yield from self.in_flight(scope)
+            yield from sorted(found.get(scope, ()), key=lambda run: run.began)
+
+    def settles(self, key: str) -> bool:
+        """Whether `settling` gives anything: mostly seen at the first attempt, however wide a ``fork`` is."""
+        if key == ROOT or key[0] == "s":
+            return any(self.in_flight(key[2:]))
+        run = self.runs[key[2:]]
+        return run.flying or any(self._in_flight_below(run))
 
     def next_due(self) -> datetime | None:
         """When the earliest timer is due; None while suspended, since nothing is decided then."""

@@ -112,9 +112,7 @@ def _branch_done(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand
     if node.work.compete:
         if run.winner is None:
             d.emit(e.ForkWon, run=run.id, scope=scope.id, settle_at=d.settle_at)
-            for other in list(run.scopes.values()):
-                if other != scope.id:
-                    begin_settling(d, other, cut=True)
+            begin_settling(d, [other for other in run.scopes.values() if other != scope.id], cut=True)
         return
     scopes = d.state.scopes
     # From the last: branches mostly end in their order, and a wide fork must not be counted through at each end.

@@ -72,15 +72,13 @@ def progress(d: Decision) -> bool:
     state = d.state
     if state.suspended:
         return False
-    for rollback in list(state.rollbacks.values()):
-        if rollback.finished or (rollback.id != ROOT and state.rolling_back):
+    for rollback in state.rollbacks_going():
+        if rollback.id != ROOT and state.rolling_back:
             continue
-        for index, step in enumerate(rollback.steps):
-            ready = all(rollback.ended[before] is not None for before in step.after)
-            if rollback.ended[index] is None and not rollback.started[index] and ready:
-                start(d, rollback, step)
-                return True
-        if all(ended is not None for ended in rollback.ended):
+        if rollback.ready:
+            start(d, rollback, rollback.steps[rollback.ready[0]])
+            return True
+        if not rollback.waiting:
             _finish(d, rollback)
             return True
     return False

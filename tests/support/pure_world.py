@@ -1,7 +1,7 @@
 """One orchestration (and its children) driven by pure decisions: no engine, no I/O, a clock that the test moves.
 
 Participants are answered by a function of the test. Every event goes through its stored bytes and is folded a second
-time into a separate state; at the end of each step both states must be equal.
+time into a separate state; at the end of each step both states must be equal, and their shortcuts true.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from domain.expressions import Evaluation
 from domain.orchestration import opened, step
 from domain.plan import Plan
 from domain.state import State
+from tests.support.indexes import check_indexes
 
 __all__ = ["Attempt", "World", "compile_yaml", "done", "doubt", "refused", "unusable"]
 
@@ -161,6 +162,7 @@ class World:
             if isinstance(event, e.EventEmitted):
                 self.emitted.append(event.event)
         assert msgspec.to_builtins(state, str_keys=True) == msgspec.to_builtins(mirror, str_keys=True)
+        check_indexes(state)
         for message in decision.messages:
             if message.digest is not None:
                 self.plan_of[message.to] = next(p for p in self.plans.values() if p.digest == message.digest)

@@ -1,0 +1,95 @@
+"""A life costs the same per event however long it is: counted in lines of the core that are run, not in time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import domain
+from application.live import agenda_of, listening_runs
+from domain import commands as c
+from domain import events as e
+from domain.decision import Limits
+from domain.errors import Fault
+from domain.orchestration import opened, step
+from domain.plan import Plan
+from domain.state import State
+from tests.support.pure_world import START, plan_of
+
+CORE = str(Path(domain.__file__).parent)
+UNDONE = {"call": "f", "compensate": {"do": [{"undo": {"call": "f"}}]}}
+REFUSED = {"refused": {"call": "refuse"}}
+
+
+def fork(task: Any, count: int) -> Any:
+    return {"fork": {"branches": [{f"b{n}": task} for n in range(count)]}}
+
+
+def loop(task: Any, count: int) -> Any:
+    return {"for": {"in": "$workflow.input"}, "do": [{"t": task}]}
+
+
+def one_fails(task: Any, count: int) -> Any:
+    """While all the others are in flight."""
+    wide = fork({"do": [{"inner": task}]}, count)
+    wide["fork"]["branches"].insert(0, {"b": REFUSED["refused"]})
+    return wide
+
+
+def one_wins(task: Any, count: int) -> Any:
+    wide = fork(task, count)
+    wide["fork"]["compete"] = True
+    return wide
+
+
+def caught(task: Any, count: int) -> Any:
+    block = {"try": [{"a": task}, REFUSED], "catch": {"compensate": True}}
+    return loop(block, count)
+
+
+def life(plan: Plan, count: int) -> tuple[int, int]:
+    """(events, lines of the core that were run)."""
+    state, events, lines = State(), 0, 0
+    pending: list[c.Command] = [c.Start(at=START, seed=b"0", id="o_x", input=[1] * count)]
+
+    def traced(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return traced if frame.f_code.co_filename.startswith(CORE) else None
+
+    before = sys.gettrace()
+    sys.settrace(traced)
+    try:
+        while pending:
+            decision = opened(plan, state, pending.pop(0), Limits())
+            assert not step(decision)
+            agenda_of(state)
+            listening_runs(state)
+            events += len(decision.events)
+            pending += [_answer(event) for event in decision.events if isinstance(event, e.AttemptStarted)]
+    finally:
+        sys.settrace(before)
+    assert state.final
+    return events, lines
+
+
+def _answer(event: e.AttemptStarted) -> c.ReportResult:
+    refused = event.function == "refuse"
+    fault = Fault("https://test.invalid/no", 409, "No") if refused else None
+    outcome: Any = "refused" if refused else "completed"
+    return c.ReportResult(at=START, seed=event.key.encode(), run=event.run, number=1, outcome=outcome, fault=fault)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("shape", [loop, fork, one_fails, one_wins, caught])
+def test_four_times_as_long_costs_four_times_as_much(shape, fails):
+    def per_event(count: int) -> float:
+        tasks = [{"t": shape(UNDONE, count)}, *([REFUSED] if fails else [])]
+        events, lines = life(plan_of(tasks), count)
+        return lines / events
+
+    assert per_event(200) < per_event(50) * 1.1
