@@ -38,10 +38,10 @@ from domain.state import State
 
 _LIST_WAITS_S = 0.1
 """How long a list waits for the view to see the latest commits."""
-_PAGE_BYTES = 4 * 1_048_576
+_PAGE_BYTES = 1_048_576
 """A page of history ends after so much."""
-_READ_AT_ONCE = 64
-"""Events of a history that are read together, however large they are."""
+_FIRST_EVENTS, _MOST_EVENTS = 16, 128
+"""Events of a history that are read together: at first few, then as many as fit if they are like those before."""
 
 
 class OrchestrationQueries:
@@ -115,7 +115,10 @@ class OrchestrationQueries:
         items: list[Json] = []
         stored_bytes = 0
         while len(items) < limit and stored_bytes < _PAGE_BYTES:
-            asked_for = min(_READ_AT_ONCE, limit - len(items))
+            fitting = _FIRST_EVENTS
+            if items:
+                fitting = 1 + (_PAGE_BYTES - stored_bytes) * len(items) // max(1, stored_bytes)
+            asked_for = min(fitting, _MOST_EVENTS, limit - len(items))
             records = await self._log.stream(live.partition, live.orchestration, after, asked_for)
             items += [item(record, self._codec.decode(record.topic, record.state)) for record in records]
             if len(records) < asked_for:

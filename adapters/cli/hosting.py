@@ -33,6 +33,10 @@ _LAST_ANSWERS_S = 5
 """How long requests under way may take after a signal; nothing long is among them, for long polls have ended."""
 
 
+_KEEP_ALIVE_S = 75
+"""How long a connection may idle: longer than load balancers let theirs (60 s), or they would meet it as it closes."""
+
+
 class _Server(uvicorn.Server):
     """uvicorn without signal handlers: its own would end the process by the signal instead of exit code 0."""
 
@@ -150,6 +154,7 @@ def _config(settings: Settings, app: Any) -> uvicorn.Config:
         proxy_headers=shows_requests,
         server_header=False,
         ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
     )
 

@@ -59,6 +59,7 @@ class Api(FastAPI):
     def __init__(self, services: Services) -> None:
         super().__init__(title="Retrace", version=services.version, openapi_url=None, docs_url=None, redoc_url=None)
         self.router.redirect_slashes = False
+        services = replace(services, ready=running.OneLook(services.ready))
         resources = Resources(services)
         operations = (*_with_news(resources), *_documentation(services, resources))
         served = [Served(each, services) for each in operations]

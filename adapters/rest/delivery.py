@@ -8,6 +8,7 @@ in progress. A client that takes nothing for a while is given up.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -23,25 +24,28 @@ class StalledClientError(Exception):
 
 async def deliver(response: Response, scope: Scope, receive: Receive, send: Send, patience_s: float) -> None:
     """Send all of an answer. Raises StalledClientError when the client takes nothing for `patience_s` seconds."""
-    body = response.body if not isinstance(response, (StreamingResponse, LingeringResponse)) else None
-    if body is not None and len(body) <= SLICE_BYTES:
+    whole = not isinstance(response, (StreamingResponse, LingeringResponse))
+    if whole and len(response.body) <= SLICE_BYTES:
         await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": response.body})
         return
 
     async def patiently(message: Message) -> None:
         try:
-            async with asyncio.timeout(patience_s):
-                await send(message)
+            for part in _slices(message):
+                async with asyncio.timeout(patience_s):
+                    await send(part)
         except TimeoutError:
             raise StalledClientError(f"The client has taken nothing for {patience_s:g} s.") from None
 
-    if body is None:
-        await response(scope, receive, patiently)
-        return
-    await patiently({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-    last = len(body) - 1
-    for start in range(0, len(body), SLICE_BYTES):
+    await response(scope, receive, patiently)
+
+
+def _slices(message: Message) -> Iterator[Message]:
+    body = message.get("body", b"")
+    for start in range(0, len(body) - SLICE_BYTES, SLICE_BYTES):
         # Copies: a slice that lies in the server's buffer must not keep the whole answer in memory.
         part = bytes(body[start : start + SLICE_BYTES])
-        await patiently({"type": "http.response.body", "body": part, "more_body": start + SLICE_BYTES <= last})
+        yield {"type": "http.response.body", "body": part, "more_body": True}
+    last = (len(body) - 1) // SLICE_BYTES * SLICE_BYTES
+    yield {**message, "body": bytes(body[last:])} if last > 0 else message

@@ -6,7 +6,10 @@ requests should come here; 503 is what a load balancer understands.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from html import escape
+from typing import Any
 
 import structlog
 from starlette.responses import Response
@@ -23,6 +26,20 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:3rem auto;padding:0 1rem}}</style>
 <h1>{title}</h1><p><code>/problems/{slug}</code>, status {status}</p><p>{advice}</p>
 """
+
+
+class OneLook:
+    """Readiness, looked up once for all who ask meanwhile: a database that hangs must not gather probes."""
+
+    def __init__(self, look: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+        self._look = look
+        self._looking: asyncio.Future[Mapping[str, Any]] | None = None
+
+    async def __call__(self) -> Mapping[str, Any]:
+        """The details."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look())
+        return await asyncio.shield(self._looking)
 
 
 async def health(call: Call) -> Response:

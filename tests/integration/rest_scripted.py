@@ -114,14 +114,13 @@ class Scripted:
         self.now = datetime(2026, 11, 23, 10, tzinfo=UTC)
         self.readiness: Any = {"ready": True}
         self.requests = MemoryStorage().requests
-        given = {"idempotency_wait_s": 0.0, **settings}
+        given = {"idempotency_wait_s": 0.0, "ready": self._ready, **settings}
         self.services = Services(
             commands=self.commands,
             queries=self.queries,  # type: ignore[arg-type]
             definitions=NoDefinitions(),  # type: ignore[arg-type]
             requests=self.requests,
             clock=lambda: self.now,
-            ready=self._ready,
             **given,
         )
         self.app: FastAPI = build_app(self.services)

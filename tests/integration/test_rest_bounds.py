@@ -102,6 +102,30 @@ async def test_health_readiness_and_explanations_always_answer(door):
             assert (await http.get(path)).status_code == 200
 
 
+async def test_probes_share_one_look_at_the_database(door):
+    looks: list[None] = []
+
+    async def ready() -> dict[str, Any]:
+        looks.append(None)
+        await door.wait()
+        return {"ready": True}
+
+    scripted = Scripted(ready=ready)
+    async with scripted.client() as http:
+        probes = [asyncio.create_task(http.get("/readyz")) for _ in range(5)]
+        await door.reached(1)
+        while scripted.services.admission.always.inside < 5:
+            await asyncio.sleep(0)
+        given_up = probes.pop()
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        await door.open()
+        assert [answer.status_code for answer in await asyncio.gather(*probes)] == [200] * 4
+        assert len(looks) == 1
+        assert (await http.get("/readyz")).status_code == 200
+    assert len(looks) == 2
+
+
 async def test_who_may_not_come_in_does_not_learn_how_full_it_is(door):
     scripted = bounded(door, requests=0, tokens={"ada": "00"})
     async with scripted.client() as http:

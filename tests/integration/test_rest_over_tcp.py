@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -21,26 +23,37 @@ pytestmark = pytest.mark.anyio
 
 
 @contextlib.asynccontextmanager
-async def listening(folder: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, Service, int]]:
-    """A client of a service on a free port, the service and the port."""
+async def serving(folder: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, Service, uvicorn.Server]]:
+    """A client of a service on a free port, the service and its server."""
     settings = Settings(database=f"sqlite:///{folder}/retrace.db", partitions=2, grace=1.0)
     service = await open_service(settings, functions={}, development=False)
     server = uvicorn.Server(uvicorn.Config(service.app, port=0, log_level="error", lifespan="off"))
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup()
-    port = server.servers[0].sockets[0].getsockname()[1]
+    port = port_of(server)
     turning = asyncio.create_task(server.main_loop())
     try:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
             await http.post("/v1/definitions", content=PATIENT, headers={"Content-Type": "application/yaml"})
-            yield http, service, port
+            yield http, service, server
     finally:
         server.should_exit = True
         service.leave()
         await turning
         await server.shutdown()
         await service.close()
+
+
+def port_of(server: uvicorn.Server) -> int:
+    return int(server.servers[0].sockets[0].getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def listening(folder: Path) -> AsyncIterator[tuple[httpx2.AsyncClient, Service, int]]:
+    """The same with the port in place of the server."""
+    async with serving(folder) as (http, service, server):
+        yield http, service, port_of(server)
 
 
 async def _next(lines: AsyncIterator[str], wanted: str) -> str:
@@ -123,3 +136,43 @@ async def test_paths_as_they_come_over_the_wire_never_break_anything(tmp_path):
             status = (await reader.readline()).split()[1]
             assert status in {b"400", b"404"}, (target, status)
             writer.close()
+
+
+@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
+async def test_what_a_client_does_not_read_stays_in_the_database(tmp_path, accept):
+    async with serving(tmp_path) as (http, _, server):
+        started = (await http.post("/v1/orchestrations", json={"definition": "patient"})).json()
+        path = f"/v1/orchestrations/{started['id']}"
+        for number in range(110):
+            event = {"specversion": "1.0", "id": str(number), "source": "test", "type": "large", "data": "x" * 80_000}
+            await http.post(f"{path}/events", json=event, headers={"Content-Type": "application/cloudevents+json"})
+        await http.post(f"{path}/cancel")
+        version = (await http.get(f"{path}?wait=10")).json()["version"]
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port_of(server)))
+        before = set(server.server_state.connections)
+        what = "stream" if accept == "text/event-stream" else "history"
+        request = f"GET {path}/{what} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+        await asyncio.get_running_loop().sock_sendall(client, request.encode())
+        stalled = await _stalled(server, before)
+        # As much as the server lets a socket fall behind, and the slice that told.
+        assert stalled.transport.get_write_buffer_size() < 4 * 65_536
+        assert (await http.get("/healthz")).status_code == 200
+        reader, writer = await asyncio.open_connection(sock=client)
+        received = await reader.read()
+        writer.close()
+        assert received.count(b"event.received") >= 110
+        assert f'"version":{version}'.encode() in received
+
+
+async def _stalled(server: uvicorn.Server, before: set[Any]) -> Any:
+    """The new connection, once its client takes no more."""
+    async with asyncio.timeout(30):
+        while True:
+            new: set[Any] = server.server_state.connections - before
+            for each in new:
+                if each.flow is not None and each.flow.write_paused:
+                    return each
+            await asyncio.sleep(0)
