@@ -258,6 +258,13 @@ def test_serve_does_not_listen_beyond_this_machine_for_everyone(tmp_path):
     assert "RETRACE_AUTH=none" in err
 
 
+def test_serve_keeps_what_repeats_may_still_ask_for(tmp_path):
+    code, err = refused(tmp_path, "serve", "--port", "0", retention="PT47H")
+    assert code == 2
+    assert "RETRACE_RETENTION" in err
+    assert "48 hours" in err
+
+
 def test_serve_tells_why_a_database_cannot_be_used_without_its_password(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

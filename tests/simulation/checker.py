@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from adapters.stored_events import EventMapper
 from domain.evolve import evolve
 from tests.simulation.folded import Folded, stored_of
 from tests.simulation.world import Simulation
@@ -40,6 +41,7 @@ def complaints(world: Simulation) -> list[str]:
         *view_complaints(stored, all_),
         *_memory(world, all_),
         *_snapshots(world, all_),
+        *_archive(all_),
     ]
 
 
@@ -48,11 +50,22 @@ def _loop_is_clean(world: Simulation) -> Iterator[str]:
         yield f"a task failed unseen: {failure.get('exception')!r} {failure.get('message')}"
 
 
+def _archive(all_: list[Folded]) -> Iterator[str]:
+    archived = {each.state.id for each in all_ if each.archived}
+    for each in all_:
+        if each.archived and not each.state.final:
+            yield f"{each.state.id} is archived as {each.state.status}"
+        if each.state.root in archived and not each.archived:
+            yield f"{each.state.id} is not archived, but its root is"
+
+
 def _memory(world: Simulation, all_: list[Folded]) -> Iterator[str]:
     for each in all_:
         live = world.node.cache.peek_at(each.orchestration)
         if live is None:
             continue
+        if each.archived:
+            yield f"{each.state.id} is archived and still in memory"
         if live.deciding:
             yield f"{each.state.id} is being decided for ever"
         if live.state != each.state:
@@ -63,7 +76,7 @@ def _snapshots(world: Simulation, all_: list[Folded]) -> Iterator[str]:
     """A fold from a snapshot is a fold from the start."""
     for each in all_:
         record = world.data.snapshots.get((each.partition, each.orchestration))
-        if record is None:
+        if record is None or each.archived:
             continue
         state = _CODEC.states.unpack(record.state)
         for ev in each.events[state.version :]:

@@ -41,6 +41,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._most_steps = most_steps
         self.steps = 0
         self.dead: set[int] = set()
+        self._stopped: dict[int, list[Any]] = {}
+        """Generations that stand still, with what they have to do when they go on."""
         self.at_step: tuple[int, Callable[[], None]] | None = None
         self.failures: list[dict[str, Any]] = []
         self.remains: list[Any] = []
@@ -76,8 +78,25 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if ready:
             ready.rotate(-self._chance.randrange(len(ready)))
             handle = ready.popleft()
-            if not handle._cancelled and not self._is_dead(handle):
+            if not handle._cancelled and not self._is_dead(handle) and not self._stands_still(handle):
                 handle._run()
+
+    def stop_still(self, generation: int) -> None:
+        """Nothing of this process runs until `go_on`, whatever happens meanwhile: SIGSTOP."""
+        self._stopped.setdefault(generation, [])
+
+    def go_on(self, generation: int) -> None:
+        """It runs again, and finds everything that has become due meanwhile: SIGCONT."""
+        self._ready.extend(self._stopped.pop(generation, ()))  # type: ignore[attr-defined]
+
+    def _stands_still(self, handle: Any) -> bool:
+        if not self._stopped:
+            return False
+        waiting = self._stopped.get(handle._context.get(GENERATION, 0))
+        if waiting is None:
+            return False
+        waiting.append(handle)
+        return True
 
     def _is_dead(self, handle: Any) -> bool:
         return bool(self.dead) and handle._context.get(GENERATION, 0) in self.dead
@@ -160,6 +179,13 @@ class Process:
         self._loop.dead.add(self._generation)
         self._loop.remains += [*self._remains, *asyncio.all_tasks(self._loop)]
         self.disconnect()
+
+    def stop_still(self) -> None:
+        """As a whole, until `go_on`."""
+        self._loop.stop_still(self._generation)
+
+    def go_on(self) -> None:
+        self._loop.go_on(self._generation)
 
     def disconnect(self) -> None:
         """Everyone who waits for it loses the connection."""
