@@ -39,10 +39,9 @@ async def looped(node, turns, **members):
     """An orchestration of 5 events a turn that then waits."""
     await deploy(node, [*LOOP, WAIT])
     id_ = await start(node, {"items": list(range(turns))}, **members)
-    version = 0
-    while (status := await node.queries.status(id_))["waiting_for"][0]["kind"] != "event":
-        await node.queries.wait(id_, 60, after_version=version)
-        version = status["version"]
+    await node.queries.wait(id_, 1e6, after_version=5 * turns + 5)
+    assert (await node.queries.status(id_))["waiting_for"][0]["kind"] == "event"
+    await node.projector.caught_up()
     return id_
 
 
