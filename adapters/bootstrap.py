@@ -173,6 +173,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
             runtime_version=__version__,
         ),
         held_events_for_s=settings.held_events_for,
+        retention_s=settings.retention,
         revise=development,
     )
 

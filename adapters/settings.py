@@ -38,6 +38,8 @@ ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_TEST_")
 OF_THE_CLIENT = frozenset({"RETRACE_URL", "RETRACE_TOKEN"})
 """Variables of the command line that talks to a service."""
 
+SHORTEST_RETENTION_S = 48 * 3600.0
+"""As long as answers under idempotency keys are kept."""
 DATABASE_FORMS = (
     "write sqlite:///retrace.db (a file in the working folder), sqlite:////var/lib/retrace/retrace.db (an absolute "
     "path) or postgresql://user:password@host:5432/name"
@@ -108,6 +110,8 @@ class Settings(BaseSettings):
     """Of callouts whose definition sets none."""
     held_events_for: Seconds = 7 * 86400.0
     """How long an event that nobody waits for is kept."""
+    retention: Seconds | None = None
+    """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
     allow_loopback: bool = False
     """Whether callouts may reach this very machine."""
     event_sink: str | None = Field(None, repr=False)
@@ -180,6 +184,11 @@ class Settings(BaseSettings):
         if self.auth == "none" and self.api_tokens:
             raise ValueError("RETRACE_AUTH=none and RETRACE_API_TOKENS exclude each other; remove one of them")
         return self
+
+    @property
+    def forgets_too_early(self) -> bool:
+        """Whether orchestrations would be archived while repeats of their start are still promised their first answer."""
+        return self.retention is not None and self.retention < SHORTEST_RETENTION_S
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -15,7 +15,7 @@ import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 
 from adapters.stored_states import StateMapper
-from domain.errors import StorageError
+from domain.errors import ArchivedError, StorageError
 from domain.events import TOPICS, Event
 
 
@@ -65,7 +65,11 @@ class EventMapper(Mapper[UUID]):
         return self._seal(self._encode(event))
 
     def decode(self, topic: str, state: bytes) -> Event:
-        """The event that was stored. Raises StorageError for a topic that this version does not know."""
+        """The event that was stored. Raises ArchivedError where its bytes are in the archive, StorageError for a topic that
+        this version does not know.
+        """
+        if not state:
+            raise ArchivedError
         state = self._open(state)
         if topic in self._upcasts:
             state = self._upcasts[topic](state)

@@ -3,6 +3,8 @@
 Positions of the partition are its notification ids and versions its originator versions. Only the journal writes, since
 it alone knows the fence; so inserting is refused. There is nothing to subscribe to here either: wake-ups are the
 engine's. Calls run on the calling thread and may be made from any thread.
+
+Archived events keep their place here but not their bytes: `state` is empty, and whoever decodes it is told so.
 """
 
 from __future__ import annotations

@@ -10,16 +10,19 @@ the same events may fold to another state under other code. Invariant: `unpack(p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, ItemsView, Iterable, ValuesView
+from collections.abc import Callable, Generator, Iterable
 from copy import copy, deepcopy
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from zlib import crc32
 
 import msgspec
 
 from domain.state import Rollback, Run, ScopeState, State
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_values
 
 T = TypeVar("T")
 _PIECE: Final = 500
@@ -103,27 +106,27 @@ class Packed(dict[str, T], Generic[T]):
         return value  # type: ignore[no-any-return]
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401 - that would be this very method
 
-    def values(self) -> ValuesView[T]:
+    def values(self) -> dict_values[str, T]:
         self._unpack_all()
         return super().values()
 
-    def items(self) -> ItemsView[str, T]:
+    def items(self) -> dict_items[str, T]:
         self._unpack_all()
         return super().items()
 
     def _unpack_all(self) -> None:
         if not self._all:
             for key in self:
-                self[key]
+                self[key]  # asking for it unpacks it
             self._all = True
 
     def __eq__(self, other: object) -> bool:
         self._unpack_all()
         return super().__eq__(dict(other.items()) if isinstance(other, Packed) else other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, T]:
         return {key: deepcopy(value, memo) for key, value in self.items()}

@@ -18,7 +18,7 @@ from application.locks import Locks
 from application.reader import Reader
 from application.routing import Router
 from application.storage import KeyStore
-from domain.errors import BusinessKeyInUseError, NotFoundError
+from domain.errors import ArchivedError, BusinessKeyInUseError, NotFoundError
 from domain.state import State
 
 _LOOKS: Final = 12
@@ -38,9 +38,11 @@ class BusinessKeys:
         """Those of this node wait for each other here; only other nodes have to be contended with."""
 
     async def known(self, public_id: str) -> State | None:
-        """The state of an orchestration, if it has begun."""
+        """The state of an orchestration, if it has begun. Raises ArchivedError when it has ended long ago."""
         try:
             return (await self._reader.settled(public_id)).state
+        except ArchivedError:
+            raise
         except NotFoundError:
             return None
 
@@ -64,15 +66,18 @@ class BusinessKeys:
             holder = await self._keys.reserve(definition, key, public_id)
             if holder == public_id:
                 return
-            state = await self._awaited(holder)
+            try:
+                state, ended = await self._awaited(holder), False
+            except ArchivedError:
+                state, ended = None, True
             if state is not None and not state.final:
                 raise BusinessKeyInUseError(holder)
-            if state is None:
+            if state is None and not ended:
                 await self._keys.contend(definition, key, holder, public_id)
                 if await self._router.exists(holder):
                     await self._keys.withdraw(definition, key, public_id)
                     raise BusinessKeyInUseError(holder)
-            if await self._keys.take_over(definition, key, holder, public_id, contended=state is None):
+            if await self._keys.take_over(definition, key, holder, public_id, contended=state is None and not ended):
                 return
         raise BusinessKeyInUseError(None)
 

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from typing import Any, Literal
 
+from application.archive import ArchiveReader
 from application.business_keys import BusinessKeys
 from application.definitions import DefinitionRegistry, split_reference
 from application.engine import Engine, invalid_input
@@ -25,7 +26,14 @@ from application.storage import canonical
 from domain import commands as c
 from domain import events as e
 from domain.decision import Validation
-from domain.errors import IdempotencyKeyReusedError, InvalidInputError, NotFoundError, Problem
+from domain.errors import (
+    ArchivedError,
+    IdempotencyKeyReusedError,
+    InvalidInputError,
+    NotFoundError,
+    OrchestrationEndedError,
+    Problem,
+)
 from domain.plan import Plan
 from domain.state import State
 
@@ -44,6 +52,7 @@ class OrchestrationCommands:
         reader: Reader,
         ownership: Ownership,
         rehearsal: Rehearsal,
+        archive: ArchiveReader,
     ) -> None:
         self._engine = engine
         self._definitions = definitions
@@ -54,6 +63,7 @@ class OrchestrationCommands:
         self._reader = reader
         self._ownership = ownership
         self._rehearsal = rehearsal
+        self._archive = archive
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
@@ -68,7 +78,7 @@ class OrchestrationCommands:
             public_id = identity.draw_in(self._ownership.owned) if self._ownership.owned else identity.draw()
         else:
             public_id = identity.derived(request.actor, request.idempotency_key)
-            if (known := await self._keys.known(public_id)) is not None:
+            if (known := await self._known_repeat(public_id)) is not None:
                 return _same_request(known, digest)
         await self._validate(plan, request.input)
         begun = await asyncio.shield(self._begin(request, plan, public_id, digest))
@@ -88,6 +98,20 @@ class OrchestrationCommands:
         if request.business_key is None:
             return await self._router.begin(begin)
         return await self._keys.begin(begin, f"{plan.namespace}/{plan.name}", request.business_key)
+
+    async def _known_repeat(self, public_id: str) -> State | None:
+        """What this key has started before. Raises OrchestrationEndedError when that is archived: a repeat that late gets
+        no answer like the first, but it starts nothing either.
+        """
+        try:
+            return await self._keys.known(public_id)
+        except ArchivedError:
+            status = await self._archive.status(*self._engine.identity.locate(public_id))
+            raise OrchestrationEndedError(
+                status,
+                f"This Idempotency-Key started {public_id}, which ended as {status} long ago and is archived. "
+                "Nothing was started; use a new key for a new orchestration.",
+            ) from None
 
     async def _validate(self, plan: Plan, input_: Any) -> None:
         if plan.input_schema is None:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from application.inbox import Inbox, Signals
 from application.leases import Leases
 from application.storage import (
+    ArchiveStore,
     DefinitionStore,
     HeldEventStore,
     KeyStore,
@@ -32,6 +33,8 @@ class Storage(Protocol):
     def signals(self) -> Signals: ...
     @property
     def snapshots(self) -> SnapshotStore: ...
+    @property
+    def archive(self) -> ArchiveStore: ...
     @property
     def definitions(self) -> DefinitionStore: ...
     @property

@@ -36,6 +36,7 @@ from domain import commands as c
 from domain import events as e
 from domain.decision import Limits
 from domain.errors import (
+    ArchivedError,
     InvalidInputError,
     NotFoundError,
     OrchestrationEndedError,
@@ -153,6 +154,8 @@ class Engine:
         async with self.cache.family(public_id):
             try:
                 live = self.cache.new(public_id) if drawn else await self.cache.load(public_id)
+            except ArchivedError:
+                raise  # it has been: it must not begin again
             except NotFoundError:
                 live = self.cache.new(public_id)
             known = live.state.version > 0

@@ -136,6 +136,10 @@ class Journal:
         """The last committed head of a partition that is ours."""
         return self._heads[partition]
 
+    def heads(self) -> list[Head]:
+        """The last committed heads of the partitions that are ours."""
+        return list(self._heads.values())
+
     def position(self, partition: int) -> int:
         """The last committed position of a partition that is ours."""
         return self._heads[partition].position

@@ -21,7 +21,7 @@ from application.identity import Identity
 from application.journal import Codec
 from application.locks import Hold, Locks
 from application.storage import Head, LogStore, SnapshotStore, StoredRecord
-from domain.errors import NotFoundError, OwnershipLostError
+from domain.errors import ArchivedError, NotFoundError, OwnershipLostError
 from domain.evolve import evolve
 from domain.plan import Plan
 from domain.state import State
@@ -195,7 +195,7 @@ class LiveCache:
         at: datetime | None = None,
     ) -> tuple[State, StoredRecord]:
         """The state after its last event, or as it was at a version or an instant. Raises NotFoundError when it has no
-        event (so far).
+        event (so far), ArchivedError when it is archived.
         """
         folded = await self._folded(partition, orchestration, version=version, at=at)
         return folded.state, _last(folded)
@@ -208,6 +208,8 @@ class LiveCache:
         while True:
             records = await self._log.stream(partition, orchestration, folded.state.version, limit)
             for record in records:
+                if record.state_hash is not None:
+                    raise ArchivedError
                 event = self._codec.decode(record.topic, record.state)
                 if (version is not None and record.version > version) or (at is not None and event.at > at):
                     return folded
@@ -228,6 +230,8 @@ class LiveCache:
         if record is None or (version is not None and record.version > version):
             return None
         for last in await self._log.stream(partition, orchestration, record.version - 1, 1):
+            if last.state_hash is not None:
+                raise ArchivedError
             if (last.version, last.event_hash) != (record.version, record.event_hash):
                 break
             try:
@@ -253,6 +257,13 @@ class LiveCache:
         """Forget everything of a partition that is no longer ours."""
         for live in [entry for entry in self._entries.values() if entry.partition == partition]:
             self._drop(live.orchestration)
+
+    def forget(self, orchestration: UUID) -> None:
+        """What is known of it, and what is being read of it, is out of date."""
+        if orchestration in self._entries:
+            self._drop(orchestration)
+        elif orchestration in self._loading:
+            self._loading[orchestration].stale = True
 
     def keep(self, live: Live) -> None:
         """Everyone finds it from now on, unless its partition was lost meanwhile."""

@@ -17,10 +17,11 @@ import structlog
 
 from application.engine import Engine
 from application.journal import Journal
+from application.live import Live
 from application.ownership import Ownership
 from application.status import instant
 from application.storage import Head, LogStore, StatusRow, StatusView
-from domain.errors import OwnershipLostError, StorageError
+from domain.errors import ArchivedError, OwnershipLostError, StorageError
 from domain.state import State
 
 _log = structlog.get_logger(__name__)
@@ -152,7 +153,8 @@ class StatusProjector:
             if partition not in self._seen:
                 await self._read_log(partition)
             elif until > self._seen[partition]:
-                lives = [await self._engine.cache.settled_at(partition, orchestration) for orchestration in touched]
+                found = [await self._settled(partition, orchestration) for orchestration in touched]
+                lives = [live for live in found if live is not None]
                 await self._write(partition, until, [(live.orchestration, live.state) for live in lives])
         except OwnershipLostError:
             if self._ownership.holds(partition):
@@ -168,9 +170,22 @@ class StatusProjector:
                 return
             # Folded, not from memory: the log may have been written by another owner, of which memory knows nothing.
             touched = dict.fromkeys(record.orchestration for record in records)
-            states = [(each, (await self._engine.cache.fold(partition, each))[0]) for each in touched]
+            found = [(each, await self._folded(partition, each)) for each in touched]
+            states = [(each, state) for each, state in found if state is not None]
             await self._move(partition, seen, records[-1].position, states)
             seen = records[-1].position
+
+    async def _folded(self, partition: int, orchestration: UUID) -> State | None:
+        try:
+            return (await self._engine.cache.fold(partition, orchestration))[0]
+        except ArchivedError:
+            return None  # the view has nothing that is archived
+
+    async def _settled(self, partition: int, orchestration: UUID) -> Live | None:
+        try:
+            return await self._engine.cache.settled_at(partition, orchestration)
+        except ArchivedError:
+            return None
 
     async def _write(self, partition: int, until: int, states: list[tuple[UUID, State]]) -> None:
         if partition in self._seen:  # else it was lost meanwhile

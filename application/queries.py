@@ -12,12 +12,14 @@ import binascii
 import contextlib
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 
+from application.archive import ArchiveReader
 from application.definitions import split_reference
 from application.engine import Engine
 from application.history import item
@@ -30,10 +32,10 @@ from application.reader import Reader
 from application.rehearsal import Rehearsal
 from application.service import Json, ListRequest
 from application.status import instant, represent, task_entries
-from application.storage import LogStore, StatusQuery, StatusView
+from application.storage import LogStore, StatusQuery, StatusView, StoredRecord
 from application.watching import Watch
 from domain import events as e
-from domain.errors import NotFoundError, OutsideLifeError, RetraceError
+from domain.errors import ArchivedError, NotFoundError, OutsideLifeError, RetraceError
 from domain.state import State
 
 _LIST_WAITS_S = 0.1
@@ -59,6 +61,7 @@ class OrchestrationQueries:
         ownership: Ownership,
         rehearsal: Rehearsal,
         nodes: Nodes,
+        archive: ArchiveReader,
     ) -> None:
         self._nodes = nodes
         self._rehearsal = rehearsal
@@ -70,6 +73,7 @@ class OrchestrationQueries:
         self._codec = codec
         self._watch = watch
         self._projector = projector
+        self._archive = archive
         self._key = engine.identity.sealing_key()
 
     async def _live(self, id_: str) -> Live:
@@ -104,10 +108,19 @@ class OrchestrationQueries:
         page = task_entries((await self._live(id_)).state, after=after, limit=limit + 1)
         return page[:limit], after + limit if len(page) > limit else None
 
-    async def history(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
-        live = await self._live(id_)
-        items = await self._items(live, after, limit)
-        more = bool(items) and items[-1]["version"] < live.state.version
+    async def history(
+        self, id_: str, *, after: int = 0, limit: int = 100, archive: bool = False
+    ) -> tuple[list[Json], int | None]:
+        try:
+            live = await self._live(id_)
+            items, length = await self._items(live, after, limit), live.state.version
+        except ArchivedError:
+            if not archive:
+                raise
+            place = self._engine.identity.locate(id_)
+            records, length = await self._archive.page(*place, after, limit)
+            items = self._decoded(_bounded(records))
+        more = bool(items) and items[-1]["version"] < length
         return items, items[-1]["version"] if more else None
 
     async def _items(self, live: Live, after: int, limit: int) -> list[Json]:
@@ -120,12 +133,17 @@ class OrchestrationQueries:
                 fitting = 1 + (_PAGE_BYTES - stored_bytes) * len(items) // max(1, stored_bytes)
             asked_for = min(fitting, _MOST_EVENTS, limit - len(items))
             records = await self._log.stream(live.partition, live.orchestration, after, asked_for)
-            items += [item(record, self._codec.decode(record.topic, record.state)) for record in records]
+            if records and records[0].state_hash is not None:
+                raise ArchivedError  # since it was loaded
+            items += self._decoded(records)
             if len(records) < asked_for:
                 break
             after = records[-1].version
             stored_bytes += sum(len(record.state) for record in records)
         return items
+
+    def _decoded(self, records: Sequence[StoredRecord]) -> list[Json]:
+        return [item(record, self._codec.decode(record.topic, record.state)) for record in records]
 
     async def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:
         """Never ends by itself before the final event; while nothing happens it yields an empty object every 15 s, so
@@ -242,6 +260,12 @@ class MalformedCursorError(RetraceError):
     """This cursor is not one that this service gave; start again without it."""
 
     code = "malformed-request"
+
+
+def _bounded(records: list[StoredRecord]) -> list[StoredRecord]:
+    """As many as make a page, one at least."""
+    sizes = accumulate(len(record.state) for record in records)
+    return [record for record, size in zip(records, sizes, strict=True) if size < _PAGE_BYTES] or records[:1]
 
 
 def _planned(state: State, plan: Any, step: e.UndoStep) -> Json:

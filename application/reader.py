@@ -17,7 +17,7 @@ from application.journal import Codec
 from application.live import Live, LiveCache
 from application.ownership import Ownership
 from application.storage import LogStore
-from domain.errors import NotFoundError, OwnershipLostError
+from domain.errors import ArchivedError, NotFoundError, OwnershipLostError
 from domain.evolve import evolve
 
 _KEPT: Final = 1000
@@ -62,8 +62,12 @@ class Reader:
         self._kept.move_to_end(orchestration)
         more = True
         while more:
-            records = await self._log.stream(partition, orchestration, known.state.version, _PAGE)
+            # The last known event too: that it is archived shows there and nowhere else.
+            records = await self._log.stream(partition, orchestration, known.state.version - 1, _PAGE)
             for record in records:
+                if record.state_hash is not None:
+                    self._kept.pop(orchestration, None)
+                    raise ArchivedError
                 if record.version == known.state.version + 1:  # else somebody else was quicker
                     evolve(known.state, self._codec.decode(record.topic, record.state))
                     known.event_hash = record.event_hash

@@ -8,6 +8,8 @@ from __future__ import annotations
 import msgspec
 import structlog
 
+from application.archive import ArchiveReader
+from application.archivist import Archivist
 from application.business_keys import BusinessKeys
 from application.commands import OrchestrationCommands
 from application.database import Storage
@@ -70,6 +72,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     held_events_for_s: float = 7 * 86_400.0
     revise: bool = False
     live_orchestrations: int = 10_000
+    retention_s: float | None = None
+    """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -157,6 +161,17 @@ class Node:
         self.housekeeping = Housekeeping(
             storage.requests, storage.held, storage.inbox, world.clock, hold_s=options.held_events_for_s
         )
+        self.archivist = Archivist(
+            self.engine,
+            log,
+            storage.view,
+            storage.archive,
+            world.codec,
+            self.projector,
+            self.journal.heads,
+            options.retention_s,
+        )
+        archive = ArchiveReader(storage.archive, log)
         keys = BusinessKeys(storage.keys, self.router, reader)
         self.commands = OrchestrationCommands(
             self.engine,
@@ -168,6 +183,7 @@ class Node:
             reader,
             self.ownership,
             rehearsal,
+            archive,
         )
         self.queries = OrchestrationQueries(
             self.engine,
@@ -180,6 +196,7 @@ class Node:
             self.ownership,
             rehearsal,
             Nodes(storage.leases, self.ownership),
+            archive,
         )
         for tenant in (self.journal, self.cache, self.projector, self.watch):
             self.ownership.add(tenant)
@@ -214,6 +231,7 @@ class Node:
         self.housekeeping.start()
         self.inbox.start()
         self.snapshots.start()
+        self.archivist.start()
         self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
@@ -221,6 +239,7 @@ class Node:
         self.watch.close()
         await self.ownership.stop()
         await self.housekeeping.stop()
+        await self.archivist.stop()
         await self.snapshots.stop()
         await self.timers.stop()
         await self.outbox.stop()

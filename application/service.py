@@ -146,8 +146,12 @@ class Queries(Protocol):
         """Entries of ``tasks`` from index `after`; and the next index or None."""
         ...
 
-    async def history(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
-        """History items of api.md with version > after; and next_after."""
+    async def history(
+        self, id_: str, *, after: int = 0, limit: int = 100, archive: bool = False
+    ) -> tuple[list[Json], int | None]:
+        """History items of api.md with version > after; and next_after. `archive`: also of what is archived, which is not
+        found otherwise.
+        """
         ...
 
     def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:

@@ -10,6 +10,7 @@ The bytes are packed in pieces, with the family's lock held: the orchestration w
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator
 from typing import Final
 from uuid import UUID
 
@@ -44,10 +45,13 @@ class Snapshots:
         self._consider(live)
 
     def _consider(self, live: Live) -> None:
-        since = live.state.version - live.snapshot
-        if since >= self._after and since * _SHARE >= live.state.version:
+        if self._due(live):
             self._wanted[live.orchestration] = None
             self._wake.set()
+
+    def _due(self, live: Live) -> bool:
+        since = live.state.version - live.snapshot
+        return since >= self._after and since * _SHARE >= live.state.version
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="snapshots")
@@ -76,19 +80,21 @@ class Snapshots:
         if live is None:
             return
         async with self._engine.cache.family(live.family):
-            if self._engine.cache.peek_at(orchestration) is not live:
-                return
+            if self._engine.cache.peek_at(orchestration) is not live or not self._due(live):
+                return  # it was forgotten, or wanted again while the last one was being taken
             # Whatever comes of it: the next one is due after as many events again.
             live.snapshot = live.state.version
             version, event_hash = live.state.version, live.event_hash
-            packing = self._states.pack(live.state)
-            while True:
-                try:
-                    next(packing)
-                except StopIteration as done:
-                    state: bytes = done.value
-                    break
-                await asyncio.sleep(0)
+            state = await _packed(self._states.pack(live.state))
         await self._store.put(
             live.partition, SnapshotRecord(orchestration, version, self._states.format, event_hash, state)
         )
+
+
+async def _packed(packing: Generator[None, None, bytes]) -> bytes:
+    while True:
+        try:
+            next(packing)
+        except StopIteration as done:
+            return bytes(done.value)
+        await asyncio.sleep(0)

@@ -202,6 +202,34 @@ class SnapshotStore(Protocol):
         ...
 
 
+class ArchiveRecord(msgspec.Struct, frozen=True):
+    """An orchestration that ended long ago: `content` is all that `application.archive` packed, `events` how many it had."""
+
+    orchestration: UUID
+    public_id: str
+    definition: str
+    status: str
+    started_at: datetime
+    ended_at: datetime
+    events: int
+    archived_at: datetime
+    content: bytes
+
+
+class ArchiveStore(Protocol):
+    """What has left the log, the view and the snapshots; its events keep their place, topic and hashes there."""
+
+    async def put(self, fence: Head, record: ArchiveRecord, stripped: Sequence[tuple[int, bytes]]) -> bool:
+        """One transaction, fenced by the epoch of the partition, whose row is locked in it: the bytes of the events at
+        these (position, SHA-256 of the bytes) give way to their hashes, status, tags and snapshot go, and the record
+        comes. False when the partition is another's, or when the history is not as long as the record says or is
+        archived already; then nothing is done.
+        """
+        ...
+
+    async def get(self, partition: int, orchestration: UUID) -> ArchiveRecord | None: ...
+
+
 class DefinitionRecord(msgspec.Struct, frozen=True):
     """A deployed document: `document` as sent, `value` the parsed JSON (bytes) from which the plan is compiled."""
 
@@ -285,6 +313,19 @@ class StatusView(Protocol):
         ...
 
     async def list(self, query: StatusQuery) -> list[StatusRow]: ...
+
+    async def still(
+        self,
+        partition: int,
+        statuses: Sequence[str],
+        before: datetime,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[StatusRow]:
+        """Rows with one of these statuses that have not changed since `before`, by (started_at, public_id descending),
+        those after `after`.
+        """
+        ...
 
     async def reset(self, projection: str, partition: int) -> None:
         """Forget everything of a partition, to be built again from the log."""

@@ -9,6 +9,7 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
 
     RetraceError                    code
     ├── NotFoundError               not-found
+    │   └── ArchivedError           not-found               its history can still be read
     ├── OutsideLifeError            malformed-request
     ├── InvalidInputError           invalid-input           problems: one entry per violation
     ├── InvalidDefinitionError      invalid-definition      problems: one entry per problem, with line and column
@@ -113,6 +114,10 @@ class NotFoundError(RetraceError):
     """There is no such thing here."""
 
     code = "not-found"
+
+
+class ArchivedError(NotFoundError):
+    """It ended long ago and is archived; its history can be read: add archive=true, or use retrace history ID --archive."""
 
 
 class OutsideLifeError(RetraceError):

@@ -153,11 +153,17 @@ class Client:
             if status["version"] != known:
                 yield status
 
-    def history(self, orchestration: str, *, after: int = 0, limit: int = 100) -> Iterator[HistoryEvent]:
-        """The events after a version, oldest first; further pages are fetched as they are needed."""
-        position: int | None = after
+    def history(
+        self, orchestration: str, *, after: int = 0, limit: int = 100, archive: bool = False
+    ) -> Iterator[HistoryEvent]:
+        """The events after a version, oldest first; further pages are fetched as they are needed.
+
+        With `archive` also of an orchestration that ended so long ago that it was archived; it is not found otherwise.
+        """
+        path, position = _path(orchestration, "history"), cast("int | None", after)
+        more = {"archive": "true"} if archive else {}
         while position is not None:
-            page = self._server.call("GET", _path(orchestration, "history"), params={"after": position, "limit": limit})
+            page = self._server.call("GET", path, params={"after": position, "limit": limit, **more})
             yield from page["items"]
             position = page["next_after"]
 

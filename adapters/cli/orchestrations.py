@@ -133,15 +133,20 @@ def history(
     *,
     after: Annotated[int, typer.Option("--after", min=0, metavar="N", help="Only versions above N.")] = 0,
     follow: Follow = False,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Look in the archive too: for what ended long ago.")
+    ] = False,
 ) -> None:
     """How it got there: every event, oldest first. With --follow and --output json one event per line."""
+    if follow and archive:
+        raise typer.BadParameter("what is archived does not go on; leave out one of them", param_hint="--follow")
     from adapters.cli.views_history import event_line, history_view
 
     if follow:
         for event in session.client.follow_history(id_, after=after):
             session.printer.add(event, lambda event=event: event_line(event))  # type: ignore[misc]
         return
-    events = list(session.client.history(id_, after=after, limit=500))
+    events = list(session.client.history(id_, after=after, limit=500, archive=archive))
     session.printer.show(events, lambda: history_view(events))
 
 

@@ -89,6 +89,12 @@ def serve(port: Port = None, database: Database = None) -> None:
                 "RETRACE_AUTH=none if something in front authenticates.",
                 USAGE,
             )
+        if settings.forgets_too_early:
+            raise Failure(
+                "RETRACE_RETENTION is shorter than 48 hours (P2D), for which repeats of a start are promised their first "
+                "answer. Make it longer, or leave it out to keep everything.",
+                USAGE,
+            )
         functions = load_all([settings.functions] if settings.functions else [])
 
         async def prepare(service: Service, url: str) -> None:

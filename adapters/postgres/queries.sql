@@ -239,6 +239,45 @@ ON CONFLICT (partition, orchestration) DO UPDATE
 SET version = excluded.version, format = excluded.format, event_hash = excluded.event_hash, state = excluded.state
 WHERE known.version <= excluded.version OR known.format <> excluded.format;
 
+-- == The archive =======================================================================================================
+
+-- Nobody writes to the partition between this and the commit.
+-- name: lock_partition
+SELECT partition FROM partitions WHERE partition = %(partition)s AND epoch = %(epoch)s FOR UPDATE;
+
+-- name: last_version
+SELECT version, state_hash FROM events
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s
+ORDER BY version DESC
+LIMIT 1;
+
+-- name: strip_event
+UPDATE events AS e SET state = '', state_hash = bare.state_hash
+FROM unnest(%b::smallint[], %b::bigint[], %b::bytea[]) AS bare (partition, position, state_hash)
+WHERE e.partition = bare.partition AND e.position = bare.position;
+
+-- name: put_archived
+INSERT INTO archive
+    (partition, orchestration, public_id, definition, status, started_at, ended_at, events, archived_at, content)
+VALUES (
+    %(partition)s, %(orchestration)s, %(public_id)s, %(definition)s, %(status)s, %(started_at)s, %(ended_at)s,
+    %(events)s, %(archived_at)s, %(content)s
+);
+
+-- name: archived
+SELECT orchestration, public_id, definition, status, started_at, ended_at, events, archived_at, content
+FROM archive
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s;
+
+-- name: drop_status
+DELETE FROM status WHERE partition = %(partition)s AND orchestration = %(orchestration)s;
+
+-- name: drop_tags_of
+DELETE FROM status_tags WHERE partition = %(partition)s AND orchestration = %(orchestration)s;
+
+-- name: drop_snapshot
+DELETE FROM snapshots WHERE partition = %(partition)s AND orchestration = %(orchestration)s;
+
 -- == Definitions =======================================================================================================
 
 -- name: definition
@@ -388,6 +427,19 @@ EXISTS (
 -- The first condition bounds the index range, the second drops what was seen of its first instant.
 -- name: status_page
 started_at <= %(last_started_at)s AND (started_at < %(last_started_at)s OR public_id > %(last_public_id)s)
+
+-- Backwards along status_newest: what was started last has not been still for long.
+-- name: still
+SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+       incidents, started_at, updated_at, summary
+FROM status
+WHERE partition = %(partition)s AND started_at <= %(before)s AND updated_at <= %(before)s
+  AND status = ANY (ARRAY(SELECT json_array_elements_text(%(statuses)s::json))) /* where */
+ORDER BY started_at, public_id DESC
+LIMIT %(limit)s;
+
+-- name: still_after
+started_at >= %(after_started_at)s AND (started_at > %(after_started_at)s OR public_id < %(after_public_id)s)
 
 -- name: reset_tracking
 DELETE FROM tracking WHERE partition = %(partition)s AND projection = %(projection)s;

@@ -6,6 +6,7 @@ from typing import Literal
 
 from adapters.postgres.database import PostgresDatabase
 from adapters.postgres.signals import PostgresSignals
+from adapters.sql.archive import SqlArchive
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.inbox import SqlInbox
@@ -29,6 +30,7 @@ class PostgresStorage:
         self.signals = PostgresSignals(self._database.sessions, self._database)
         self.inbox = SqlInbox(self._database, self.signals)
         self.snapshots = SqlSnapshots(self._database)
+        self.archive = SqlArchive(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
         self.requests = SqlRequests(self._database)

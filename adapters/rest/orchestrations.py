@@ -156,7 +156,8 @@ async def history(call: Call) -> Response:
     queries, id_, after = call.services.queries, call.orchestration, call.query.get("after", 0)
     vary = {"Vary": "Accept"}
     limit = call.query.get("limit", 100 if call.accepted == JSON else _PAGE)
-    items, following = await queries.history(id_, after=after, limit=limit)
+    archive = call.query.get("archive", False)
+    items, following = await queries.history(id_, after=after, limit=limit, archive=archive)
     if call.accepted == JSON:
         links_ = next_link(call, "after", following)
         return json_response({"items": items, "next_after": following}, 200, {**vary, **links_})
@@ -165,7 +166,7 @@ async def history(call: Call) -> Response:
         page, position = items, following
         yield _encode_lines(page)
         while position is not None:
-            page, position = await queries.history(id_, after=position, limit=_PAGE)
+            page, position = await queries.history(id_, after=position, limit=_PAGE, archive=archive)
             yield _encode_lines(page)
 
     if call.scope.get(HEAD):
@@ -197,6 +198,7 @@ _PAST = (
     integer("at_version", "The status as it was at this version.", 0, _LARGEST_VERSION),
     instant("at", "The status as it was at this instant."),
 )
+_ARCHIVE = boolean("archive", "Look in the archive too, where orchestrations go that ended long ago.")
 _FILTERS = (
     choice("status", "Only with this status; may be repeated.", STATUSES, many=True),
     text("definition", "Only of this definition: name, namespace/name or namespace/name@version.", pattern=DEFINITION),
@@ -248,7 +250,7 @@ OPERATIONS = (
         {201: _STARTED, 202: _STARTED},
         description="Answered once the start is committed: 201, or 202 where `Prefer: respond-async` asks for it. "
         "`Prefer: wait=N` waits up to N seconds (60) for the end.",
-        problems=("not-found", "business-key-in-use"),
+        problems=("not-found", "business-key-in-use", "orchestration-ended"),
         request_headers=("Idempotency-Key", "Prefer"),
         body=JsonBody(StartBody),
         starts=True,
@@ -293,9 +295,10 @@ OPERATIONS = (
         "Everything that happened",
         _TAG,
         {200: Answer("A page of events, or all of them as lines.", History, (JSON, NDJSON), ("Link", "Vary"))},
-        description="As application/x-ndjson all events after `after` are streamed, one a line.",
+        description="As application/x-ndjson all events after `after` are streamed, one a line. What ended long ago is "
+        "archived; its history is found with `archive=true`.",
         problems=("not-found",),
-        parameters=(integer("after", "Only versions above this one.", 0, _LARGEST_VERSION, 0), LIMIT),
+        parameters=(integer("after", "Only versions above this one.", 0, _LARGEST_VERSION, 0), LIMIT, _ARCHIVE),
         produces=(JSON, NDJSON),
         path_schemas=_ONE,
         lasts=lambda call: call.accepted == NDJSON,

@@ -209,7 +209,7 @@ def operation(method: str, path: str, endpoint: Any = None, name: str = "") -> O
             "Create one",
             name,
             answers,
-            problems=("not-found",),
+            problems=("not-found", "orchestration-ended"),
             request_headers=("Idempotency-Key", "Prefer"),
             body=JsonBody(),
             starts=True,

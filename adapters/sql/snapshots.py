@@ -17,8 +17,8 @@ class SqlSnapshots:
 
     async def get(self, partition: int, orchestration: UUID, format_: str) -> SnapshotRecord | None:
         params = {"partition": partition, "orchestration": orchestration, "format": format_}
-        for identity, version, format_, event_hash, state in await self._database.read("snapshot", params):
-            return SnapshotRecord(as_uuid(identity), version, format_, event_hash, state)
+        for identity, version, found_format, event_hash, state in await self._database.read("snapshot", params):
+            return SnapshotRecord(as_uuid(identity), version, found_format, event_hash, state)
         return None
 
     async def put(self, partition: int, record: SnapshotRecord) -> None:

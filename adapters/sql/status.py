@@ -7,6 +7,7 @@ the same however long the list is; filters are applied on the way.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -66,6 +67,22 @@ class SqlStatusView:
             where.append("status_page")
         rows = await self._database.across("list_status", params, *where, order=_newest_first, limit=query.limit)
         return [_row(row) for row in rows]
+
+    async def still(
+        self,
+        partition: int,
+        statuses: Sequence[str],
+        before: datetime,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[StatusRow]:
+        params: dict[str, object] = {"partition": partition, "before": before, "limit": limit}
+        params["statuses"] = msgspec.json.encode(statuses).decode()
+        where: list[Fragment] = []
+        if after is not None:
+            params |= {"after_started_at": after[0], "after_public_id": after[1]}
+            where.append("still_after")
+        return [_row(row) for row in await self._database.read("still", params, *where)]
 
     async def reset(self, projection: str, partition: int) -> None:
         step = {"projection": projection, "partition": partition}

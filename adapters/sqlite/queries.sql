@@ -200,6 +200,43 @@ ON CONFLICT (partition, orchestration) DO UPDATE
 SET version = excluded.version, format = excluded.format, event_hash = excluded.event_hash, state = excluded.state
 WHERE known.version <= excluded.version OR known.format <> excluded.format;
 
+-- == The archive =======================================================================================================
+
+-- Nobody writes to the partition between this and the commit.
+-- name: lock_partition
+SELECT partition FROM partitions WHERE partition = :partition AND epoch = :epoch;
+
+-- name: last_version
+SELECT version, state_hash FROM events
+WHERE partition = :partition AND orchestration = :orchestration
+ORDER BY version DESC
+LIMIT 1;
+
+-- name: strip_event
+UPDATE events SET state = x'', state_hash = ?3 WHERE partition = ?1 AND position = ?2;
+
+-- name: put_archived
+INSERT INTO archive
+    (partition, orchestration, public_id, definition, status, started_at, ended_at, events, archived_at, content)
+VALUES (
+    :partition, :orchestration, :public_id, :definition, :status, :started_at, :ended_at,
+    :events, :archived_at, :content
+);
+
+-- name: archived
+SELECT orchestration, public_id, definition, status, started_at, ended_at, events, archived_at, content
+FROM archive
+WHERE partition = :partition AND orchestration = :orchestration;
+
+-- name: drop_status
+DELETE FROM status WHERE partition = :partition AND orchestration = :orchestration;
+
+-- name: drop_tags_of
+DELETE FROM status_tags WHERE partition = :partition AND orchestration = :orchestration;
+
+-- name: drop_snapshot
+DELETE FROM snapshots WHERE partition = :partition AND orchestration = :orchestration;
+
 -- == Definitions =======================================================================================================
 
 -- name: definition
@@ -337,6 +374,19 @@ EXISTS (
 -- The first condition bounds the index range, the second drops what was seen of its first instant.
 -- name: status_page
 started_at <= :last_started_at AND (started_at < :last_started_at OR public_id > :last_public_id)
+
+-- Backwards along status_newest: what was started last has not been still for long.
+-- name: still
+SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+       incidents, started_at, updated_at, summary
+FROM status
+WHERE partition = :partition AND started_at <= :before AND updated_at <= :before
+  AND status IN (SELECT value FROM json_each(:statuses)) /* where */
+ORDER BY started_at, public_id DESC
+LIMIT :limit;
+
+-- name: still_after
+started_at >= :after_started_at AND (started_at > :after_started_at OR public_id < :after_public_id)
 
 -- name: reset_tracking
 DELETE FROM tracking WHERE partition = :partition AND projection = :projection;

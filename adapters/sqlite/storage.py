@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+from adapters.sql.archive import SqlArchive
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.inbox import SqlInbox
@@ -32,6 +33,7 @@ class SqliteStorage:
         self.signals = LocalSignals()
         self.inbox = SqlInbox(self._database, self.signals)
         self.snapshots = SqlSnapshots(self._database)
+        self.archive = SqlArchive(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
         self.requests = SqlRequests(self._database)

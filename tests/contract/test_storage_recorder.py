@@ -10,8 +10,12 @@ import pytest
 from eventsourcing.application import LocalNotificationLog
 from eventsourcing.persistence import EventStore, Mapper, Notification, StoredEvent
 
+from adapters.stored_events import EventMapper
 from adapters.stored_recorder import PartitionRecorder
-from tests.contract.storages import identity, written
+from application.storage import ArchiveRecord
+from domain.errors import ArchivedError
+from domain.events import NoteAdded
+from tests.contract.storages import identity, minutes, written
 
 pytestmark = pytest.mark.anyio
 
@@ -81,3 +85,22 @@ async def test_only_the_journal_writes(recorder):
         recorder.insert_events([StoredEvent(ONE, 4, "task.completed", b"")])
     with pytest.raises(TypeError, match="position"):
         recorder.subscribe()
+
+
+async def test_archived_events_keep_their_place_and_say_where_their_bytes_are(storage):
+    mapper = EventMapper()
+    state = mapper.encode(NoteAdded(at=minutes(0), text="hello"))
+    head = (await storage.log.heads([1]))[0]
+    write = written(head, (ONE, 1), (TWO, 1), state=state)
+    write.records[:] = [msgspec.structs.replace(each, topic="note.added") for each in write.records]
+    await storage.log.write([write])
+    record = ArchiveRecord(ONE, "o", "d", "completed", minutes(0), minutes(0), 1, minutes(1), b"packed")
+    assert await storage.archive.put((await storage.log.heads([1]))[0], record, [(1, bytes(32))])
+    recorder = PartitionRecorder(storage.log, 1)
+    archived, whole = recorder.select_notifications(1, 10)
+    assert [archived.id, whole.id] == [1, 2]
+    assert mapper.to_domain_event(whole).event.text == "hello"
+    with pytest.raises(ArchivedError):
+        mapper.to_domain_event(archived)
+    with pytest.raises(ArchivedError):
+        list(EventStore(mapper, recorder).get(ONE))

@@ -316,3 +316,10 @@ def test_a_rollback_plan_is_shown_in_order(service, terminal):
     assert terminal.out.index("hotel") < terminal.out.index("car") < terminal.out.index("mail (no compensation)")
     assert ".refundable is true" in terminal.out
     assert "--override-pivot" in terminal.out
+
+
+def test_a_history_is_looked_for_in_the_archive_when_told(service, terminal):
+    service.gives("GET", f"{PATH}/history", {"items": events(1, 2), "next_after": 2}, {"items": [], "next_after": None})
+    assert [each["version"] for each in terminal.json("history", ID, "--archive")] == [1, 2]
+    assert [each.args["archive"] for each in service.requests] == ["true", "true"]
+    assert terminal.run("history", ID, "--archive", "--follow") == 2

@@ -202,7 +202,9 @@ def test_two_processes_share_a_database_and_either_answers(folder, fresh_postgre
     arguments = ("dev", ".", "--port", "0", "--database", fresh_postgres)
     with running(folder, *arguments) as first, running(folder, *arguments) as second:
         one, other = introduction(first)[0], introduction(second)[0]
-        started = httpx2.post(f"{one}/v1/orchestrations", json={"definition": "demo/zchild"}, headers={"Prefer": "wait=10"})
+        started = httpx2.post(
+            f"{one}/v1/orchestrations", json={"definition": "demo/zchild"}, headers={"Prefer": "wait=10"}
+        )
         assert started.status_code == 201, started.text
         seen = httpx2.get(other + started.headers["Location"], params={"wait": 10})
         assert seen.json()["status"] == "completed"
@@ -260,6 +262,13 @@ def test_serve_does_not_listen_beyond_this_machine_for_everyone(tmp_path):
     assert code == 2
     assert "RETRACE_API_TOKENS" in err
     assert "RETRACE_AUTH=none" in err
+
+
+def test_serve_keeps_what_repeats_may_still_ask_for(tmp_path):
+    code, err = refused(tmp_path, "serve", "--port", "0", retention="PT47H")
+    assert code == 2
+    assert "RETRACE_RETENTION" in err
+    assert "48 hours" in err
 
 
 def test_serve_tells_why_a_database_cannot_be_used_without_its_password(tmp_path):

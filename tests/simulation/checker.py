@@ -44,6 +44,7 @@ def complaints(world: Simulation) -> list[str]:
         *_memory(world, all_),
         *_ownership(world),
         *_snapshots(world, all_),
+        *_archive(all_),
     ]
 
 
@@ -52,12 +53,23 @@ def _loop_is_clean(world: Simulation) -> Iterator[str]:
         yield f"a task failed unseen: {failure.get('exception')!r} {failure.get('message')}"
 
 
+def _archive(all_: list[Folded]) -> Iterator[str]:
+    archived = {each.state.id for each in all_ if each.archived}
+    for each in all_:
+        if each.archived and not each.state.final:
+            yield f"{each.state.id} is archived as {each.state.status}"
+        if each.state.root in archived and not each.archived:
+            yield f"{each.state.id} is not archived, but its root is"
+
+
 def _memory(world: Simulation, all_: list[Folded]) -> Iterator[str]:
     for node in world.nodes:
         for each in all_:
             live = node.cache.peek_at(each.orchestration)
             if live is None:
                 continue
+            if each.archived:
+                yield f"{each.state.id} is archived and still in memory"
             if live.deciding:
                 yield f"{each.state.id} is being decided for ever"
             if live.state != each.state:
@@ -85,7 +97,7 @@ def _snapshots(world: Simulation, all_: list[Folded]) -> Iterator[str]:
     """A fold from a snapshot is a fold from the start."""
     for each in all_:
         record = world.data.snapshots.get((each.partition, each.orchestration))
-        if record is None:
+        if record is None or each.archived:
             continue
         state = _CODEC.states.unpack(record.state)
         for ev in each.events[state.version :]:

@@ -20,7 +20,8 @@ def stored_of(data: MemoryData) -> Stored:
         )
         for partition in data.partitions
     ]
-    return Stored(partitions, data.status)
+    archive = {place: record.content for place, record in data.archive.items()}
+    return Stored(partitions, data.status, archive)
 
 
 def folded(data: MemoryData) -> list[Folded]:

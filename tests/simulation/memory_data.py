@@ -12,6 +12,7 @@ from uuid import UUID
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
 from application.storage import (
+    ArchiveRecord,
     DefinitionRecord,
     Head,
     HeldEvent,
@@ -67,6 +68,7 @@ class MemoryData:
     salt: bytes = sha256(b"a salt that is the same in every run").digest()
     partitions: list[MemoryPartition] = field(default_factory=list)
     snapshots: dict[tuple[int, UUID], SnapshotRecord] = field(default_factory=dict)
+    archive: dict[tuple[int, UUID], ArchiveRecord] = field(default_factory=dict)
     definitions: list[DefinitionRecord] = field(default_factory=list)
     tracking: dict[tuple[str, int], int] = field(default_factory=dict)
     status: dict[tuple[int, UUID], StatusRow] = field(default_factory=dict)

@@ -1,10 +1,13 @@
-"""Snapshots in memory."""
+"""Snapshots and the archive in memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from application.storage import SnapshotRecord
+import msgspec
+
+from application.storage import ArchiveRecord, Head, SnapshotRecord
 from tests.simulation.memory_data import Calls, MemoryData
 
 
@@ -26,3 +29,35 @@ class MemorySnapshots:
             known = self._data.snapshots.get(key)
             if known is None or known.version <= record.version or known.format != record.format:
                 self._data.snapshots[key] = record
+
+
+class MemoryArchive:
+    """`ArchiveStore` in memory."""
+
+    def __init__(self, data: MemoryData, calls: Calls) -> None:
+        self._data = data
+        self._calls = calls
+
+    async def put(self, fence: Head, record: ArchiveRecord, stripped: Sequence[tuple[int, bytes]]) -> bool:
+        async with self._calls.call("archive"):
+            partition = self._data.partitions[fence.partition]
+            stream = partition.streams.get(record.orchestration, [])
+            if partition.head.epoch != fence.epoch:
+                return False
+            if len(stream) != record.events or stream[-1].state_hash is not None:
+                return False
+            hashes = dict(stripped)
+            for records in (partition.log, stream):
+                for index, each in enumerate(records):
+                    if each.position in hashes:
+                        bare = msgspec.structs.replace(each, state=b"", state_hash=hashes[each.position])
+                        records[index] = bare
+            key = (fence.partition, record.orchestration)
+            self._data.archive[key] = record
+            self._data.status.pop(key, None)
+            self._data.snapshots.pop(key, None)
+            return True
+
+    async def get(self, partition: int, orchestration: UUID) -> ArchiveRecord | None:
+        async with self._calls.call("archived"):
+            return self._data.archive.get((partition, orchestration))

@@ -14,7 +14,7 @@ from typing import Literal
 from tests.simulation.memory_data import Calls, MemoryData, Step
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySignals
-from tests.simulation.memory_space import MemorySnapshots
+from tests.simulation.memory_space import MemoryArchive, MemorySnapshots
 from tests.simulation.memory_views import (
     MemoryDefinitions,
     MemoryHeldEvents,
@@ -45,6 +45,7 @@ class MemoryStorage:
         self.signals = MemorySignals(self.data)
         self.inbox = MemoryInbox(self.data, calls, self.signals)
         self.snapshots = MemorySnapshots(self.data, calls)
+        self.archive = MemoryArchive(self.data, calls)
         self.definitions = MemoryDefinitions(self.data, calls)
         self.view = MemoryStatusView(self.data, calls)
         self.requests = MemoryRequests(self.data, calls)

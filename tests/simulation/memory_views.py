@@ -90,6 +90,20 @@ class MemoryStatusView(_Part):
             rows.sort(key=lambda row: row.started_at, reverse=True)
             return [row for row in rows if _matches(row, query)][: query.limit]
 
+    async def still(
+        self,
+        partition: int,
+        statuses: Sequence[str],
+        before: datetime,
+        after: tuple[datetime, str] | None = None,
+        limit: int = 100,
+    ) -> Sequence[StatusRow]:
+        async with self._calls.call("still"):
+            rows = [row for row in self._data.status.values() if row.partition == partition and row.status in statuses]
+            rows = [row for row in rows if row.updated_at <= before and (after is None or _comes_before(row, *after))]
+            rows.sort(key=lambda row: row.public_id, reverse=True)
+            return sorted(rows, key=lambda row: row.started_at)[:limit]
+
     async def reset(self, projection: str, partition: int) -> None:
         async with self._calls.call("reset"):
             self._data.tracking.pop((projection, partition), None)
@@ -113,6 +127,10 @@ def _matches(row: StatusRow, query: StatusQuery) -> bool:
 
 def _comes_after(row: StatusRow, started_at: datetime, public_id: str) -> bool:
     return row.started_at < started_at or (row.started_at == started_at and row.public_id > public_id)
+
+
+def _comes_before(row: StatusRow, started_at: datetime, public_id: str) -> bool:
+    return row.started_at > started_at or (row.started_at == started_at and row.public_id < public_id)
 
 
 class MemoryRequests(_Part):

@@ -78,7 +78,9 @@ async def running(
     loop: SimulatedLoop, data: MemoryData | None = None, callouts: Callouts | None = None, **members: Any
 ) -> Node:
     """A node that has taken up its work."""
-    options = {name: members.pop(name) for name in ("live_orchestrations", "snapshot_after") if name in members}
+    options = {
+        name: members.pop(name) for name in ("live_orchestrations", "snapshot_after", "retention_s") if name in members
+    }
     chance = members.pop("chance", None) or random.Random(f"node {members.pop('seed', 0)}")
     world = world_of(loop, data or MemoryData(), callouts or Scripted(), chance=chance, **members)
     node = Node(world, Options(partitions=4, **options))

@@ -77,3 +77,15 @@ def test_spinning_is_noticed():
 
     with pytest.raises(RunawayError):
         simulate(1, main, most_steps=1000)
+
+
+def test_what_has_ended_is_archived_beside_all_that():
+    found = {}
+    archived = 0
+    for seed in range(60):
+        world = run_seed(seed, Trouble(retention_s=20, orchestrations=8))
+        archived += len(world.data.archive)
+        if wrong := complaints(world):
+            found[seed] = wrong
+    assert not found
+    assert archived > 100

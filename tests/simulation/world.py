@@ -16,15 +16,23 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from application.identity import Identity
 from application.live import listening_runs
 from application.runtime import Node, Options
 from application.service import CommandRequest, StartRequest
-from domain.errors import InvalidDefinitionError, NodeUnavailableError, RetraceError, StorageError
+from domain.errors import (
+    InvalidDefinitionError,
+    NodeUnavailableError,
+    OrchestrationEndedError,
+    RetraceError,
+    StorageError,
+)
 from tests.simulation.folded import folded
 from tests.simulation.loop import (
     START,
     Process,
     ProcessDiedError,
+    SeededChance,
     SimulatedLoop,
     simulate,
 )
@@ -57,6 +65,7 @@ class Trouble(msgspec.Struct, frozen=True):
     commands: int = 4
     live_orchestrations: int = 3
     snapshot_after: int = 6
+    retention_s: float | None = None
 
 
 class Seat:
@@ -122,6 +131,7 @@ class Simulation:
                 live_orchestrations=self.trouble.live_orchestrations,
                 lease_s=LEASE_S,
                 snapshot_after=self.trouble.snapshot_after,
+                retention_s=self.trouble.retention_s,
             )
             node = Node(world, options)
             seat.process = process
@@ -216,7 +226,12 @@ class Simulation:
         await asyncio.sleep(self.chance.uniform(0, 5))
         definition = f"sim/{self.chance.choice(self.definitions)}"
         request = StartRequest(definition=definition, input={"n": number}, idempotency_key=f"start {number}")
-        id_ = await self.insist(lambda node: node.commands.start(request))
+        try:
+            id_ = await self.insist(lambda node: node.commands.start(request))
+        except OrchestrationEndedError:  # an earlier try has started it, and it is archived already
+            id_ = Identity(self.data.salt, PARTITIONS, SeededChance(self.chance)).derived(
+                request.actor, f"start {number}"
+            )
         self.acknowledged[f"start {number}"] = id_
 
     async def _publisher(self) -> None:

@@ -42,16 +42,15 @@ def log_complaints(stored: Stored) -> Iterator[str]:
         at: dict[UUID, datetime] = {}
         for position, record in enumerate(partition.log, 1):
             version, previous = last.get(record.orchestration, (0, GENESIS))
-            wanted = event_hash(
-                previous, number, position, record.orchestration, version + 1, record.topic, record.state
-            )
+            raw = stored.bytes_of(number, record)
+            wanted = event_hash(previous, number, position, record.orchestration, version + 1, record.topic, raw)
             chain = log_hash(chain, wanted)
             if (record.position, record.version) != (position, version + 1):
                 yield f"position {record.position}, version {record.version} where {position}, {version + 1} must be"
             if (record.event_hash, record.log_hash) != (wanted, chain):
                 yield f"the chain breaks at {number}:{position}"
             last[record.orchestration] = (record.version, record.event_hash)
-            moment = _CODEC.decode(record.topic, record.state).at
+            moment = _CODEC.decode(record.topic, raw).at
             if moment < at.get(record.orchestration, moment):
                 yield f"time ran backwards at {number}:{position}"
             at[record.orchestration] = moment
@@ -174,7 +173,11 @@ def view_complaints(stored: Stored, all_: list[Folded]) -> Iterator[str]:
     """Status rows made from the log are those of the view, and there are no others."""
     for each in all_:
         row = stored.status.get((each.partition, each.orchestration))
-        if row != row_of(each.partition, each.orchestration, each.state):
+        if each.archived:
+            if row is not None:
+                yield f"{each.state.id} is archived and still in the view"
+        elif row != row_of(each.partition, each.orchestration, each.state):
             yield f"{each.state.id}: the status view says {row}"
-    if len(stored.status) != len(all_):
-        yield f"the status view has {len(stored.status)} rows for {len(all_)} orchestrations"
+    listed = sum(not each.archived for each in all_)
+    if len(stored.status) != listed:
+        yield f"the status view has {len(stored.status)} rows for {listed} orchestrations"

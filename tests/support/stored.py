@@ -18,6 +18,7 @@ import psycopg
 
 from adapters.sql.rows import as_head, as_instant, as_record, as_uuid
 from adapters.stored_events import EventMapper
+from application.archive import unpacked
 from application.projector import PROJECTION
 from application.storage import Head, StatusRow, StoredRecord
 from domain import events as e
@@ -48,6 +49,14 @@ class Stored(msgspec.Struct):
 
     partitions: list[StoredPartition]
     status: dict[tuple[int, UUID], StatusRow]
+    archive: dict[tuple[int, UUID], bytes] = {}
+    """What is archived: its content."""
+
+    def bytes_of(self, partition: int, record: StoredRecord) -> bytes:
+        """What was once stored of an event, wherever it is now."""
+        if record.state_hash is None:
+            return record.state
+        return unpacked(self.archive[partition, record.orchestration])[record.version - 1]
 
 
 class Folded(msgspec.Struct):
@@ -57,6 +66,7 @@ class Folded(msgspec.Struct):
     orchestration: UUID
     state: State
     events: list[e.Event]
+    archived: bool = False
 
 
 def fold_all(stored: Stored) -> list[Folded]:
@@ -66,9 +76,10 @@ def fold_all(stored: Stored) -> list[Folded]:
         number = partition.head.partition
         for record in partition.log:
             each = found.setdefault((number, record.orchestration), Folded(number, record.orchestration, State(), []))
-            event = _CODEC.decode(record.topic, record.state)
+            event = _CODEC.decode(record.topic, stored.bytes_of(number, record))
             evolve(each.state, event)
             each.events.append(event)
+            each.archived = record.state_hash is not None
     return list(found.values())
 
 
@@ -94,7 +105,7 @@ def _rows_of(url: str) -> Iterator[_Rows]:
 def _read(rows: _Rows) -> Stored:
     heads = rows("SELECT partition, epoch, head_position, head_hash FROM partitions ORDER BY partition")
     partitions = [StoredPartition(as_head(row), [], {}, set()) for row in heads]
-    columns = "partition, position, orchestration, version, topic, state, event_hash, log_hash"
+    columns = "partition, position, orchestration, version, topic, state, event_hash, log_hash, state_hash"
     for number, *record in rows(f"SELECT {columns} FROM events ORDER BY partition, position"):
         partitions[number].log.append(as_record(tuple(record)))
     for number, orchestration, in_flight, due_at in rows(
@@ -108,7 +119,11 @@ def _read(rows: _Rows) -> Stored:
         partitions[number].emitted = count
     for number, position in rows(f"SELECT partition, position FROM tracking WHERE projection = '{PROJECTION}'"):
         partitions[number].seen = position
-    return Stored(partitions, _status(rows))
+    archive = {
+        (number, as_uuid(orchestration)): bytes(content)
+        for number, orchestration, content in rows("SELECT partition, orchestration, content FROM archive")
+    }
+    return Stored(partitions, _status(rows), archive)
 
 
 def _status(rows: _Rows) -> dict[tuple[int, UUID], StatusRow]:

@@ -204,3 +204,10 @@ def test_words_are_read_in_any_case(monkeypatch):
 )
 def test_what_is_more_than_loopback_is_known(host, elsewhere):
     assert Settings(host=host).reachable_from_elsewhere is elsewhere
+
+
+@pytest.mark.parametrize(("retention", "early"), [(None, False), ("PT48H", False), ("P30D", False), ("60", True)])
+def test_a_retention_that_breaks_a_promise_is_known(monkeypatch, retention, early):
+    if retention is not None:
+        monkeypatch.setenv("RETRACE_RETENTION", retention)
+    assert read_settings().forgets_too_early is early
