@@ -139,7 +139,7 @@ def ratios(results: Results) -> str:
     rows = []
     for peer in PEERS:
         cells = [
-            " / ".join(_told(times(results, workload, column, ours, peer), ".1f") for ours in OURS)
+            " / ".join(_told(times(results, workload, column, ours, peer), ".1f") or "-" for ours in OURS)
             for workload, column, _ in _RATIOS
         ]
         if any(character.isdigit() for cell in cells for character in cell):

@@ -19,12 +19,13 @@ import msgspec
 from tests.benchmarks.figures import Value
 from tests.benchmarks.http_load import Starts, wrk
 from tests.benchmarks.peers import installing, restate_driver
-from tests.benchmarks.processes import RunFailedError, answering, asked, free_port, listening, running
+from tests.benchmarks.processes import RunFailedError, answering, asked, free_port, listening, running, until
 from tests.benchmarks.served import w4
 from tests.benchmarks.workloads import Sizes, Workload
 
 Sdk = Literal["python", "typescript"]
 _PROGRAMS = Path(__file__).parent / "programs"
+_OPENS_WITHIN_S = 60.0
 _CONFIGURATION = """
 cluster-name = "bench"
 node-name = "n1"
@@ -74,9 +75,7 @@ class Restate:
 
     def run(self, workload: Workload, sizes: Sizes) -> list[Value]:
         with _server() as (pid, ingress, admin), _service(self._sdk) as (service_pid, port):
-            status, said = asked("POST", f"{admin}/deployments", {"uri": f"http://127.0.0.1:{port}"})
-            if status != 201:
-                raise RunFailedError(f"the service was not taken: {status} {said}")
+            _register(ingress, admin, port)
             place = restate_driver.Place(ingress, admin, (pid, service_pid))
             if workload == "w4":
                 return w4(
@@ -87,6 +86,20 @@ class Restate:
                     load=wrk,
                 )
             return restate_driver.measure(workload, place, sizes)
+
+
+def _register(ingress: str, admin: str, port: int) -> None:
+    """Make the service known, and wait until the server can do with it whatever a run asks: a new server answers before
+    its partitions have leaders.
+    """
+    status, said = asked("POST", f"{admin}/deployments", {"uri": f"http://127.0.0.1:{port}"})
+    if status != 201:
+        raise RunFailedError(f"the service was not taken: {status} {said}")
+    query = {"query": "SELECT count(*) AS n FROM sys_invocation"}
+    until(lambda: asked("POST", f"{admin}/query", query)[0] == 200, "Restate's partitions are open", _OPENS_WITHIN_S)
+    status, said = asked("POST", f"{ingress}/Steps/first/run", 1)
+    if status != 200:
+        raise RunFailedError(f"the first workflow failed: {status} {said}")
 
 
 @contextlib.contextmanager
