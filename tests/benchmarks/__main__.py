@@ -22,7 +22,7 @@ from tests.benchmarks.http_load import MISSING, wrk_is_here
 from tests.benchmarks.plots import draw
 from tests.benchmarks.systems import Retrace, System
 from tests.benchmarks.tables import everything, ratios
-from tests.benchmarks.targets import checks, told
+from tests.benchmarks.targets import told
 from tests.benchmarks.workloads import ALONE, QUICK, SIDE_BY_SIDE, Sizes
 
 DATABASES = ("sqlite", "postgresql")
@@ -119,7 +119,7 @@ def main() -> None:
         command = " ".join(["python", "-m", "tests.benchmarks", *sys.argv[1:]])
     results = measured(chosen, command)
     print(f"\n{everything(results)}\n\n{ratios(results)}\n")
-    print(told(checks(None, results) if chosen.peers else checks(results, None)))
+    print(told(None, results) if chosen.peers else told(results, None))
     if chosen.json:
         chosen.json.write_bytes(msgspec.json.encode(results))
     if chosen.page:

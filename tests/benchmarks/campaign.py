@@ -45,6 +45,7 @@ class Campaign:
             systems={system.name: system.about() for system in self._systems},
             sizes={system.name: self._told(system, workloads) for system in self._systems},
             figures=self._runs.figures(),
+            quick=self._sizes.sagas < Sizes().sagas or self._sizes.parked < Sizes().parked,
             failures=self._failures,
         )
 

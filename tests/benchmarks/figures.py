@@ -19,6 +19,27 @@ class Value(msgspec.Struct, frozen=True):
     at: str = ""
 
 
+def parked_values(count: int, started_s: float, signalled_s: float, ended_s: float, memory_mb: float) -> list[Value]:
+    """What W3 finds, times and rates, so that systems that parked differently many can be compared.
+
+    Args:
+        count: how many were parked.
+        started_s: from the first start to the last acknowledged one.
+        signalled_s: from the first signal to the last acknowledged one.
+        ended_s: from the first signal to the last end.
+        memory_mb: of the processes and their children, the larger of while they wait and after they have ended.
+    """
+    return [
+        Value("parked", count),
+        Value("started_s", started_s),
+        Value("started_per_s", count / started_s),
+        Value("signalled_s", signalled_s),
+        Value("ended_s", ended_s),
+        Value("ended_per_s", count / ended_s),
+        Value("memory_mb", memory_mb),
+    ]
+
+
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One number of a system, over all its runs."""
 
@@ -42,6 +63,8 @@ class Results(msgspec.Struct, kw_only=True):
     sizes: dict[str, str]
     """Name of a system -> how much its runs did, where it differs."""
     figures: list[Figure] = []
+    quick: bool = False
+    """The sizes were small: it was to be seen that it works, not how fast."""
     failures: list[str] = []
     """Runs that gave no values, and why."""
 

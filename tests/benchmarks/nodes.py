@@ -124,8 +124,6 @@ def _takeover(victim: NodeProcess, heir: NodeProcess, partitions: int, lease_s: 
     """A node dies in the middle of its work. How long until the other one holds everything, and has ended what was open."""
     victim.ask("load", at_once=sizes.at_once)
     time.sleep(_LOADED_S)
-    if not heir.ask("unfinished")["unfinished"]:
-        raise RunFailedError("the node that was to be killed had nothing to do")
     victim.kill()
     limit_s = lease_s * 3 + sizes.limit_s
     taken_over_s = until(lambda: heir.ask("held")["held"] == partitions, "the other node holds everything", limit_s)

@@ -20,6 +20,7 @@ import httpx2
 import uvloop
 
 from adapters.bootstrap import Service
+from adapters.cli.logs import configure_logs
 from application.service import ListRequest
 from tests.benchmarks.node import STEPS, opened
 from tests.benchmarks.sagas import look, many, saga
@@ -81,6 +82,7 @@ async def live(url: str) -> None:
 
 
 def main() -> None:
+    configure_logs("json", "warning")  # on standard error: what this process has to say is on the other
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(live(sys.argv[1]))
 

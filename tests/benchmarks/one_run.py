@@ -13,6 +13,7 @@ import msgspec
 import uvloop
 
 from adapters.bootstrap import Service
+from adapters.cli.logs import configure_logs
 from tests.benchmarks import growth
 from tests.benchmarks.databases import Database
 from tests.benchmarks.figures import Value
@@ -47,6 +48,7 @@ async def carry_out(order: Order) -> list[Value]:
 
 
 def main() -> None:
+    configure_logs("json", "warning")  # on standard error: what this process has to say is on the other
     order = msgspec.json.decode(sys.argv[1], type=Order)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         answer(runner.run(carry_out(order)))

@@ -13,7 +13,7 @@ import msgspec
 from tests.benchmarks.figures import Results
 from tests.benchmarks.processes import ROOT
 from tests.benchmarks.tables import TITLES, everything, ratios, table
-from tests.benchmarks.targets import checks, told
+from tests.benchmarks.targets import told
 
 PAGE = ROOT / "docs" / "performance.md"
 FOLDER = ROOT / "docs" / "performance"
@@ -44,7 +44,7 @@ def written(text: str, region: str) -> str:
 
 def region(alone: Results | None, beside: Results | None, plots: list[str]) -> str:
     """The text between the markers. `plots`: names of the plots that exist, without their ending."""
-    parts = ["## Targets", told(checks(alone, beside))]
+    parts = ["## Targets", told(alone, beside)]
     if beside is not None:
         parts += ["## Beside its peers", _ran_on(beside), _plot(plots, "peers"), everything(beside)]
         parts += ["### How many times better", ratios(beside), _settings(beside)]

@@ -9,7 +9,7 @@ import time
 from adapters.bootstrap import Service
 from application.service import StartRequest
 from tests.benchmarks.databases import Database
-from tests.benchmarks.figures import Value
+from tests.benchmarks.figures import Value, parked_values
 from tests.benchmarks.node import PARKED
 from tests.benchmarks.processes import resident_mb
 from tests.benchmarks.sagas import look
@@ -41,12 +41,7 @@ async def w3(service: Service, database: Database, sizes: Sizes) -> list[Value]:
     ended_s, signalled_s = time.perf_counter() - begun, signalled[-1] - begun
     memory_mb = max(waiting_mb, resident_mb(os.getpid()))
     await look(service, ids, "completed")
-    return [
-        Value("started_s", started_s),
-        Value("signalled_s", signalled_s),
-        Value("ended_s", ended_s),
-        Value("memory_mb", memory_mb),
-    ]
+    return parked_values(len(ids), started_s, signalled_s, ended_s, memory_mb)
 
 
 async def park(service: Service, count: int, at_once: int) -> list[str]:

@@ -26,8 +26,8 @@ _PANELS = (
     ("w2", "sagas_per_s", "W2: two undone, instances/s", "more is better", ",.0f"),
     ("w4", "accepted_per_s", "W4: starts over HTTP accepted/s", "more is better", ",.0f"),
     ("w1", "p50_ms", "W1: one alone, p50 in ms", "less is better", ",.1f"),
-    ("w3", "started_s", "W3: 10,000 parked after s", "less is better", ",.1f"),
-    ("w3", "ended_s", "W3: all signalled and ended after s", "less is better", ",.1f"),
+    ("w3", "started_per_s", "W3: parked on an event/s", "more is better", ",.0f"),
+    ("w3", "ended_per_s", "W3: signalled and ended/s", "more is better", ",.0f"),
 )
 _STYLE = {
     "font.size": 10,

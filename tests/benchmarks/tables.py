@@ -44,9 +44,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("database_cpu_us", "and of PostgreSQL", more=False),
     ),
     "w3": (
-        Column("started_s", "started after s", ".2f", more=False),
-        Column("signalled_s", "signalled after s", ".2f", more=False),
-        Column("ended_s", "ended after s", ".2f", more=False),
+        Column("parked", "parked"),
+        Column("started_s", "started in s", ".2f", more=False),
+        Column("started_per_s", "started/s"),
+        Column("ended_s", "ended s after the first signal", ".2f", more=False),
+        Column("ended_per_s", "ended/s"),
         Column("memory_mb", "memory MB", more=False),
     ),
     "w4": (
@@ -69,9 +71,8 @@ _RATIOS = (
     ("w1", COLUMNS["w1"][0], "W1"),
     ("w1", COLUMNS["w1"][3], "W1 alone p50"),
     ("w2", COLUMNS["w2"][0], "W2"),
-    ("w3", COLUMNS["w3"][0], "W3 started"),
-    ("w3", COLUMNS["w3"][2], "W3 ended"),
-    ("w3", COLUMNS["w3"][3], "W3 memory"),
+    ("w3", COLUMNS["w3"][2], "W3 started/s"),
+    ("w3", COLUMNS["w3"][4], "W3 ended/s"),
     ("w4", COLUMNS["w4"][0], "W4 accepted"),
 )
 

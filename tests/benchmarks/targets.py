@@ -36,10 +36,14 @@ def checks(alone: Results | None, beside: Results | None) -> list[Check]:
     return found
 
 
-def told(found: list[Check]) -> str:
-    """The table."""
+def told(alone: Results | None, beside: Results | None) -> str:
+    """The table, with a warning where the sizes are not those that the targets speak of."""
     words = {True: "yes", False: "**no**", None: "not measured"}
-    return table(["target", "measured", "holds"], [[c.target, c.measured, words[c.holds]] for c in found])
+    rows = [[c.target, c.measured, words[c.holds]] for c in checks(alone, beside)]
+    text = table(["target", "measured", "holds"], rows)
+    if any(results.quick for results in (alone, beside) if results is not None):
+        text += "\n\nThe sizes were small, so this says that the measurement works, not whether a target holds."
+    return text
 
 
 def _rates(results: Results, workload: str) -> list[Check]:

@@ -9,8 +9,8 @@
 | w5 | w1 with more and more finished, and parked, in the database | cost of one saga, by their number |
 | w6 | w1 on several nodes over one PostgreSQL; one is killed | instances/s by nodes; time of the takeover |
 
-The sizes of a slow system are smaller where the work is a rate, so that a run takes about as long everywhere; W3 and W4
-are the same for all.
+The sizes of a slow system are smaller where rates are compared, so that a run takes about as long everywhere; W4 is the
+same for all.
 """
 
 from __future__ import annotations

@@ -40,10 +40,15 @@ class Dbos:
         return workload in ("w1", "w2") or (self._mode == "async" and workload in ("w3", "w4"))
 
     def sizes(self, workload: Workload, sizes: Sizes) -> Sizes:
-        """A tenth of the sagas; and as many at a time as suits its threads."""
+        """A tenth of the sagas, two fifths of the parked ones; and as many at a time as suits its threads."""
         at_once = _THREADS if self._mode == "threads" else sizes.at_once
         return msgspec.structs.replace(
-            sizes, warm_up=min(sizes.warm_up, 50), sagas=sizes.sagas // 10, alone=sizes.alone // 2, at_once=at_once
+            sizes,
+            warm_up=min(sizes.warm_up, 50),
+            sagas=sizes.sagas // 10,
+            alone=sizes.alone // 2,
+            parked=sizes.parked * 2 // 5,
+            at_once=at_once,
         )
 
     def rounds(self, workload: Workload, rounds: int) -> int:

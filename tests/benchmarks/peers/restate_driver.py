@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 import uvloop
 
-from tests.benchmarks.figures import Value
+from tests.benchmarks.figures import Value, parked_values
 from tests.benchmarks.processes import RunFailedError, asked, processor_s, resident_mb, until
 from tests.benchmarks.workloads import Sizes, Workload
 
@@ -93,7 +93,6 @@ class Driver:
         started_s = time.perf_counter() - begun
         # All have begun: they hold their connection to the service for a minute, then they are suspended.
         await asyncio.to_thread(self._until_there, "status IN ('running', 'suspended')", goal)
-        parked_s = time.perf_counter() - begun
         waiting_mb = resident_mb(*self._place.pids)
         begun = time.perf_counter()
         await self._many(lambda number: self._post(f"Parked/{self._run}{number}/go/send", "go"), goal, at_once)
@@ -102,13 +101,7 @@ class Driver:
         await asyncio.to_thread(self._until_there, ended, goal)
         ended_s = time.perf_counter() - begun
         memory_mb = max(waiting_mb, resident_mb(*self._place.pids))
-        return [
-            Value("started_s", started_s),
-            Value("parked_s", parked_s),
-            Value("signalled_s", signalled_s),
-            Value("ended_s", ended_s),
-            Value("memory_mb", memory_mb),
-        ]
+        return parked_values(goal, started_s, signalled_s, ended_s, memory_mb)
 
     def _until_there(self, where: str, goal: int) -> None:
         condition = f"target_service_name = 'Parked' AND {where}"

@@ -189,7 +189,15 @@ async def measure_parked(order: dict[str, Any]) -> dict[str, float]:
         _check(result)
     ended = time.perf_counter() - begun
     memory_mb = max(waiting_mb, _resident_mb())
-    return {"started_s": started, "signalled_s": signalled, "ended_s": ended, "memory_mb": memory_mb}
+    return {
+        "parked": count,
+        "started_s": started,
+        "started_per_s": count / started,
+        "signalled_s": signalled,
+        "ended_s": ended,
+        "ended_per_s": count / ended,
+        "memory_mb": memory_mb,
+    }
 
 
 def _resident_mb() -> float:
