@@ -8,10 +8,10 @@ PARTICIPANTS_PORT ?= 8090
 PYTEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test conformance simulate faults bench bench-edge lint fmt type layers wheel clean
+.PHONY: help run check test conformance simulate faults bench bench-peers bench-edge lint fmt type layers wheel clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(READY) ## the service with the examples and the systems they call, on loopback
 	@$(BIN)/python -m examples.participants --port $(PARTICIPANTS_PORT) & participants=$$!; \
@@ -36,8 +36,11 @@ faults: $(READY) ## sagas while everything breaks: the long form; with SEED or R
 	RETRACE_TEST_FAULTS_ROUNDS=$(or $(ROUNDS),10) \
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(if $(SEED)$(ROUNDS),tests/faults/test_random_faults.py,tests/faults)
 
-bench: $(READY) ## measurements, written up in docs/performance.md
-	$(BIN)/python -m tests.benchmarks
+bench: $(READY) $(VENV)/.bench ## measurements, written up in docs/performance.md; BENCH="--quick" and more
+	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+bench-peers: $(READY) $(VENV)/.bench ## the same work on DBOS and Restate, side by side
+	$(BIN)/python -m tests.benchmarks --peers $(BENCH)
 
 bench-edge: $(READY) ## what one HTTP request costs at the edge; needs wrk
 	$(BIN)/python -m tests.benchmarks.edge
@@ -68,4 +71,9 @@ $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable . --group dev
+	@touch $@
+
+# Only benchmarks draw.
+$(VENV)/.bench: $(READY)
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --group bench
 	@touch $@

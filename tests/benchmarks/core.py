@@ -31,8 +31,9 @@ from domain.expressions import Evaluation
 from domain.orchestration import opened, step
 from domain.plan import Plan
 from domain.state import State
-from tests.benchmarks.node import W1
+from tests.benchmarks.node import DEFINITIONS
 
+W1 = (DEFINITIONS / "steps.yaml").read_bytes()
 W2 = b"""
 document: {dsl: '1.0.3', namespace: bench, name: refused, version: '1.0.0'}
 do:

@@ -1,102 +1,72 @@
-"""The workloads: three-step sagas 64 at a time and alone, and many parked orchestrations."""
+"""What is measured, and in which size.
+
+| | work | said of it |
+|---|---|---|
+| w1 | three steps in process, `at_once` at a time, and one alone | instances/s; p50 and p99 of one alone |
+| w2 | the third step refuses, two are undone | instances/s |
+| w3 | `parked` instances wait for an event, then all get it | time to start, time to end, memory |
+| w4 | starts over HTTP from `connections` connections for `load_s` | accepted/s, time until all have ended |
+| w5 | w1 with more and more finished, and parked, in the database | cost of one saga, by their number |
+| w6 | w1 on several nodes over one PostgreSQL; one is killed | instances/s by nodes; time of the takeover |
+
+The sizes of a slow system are smaller where rates are compared, so that a run takes about as long everywhere; W4 is the
+same for all.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import time
-from pathlib import Path
-from statistics import quantiles
+from typing import Literal
 
 import msgspec
 
-from adapters.bootstrap import Service
-from application.service import StartRequest
-
-STEPS, PARKED = "bench/steps", "bench/parked"
-
-
-class Throughput(msgspec.Struct, frozen=True):
-    sagas_per_s: float
-    events_per_s: float
-    cpu_us_per_saga: float
+Workload = Literal["w1", "w2", "w3", "w4", "w5", "w6"]
+ALONE: tuple[Workload, ...] = ("w1", "w2", "w3", "w4", "w5", "w6")
+SIDE_BY_SIDE: tuple[Workload, ...] = ("w1", "w2", "w3", "w4")
 
 
-class Latency(msgspec.Struct, frozen=True):
-    p50_ms: float
-    p99_ms: float
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of everything one run does."""
+
+    warm_up: int = 200
+    sagas: int = 5000
+    """w1 and w2; also what each measurement of w5 runs."""
+    at_once: int = 64
+    alone: int = 200
+    parked: int = 10_000
+    warm_load_s: float = 1.0
+    load_s: float = 8.0
+    connections: int = 32
+    growth: tuple[int, ...] = (1000, 10_000, 100_000)
+    growth_sagas: int = 2000
+    nodes: tuple[int, ...] = (1, 2, 4)
+    node_sagas: int = 12_000
+    """Of all nodes together."""
+    limit_s: float = 300.0
+    """A run that takes longer has failed."""
 
 
-class Parked(msgspec.Struct, frozen=True):
-    count: int
-    start_s: float
-    signal_s: float
-    resident_mb: float
-    grown_mb: float
-
-
-async def _saga(service: Service, number: int) -> str:
-    public_id = await service.node.commands.start(StartRequest(definition=STEPS, input={"n": number}))
-    await service.node.queries.wait(public_id, 60.0)
-    return public_id
-
-
-async def throughput(service: Service, count: int, at_once: int) -> Throughput:
-    """Sagas of three in-process functions, from the start to the recorded end."""
-    slots = asyncio.Semaphore(at_once)
-
-    async def one(number: int) -> str:
-        async with slots:
-            return await _saga(service, number)
-
-    await asyncio.gather(*(one(n) for n in range(at_once)))
-    gc.collect()
-    wall, cpu = time.perf_counter(), time.process_time()
-    ids = await asyncio.gather(*(one(n) for n in range(count)))
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    version = (await service.node.queries.status(ids[-1]))["version"]
-    return Throughput(count / wall, count * version / wall, cpu / count * 1e6)
-
-
-async def alone(service: Service, count: int) -> Latency:
-    """One saga at a time."""
-    times = []
-    for number in range(count):
-        start = time.perf_counter()
-        await _saga(service, number)
-        times.append((time.perf_counter() - start) * 1000)
-    cuts = quantiles(times, n=100)
-    return Latency(cuts[49], cuts[98])
-
-
-async def parked(service: Service, count: int, at_once: int) -> Parked:
-    """Orchestrations that wait for an event, then all get it."""
-    slots = asyncio.Semaphore(at_once)
-    commands = service.node.commands
-
-    async def park(_: int) -> str:
-        async with slots:
-            return await commands.start(StartRequest(definition=PARKED, input={}))
-
-    async def signal(public_id: str) -> None:
-        async with slots:
-            event = {"specversion": "1.0", "id": public_id, "source": "bench", "type": "bench.go", "data": {}}
-            await commands.send_event(public_id, event)
-            await service.node.queries.wait(public_id, 60.0)
-
-    before = resident_mb()
-    start = time.perf_counter()
-    ids = await asyncio.gather(*(park(n) for n in range(count)))
-    started = time.perf_counter() - start
-    now = resident_mb()
-    start = time.perf_counter()
-    await asyncio.gather(*(signal(public_id) for public_id in ids))
-    return Parked(count, started, time.perf_counter() - start, now, now - before)
-
-
-def resident_mb() -> float:
-    """Resident memory of this process (Linux)."""
-    gc.collect()
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    line = next(line for line in lines if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+QUICK = Sizes(
+    warm_up=20,
+    sagas=300,
+    alone=30,
+    parked=300,
+    load_s=1.0,
+    growth=(200, 400, 800),
+    growth_sagas=200,
+    nodes=(1,),
+    node_sagas=300,
+    limit_s=120.0,
+)
+TINY = msgspec.structs.replace(
+    QUICK,
+    warm_up=2,
+    sagas=8,
+    at_once=4,
+    alone=4,
+    parked=8,
+    warm_load_s=0.1,
+    load_s=0.2,
+    connections=2,
+    growth=(4, 8),
+    growth_sagas=4,
+)

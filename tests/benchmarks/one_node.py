@@ -1,0 +1,91 @@
+"""One of several nodes of W6, in a process of its own: ``python -m tests.benchmarks.one_node DATABASE_URL``.
+
+It says what it holds as soon as it is open, then answers one line of JSON for each line it reads, and ends with its input:
+
+    {"do": "held"}                         -> {"held": partitions, "lease_s": seconds}
+    {"do": "sagas", "count": 100, ...}     -> {"began": instant, "ended": instant}, of the system's monotonic clock
+    {"do": "load", "at_once": 64}          -> {}, and works until it is killed
+    {"do": "unfinished"}                   -> {"unfinished": whether any orchestration of any node has not ended}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import httpx2
+import uvloop
+
+from adapters.bootstrap import Service
+from adapters.cli.logs import configure_logs
+from application.service import ListRequest
+from tests.benchmarks.node import STEPS, opened
+from tests.benchmarks.sagas import look, many, saga
+
+_LINE_LIMIT = 1 << 20
+
+
+class OneNode:
+    """What the process does for each line."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._load: asyncio.Future[Any] | None = None
+
+    async def answer(self, order: dict[str, Any]) -> dict[str, Any]:
+        match order["do"]:
+            case "held":
+                return await self.held()
+            case "sagas":
+                return await self._sagas(order["count"], order["at_once"])
+            case "load":
+                self._load = asyncio.gather(*(self._work() for _ in range(order["at_once"])))
+                return {}
+            case "unfinished":
+                page = await self._service.node.queries.list(ListRequest(statuses=("running",), limit=1))
+                return {"unfinished": bool(page["items"])}
+            case unknown:
+                raise ValueError(f"nothing is known of {unknown!r}")
+
+    async def held(self) -> dict[str, Any]:
+        """Asked like an operator asks, so that this holds however the node is built."""
+        transport = httpx2.ASGITransport(app=self._service.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            ready = (await http.get("/readyz")).json()
+        return {"held": ready.get("partitions", 0), "lease_s": self._service.node.options.lease_s}
+
+    async def _sagas(self, count: int, at_once: int) -> dict[str, Any]:
+        began = time.monotonic()
+        ids = await many(self._service, STEPS, count, at_once)
+        ended = time.monotonic()
+        await look(self._service, ids, "completed")
+        return {"began": began, "ended": ended}
+
+    async def _work(self) -> None:
+        while True:
+            await saga(self._service, STEPS, 1)
+
+
+async def live(url: str) -> None:
+    """Open a node and do what the lines say until there are no more."""
+    lines = asyncio.StreamReader(limit=_LINE_LIMIT)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    async with opened(url) as service:
+        node = OneNode(service)
+        print(json.dumps(await node.held()), flush=True)
+        while line := await lines.readline():
+            print(json.dumps(await node.answer(json.loads(line))), flush=True)
+
+
+def main() -> None:
+    configure_logs("json", "warning")  # on standard error: what this process has to say is on the other
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(live(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()
