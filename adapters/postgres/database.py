@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from adapters.postgres.arrays import columns
 from adapters.postgres.sessions import Sessions
 from adapters.sql.changes import Changes
 from adapters.sql.database import Fence, Params, Result, Row, Transaction
@@ -19,7 +20,9 @@ from adapters.sql.statements import Fragment, Statements
 from adapters.sql.threads import Threads, unusable
 
 # UnicodeError: text with a lone surrogate; OSError: the network below the driver.
-_ERRORS = (psycopg.Error, UnicodeError, OSError)
+# OverflowError: an integer too large.
+_ERRORS = (psycopg.Error, UnicodeError, OverflowError, OSError)
+_FENCE_DOES_NOT_HOLD = "RT001"
 _STATEMENTS = Statements("adapters.postgres")
 
 
@@ -89,50 +92,42 @@ class _PostgresTransaction:
         return _rows(self._connection, name, params)
 
     def each(self, name: str, rows: Sequence[Row]) -> None:
-        self._connection.execute(_statement(name), _columns(rows), prepare=True)
+        self._connection.execute(_statement(name), columns(_text(name), rows), prepare=True)
 
 
 def _commit(
     connection: psycopg.Connection, fences: Sequence[Fence], changes: Sequence[tuple[str, Sequence[Row]]]
 ) -> bool:
-    moved: list[psycopg.Cursor] = []
+    if not fences:
+        return True
+    held = [(each.partition, each.epoch, each.position, each.until, each.until_hash) for each in fences]
     try:
-        # One round trip for everything up to the commit, which is sent only once every fence has answered.
+        # One round trip: after the first error the server passes over everything, the COMMIT as well.
         with connection.pipeline():
             connection.execute(b"BEGIN")
-            moved += [
-                connection.execute(
-                    _statement("fence"),
-                    (each.until, each.until_hash, each.partition, each.epoch, each.position),
-                    prepare=True,
-                )
-                for each in fences
-            ]
-            for name, rows in changes:
-                connection.execute(_statement(name), _columns(rows), prepare=True)
-    except psycopg.Error:
-        # Whoever lost a partition usually finds its positions taken as well; that is no trouble of the database.
-        if _died(connection) or all(cursor.rowcount != 0 for cursor in moved):
-            raise
-    if any(cursor.rowcount == 0 for cursor in moved):
-        connection.execute(b"ROLLBACK")
-        return False
-    connection.execute(b"COMMIT")
+            for name, rows in (("fence", held), *changes):
+                connection.execute(_statement(name), columns(_text(name), rows), prepare=True)
+            connection.execute(b"COMMIT")
+    except psycopg.Error as error:
+        if error.sqlstate == _FENCE_DOES_NOT_HOLD:
+            connection.execute(b"ROLLBACK")
+            return False
+        raise
     return True
 
 
 @cache
 def _statement(name: str, *where: Fragment) -> bytes:
-    return _STATEMENTS.text(name, *where).encode()
+    return _text(name, *where).encode()
+
+
+def _text(name: str, *where: Fragment) -> str:
+    return _STATEMENTS.text(name, *where)
 
 
 def _rows(connection: psycopg.Connection, name: str, params: Params, *where: Fragment) -> list[Row]:
     cursor = connection.execute(_statement(name, *where), params, prepare=True, binary=True)
     return cursor.fetchall() if cursor.description else []
-
-
-def _columns(rows: Sequence[Row]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _control(connection: psycopg.Connection, statement: str) -> None:

@@ -17,9 +17,9 @@ INSERT INTO partitions (partition, head_hash)
 SELECT * FROM unnest(%b::smallint[], %b::bytea[])
 ON CONFLICT DO NOTHING;
 
--- No row: the partition is lost, or its head is not what the writer believes.
+-- Raises RT001 when a partition is lost, or its head is not what the writer believes.
 -- name: fence
-UPDATE partitions SET head_position = %s, head_hash = %b WHERE partition = %s AND epoch = %s AND head_position = %s;
+SELECT fence(%b::smallint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bytea[]);
 
 -- FOR UPDATE waits for a transaction in doubt to end: a commit that is still under way counts, however it ends.
 -- name: head

@@ -14,6 +14,8 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from adapters.postgres.arrays import register
+
 _SETTINGS = b"""SELECT
     set_config('statement_timeout', %(timeout_ms)s, false),
     set_config('idle_in_transaction_session_timeout', %(timeout_ms)s, false),
@@ -79,6 +81,7 @@ class Sessions:
         """A session in autocommit: transactions are begun by name."""
         connection = Session.connect(self._conninfo, autocommit=True)
         connection.patience_s = self._lease_s * _PATIENCE_OF_A_LEASE
+        register(connection)
         try:
             connection.execute(_SETTINGS, {"timeout_ms": str(self._timeout_ms)})
         except BaseException:

@@ -9,6 +9,7 @@ import pytest
 
 from application.storage import ArchiveRecord, SnapshotRecord, StatusQuery, StatusRow
 from tests.contract.storages import PARTITIONS, heads, identity, minutes, written
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 replace = msgspec.structs.replace
@@ -116,11 +117,11 @@ async def test_a_repeat_changes_nothing(filled):
 
 async def test_it_waits_for_no_epoch_but_its_own(place):
     first, second = place(), place()
-    await first.log.open("first", PARTITIONS, 10.0)
+    await own(first, "first", PARTITIONS)
     write = written((await heads(first))[1], (ONE, 1), state=BYTES)
     await first.log.write([write])
     await first.log.close()
-    (_, mine, *_) = await second.log.open("second", PARTITIONS, 10.0)
+    (_, mine, *_) = await own(second, "second", PARTITIONS)
     assert not await second.archive.put(write.after, record(events=1), [(1, BARE)])
     assert await second.archive.put(mine, record(events=1), [(1, BARE)])
     await second.log.close()

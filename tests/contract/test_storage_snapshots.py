@@ -7,6 +7,7 @@ import pytest
 
 from application.storage import SnapshotRecord
 from tests.contract.storages import PARTITIONS, identity
+from tests.support.owning import own
 
 pytestmark = pytest.mark.anyio
 replace = msgspec.structs.replace
@@ -50,9 +51,9 @@ async def test_one_of_another_format_is_not_given_and_gives_way(storage):
 
 async def test_a_snapshot_survives_a_restart(place):
     first, second = place(), place()
-    await first.log.open("first", PARTITIONS, 10.0)
+    await own(first, "first", PARTITIONS)
     await first.snapshots.put(0, RECORD)
     await first.log.close()
-    await second.log.open("second", PARTITIONS, 10.0)
+    await own(second, "second", PARTITIONS)
     assert await second.snapshots.get(0, identity(1), "f1") == RECORD
     await second.log.close()

@@ -15,7 +15,7 @@ UNPARTITIONED = {"settings", "definitions", "resources", "nodes"}
 """Tables that are few rows each and the same everywhere."""
 ONE_DATABASE_ONLY = {"tell"}
 """Statements that only PostgreSQL has: a hint that may be lost."""
-NO_TABLE = {"tell", "database_time"}
+NO_TABLE = {"tell", "database_time", "fence"}
 FRAGMENTS = re.compile(r"^(SELECT|INSERT|UPDATE|DELETE)\b")
 
 
@@ -87,7 +87,7 @@ def test_every_statement_names_the_partition(dialect):
 
 def test_rows_are_locked_one_partition_at_a_time():
     locking = {name: each for name, each in statements("postgres").items() if re.search(r"FOR (UPDATE|SHARE)", each)}
-    assert set(locking) == {"head", "resource_owner"}
+    assert set(locking) == {"head", "lock_partition", "resource_owner"}
     assert "partition = %(partition)s" in locking["head"]
 
 
