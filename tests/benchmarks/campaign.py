@@ -55,9 +55,10 @@ class Campaign:
         what = f"round {number}, {workload}, {system.name}"
         try:
             values = system.run(workload, system.sizes(workload, self._sizes))
-        except RunFailedError as error:
-            self._failures.append(f"{what}: {error}")
-            print(f"{what}: FAILED, {error}", flush=True)
+        except Exception as error:  # noqa: BLE001 - one run that fails must not cost all others
+            why = str(error) if isinstance(error, RunFailedError) else repr(error)
+            self._failures.append(f"{what}: {why}")
+            print(f"{what}: FAILED, {why}", flush=True)
             return
         self._runs.add(workload, system.name, values)
         shown = ", ".join(f"{v.metric}{f' ({v.at})' if v.at else ''} {v.value:,.2f}" for v in values)

@@ -20,7 +20,7 @@ def describe() -> dict[str, str]:
         "processor": f"{os.cpu_count()} cores, {_model()}",
         "memory": f"{memory_gib:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"Python {platform.python_version()}",
     }
 
 
