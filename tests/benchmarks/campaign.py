@@ -18,7 +18,7 @@ from tests.benchmarks.workloads import Sizes, Workload
 
 
 class Campaign:
-    """All runs of one command."""
+    """All runs of one command. `quiet_wait_s`: how long all of them together may wait for a quiet machine."""
 
     def __init__(self, systems: Sequence[System], sizes: Sizes, quiet_wait_s: float, command: str) -> None:
         self._systems = systems
@@ -50,7 +50,9 @@ class Campaign:
         )
 
     def _one(self, number: int, workload: Workload, system: System) -> None:
+        begun = time.monotonic()
         self._busy = max(self._busy, machine.quiet(self._quiet_wait_s))
+        self._quiet_wait_s = max(0.0, self._quiet_wait_s - (time.monotonic() - begun - machine.LOOK_S))
         begun = time.monotonic()
         what = f"round {number}, {workload}, {system.name}"
         try:
