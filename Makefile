@@ -63,7 +63,7 @@ wheel: $(READY) ## build, install into a clean environment, look
 	$(BIN)/python tests/wheel_check.py
 
 clean: ## remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 
 # A newer pyproject.toml installs again; otherwise this costs nothing.
 $(READY): pyproject.toml

@@ -40,7 +40,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     parser.add_argument("--sagas", type=int, help="of W1 and W2")
     parser.add_argument("--parked", type=int, help="of W3")
-    parser.add_argument("--quiet-wait", type=float, default=20.0, help="seconds to wait for a quiet machine (20)")
+    parser.add_argument("--quiet-wait", type=float, default=60.0, help="seconds, in all, to wait for quiet (60)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     parser.add_argument("--page", action=argparse.BooleanOptionalAction, help="write docs/performance.md; see above")
     parser.add_argument("--render", action="store_true", help="measure nothing, write the page from the kept results")

@@ -18,7 +18,7 @@ from tests.benchmarks.workloads import Sizes, Workload
 
 
 class Campaign:
-    """All runs of one command."""
+    """All runs of one command. `quiet_wait_s`: how long all of them together may wait for a quiet machine."""
 
     def __init__(self, systems: Sequence[System], sizes: Sizes, quiet_wait_s: float, command: str) -> None:
         self._systems = systems
@@ -50,14 +50,17 @@ class Campaign:
         )
 
     def _one(self, number: int, workload: Workload, system: System) -> None:
+        begun = time.monotonic()
         self._busy = max(self._busy, machine.quiet(self._quiet_wait_s))
+        self._quiet_wait_s = max(0.0, self._quiet_wait_s - (time.monotonic() - begun - machine.LOOK_S))
         begun = time.monotonic()
         what = f"round {number}, {workload}, {system.name}"
         try:
             values = system.run(workload, system.sizes(workload, self._sizes))
-        except RunFailedError as error:
-            self._failures.append(f"{what}: {error}")
-            print(f"{what}: FAILED, {error}", flush=True)
+        except Exception as error:  # noqa: BLE001 - one run that fails must not cost all others
+            why = str(error) if isinstance(error, RunFailedError) else repr(error)
+            self._failures.append(f"{what}: {why}")
+            print(f"{what}: FAILED, {why}", flush=True)
             return
         self._runs.add(workload, system.name, values)
         shown = ", ".join(f"{v.metric}{f' ({v.at})' if v.at else ''} {v.value:,.2f}" for v in values)

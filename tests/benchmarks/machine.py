@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 
 _QUIET_CORES = 0.25
-_LOOK_S = 0.5
+LOOK_S = 0.5
+"""The shortest look at how busy the machine is."""
 
 
 def describe() -> dict[str, str]:
@@ -20,7 +21,7 @@ def describe() -> dict[str, str]:
         "processor": f"{os.cpu_count()} cores, {_model()}",
         "memory": f"{memory_gib:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": f"Python {platform.python_version()}",
     }
 
 
@@ -37,6 +38,6 @@ def quiet(wait_s: float) -> float:
     """Wait, at most so long, until less than a quarter of a core is busy; the cores that were busy at the last look."""
     begun = time.monotonic()
     while True:
-        busy: float = psutil.cpu_percent(_LOOK_S) / 100 * (os.cpu_count() or 1)
+        busy: float = psutil.cpu_percent(LOOK_S) / 100 * (os.cpu_count() or 1)
         if busy < _QUIET_CORES or time.monotonic() - begun > wait_s:
             return busy

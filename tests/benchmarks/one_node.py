@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import httpx2
 import uvloop
@@ -69,22 +70,29 @@ class OneNode:
             await saga(self._service, STEPS, 1)
 
 
-async def live(url: str) -> None:
+def answers() -> TextIO:
+    """Standard output for answers alone: whatever else this process prints goes to standard error from now on."""
+    kept = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return kept
+
+
+async def live(url: str, output: TextIO) -> None:
     """Open a node and do what the lines say until there are no more."""
     lines = asyncio.StreamReader(limit=_LINE_LIMIT)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async with opened(url) as service:
         node = OneNode(service)
-        print(json.dumps(await node.held()), flush=True)
+        print(json.dumps(await node.held()), file=output, flush=True)
         while line := await lines.readline():
-            print(json.dumps(await node.answer(json.loads(line))), flush=True)
+            print(json.dumps(await node.answer(json.loads(line))), file=output, flush=True)
 
 
 def main() -> None:
-    configure_logs("json", "warning")  # on standard error: what this process has to say is on the other
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(live(sys.argv[1]))
+    configure_logs("json", "warning")
+    with answers() as output, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(live(sys.argv[1], output))
 
 
 if __name__ == "__main__":

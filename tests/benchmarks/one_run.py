@@ -48,7 +48,7 @@ async def carry_out(order: Order) -> list[Value]:
 
 
 def main() -> None:
-    configure_logs("json", "warning")  # on standard error: what this process has to say is on the other
+    configure_logs("json", "warning")
     order = msgspec.json.decode(sys.argv[1], type=Order)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         answer(runner.run(carry_out(order)))

@@ -29,6 +29,8 @@ _PANELS = (
     ("w3", "started_per_s", "W3: parked on an event/s", "more is better", ",.0f"),
     ("w3", "ended_per_s", "W3: signalled and ended/s", "more is better", ",.0f"),
 )
+_GROWTH = {"finished": ("o-", _COLOURS["retrace-postgresql"]), "parked": ("s--", _COLOURS["restate-typescript"])}
+"""Kind of growth -> how its line looks."""
 _STYLE = {
     "font.size": 10,
     "text.color": _INK,
@@ -63,23 +65,27 @@ def _peers(results: Results) -> Any:
     """A panel for each number that is compared: one row of dots, one dot for each system."""
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(2, 3, figsize=(13, 6), layout="constrained")
+    figure, panels = plt.subplots(2, 3, figsize=(13, 6), sharey=True, layout="constrained")
+    measured = {each.system for each in results.figures}
+    systems = [system for system in reversed(TITLES) if system in measured]
     for panel, (workload, metric, title, better, form) in zip(panels.flat, _PANELS, strict=True):
-        found = [
-            (system, value)
-            for system in reversed(TITLES)
-            if (value := results.of(workload, system, metric)) is not None
-        ]
+        values = {system: results.of(workload, system, metric) for system in systems}
+        found = [value for value in values.values() if value is not None]
         panel.set_title(f"{title}\n({better}, logarithmic)", fontsize=10, loc="left")
-        panel.set_xscale("log")
-        panel.set_yticks(range(len(found)), [TITLES[system] for system, _ in found])
+        panel.set_yticks(range(len(systems)), [TITLES[system] for system in systems])
+        panel.set_ylim(-0.6, len(systems) - 0.4)
         if not found:
             continue
-        low, high = min(value for _, value in found), max(value for _, value in found)
-        panel.set_xlim(low / 2, high * 6)
-        panel.set_ylim(-0.6, len(found) - 0.4)
-        for row, (system, value) in enumerate(found):
-            panel.hlines(row, low / 2, value, color=_FAINT, linewidth=2, zorder=1)
+        panel.set_xscale("log")
+        panel.set_xlim(min(found) / 2, max(found) * 4)
+        panel.xaxis.set_major_formatter(lambda tick, _: f"{tick:,.10g}")
+        panel.xaxis.set_minor_formatter("")
+        for row, system in enumerate(systems):
+            value = values[system]
+            if value is None:
+                panel.annotate("not measured", (min(found) / 2, row), (6, 0), textcoords="offset points", va="center")
+                continue
+            panel.hlines(row, min(found) / 2, value, color=_FAINT, linewidth=2, zorder=1)
             panel.plot(value, row, "o", color=_COLOURS[system], markersize=9, zorder=2)
             panel.annotate(format(value, form), (value, row), (9, 0), textcoords="offset points", va="center")
     return figure
@@ -93,30 +99,32 @@ def _growth(results: Results) -> Any:
     figure, panels = plt.subplots(
         1, len(systems), figsize=(5.5 * len(systems), 4), sharey=True, squeeze=False, layout="constrained"
     )
+    highest = 0.0
     for panel, system in zip(panels.flat, systems, strict=True):
-        for what, style in (("finished", "-"), ("parked", "--")):
-            points = [f for f in results.select("w5", system, "cpu_us") if f.at.startswith(what)]
-            counts = [int(f.at.rpartition(" ")[2]) for f in points]
-            costs = [f.median + (results.of("w5", system, "database_cpu_us", f.at) or 0.0) for f in points]
-            colour = _COLOURS["retrace-postgresql" if what == "finished" else "restate-typescript"]
-            panel.plot(counts, costs, f"o{style}", color=colour)
-            if points:
-                panel.annotate(
-                    f"{what}\n{costs[-1]:,.0f} us",
-                    (counts[-1], costs[-1]),
-                    (8, 12 if what == "finished" else -12),
-                    textcoords="offset points",
-                    va="center",
-                )
+        lines = {what: line for what in _GROWTH if (line := _costs(results, system, what))}
+        counts = sorted({count for line in lines.values() for count, _ in line})
+        upper = max(lines, key=lambda what: lines[what][-1][1])
+        for what, line in lines.items():
+            panel.plot(*zip(*line, strict=True), _GROWTH[what][0], color=_GROWTH[what][1], label=what)
+            text, shift = f"{what}, {line[-1][1]:,.0f} us", 10 if what == upper else -10
+            panel.annotate(text, line[-1], (8, shift), textcoords="offset points", va="center")
+            highest = max(highest, *(cost for _, cost in line))
         panel.set_xscale("log")
-        panel.set_xlim(right=panel.get_xlim()[1] * 6)
+        panel.set_xlim(counts[0] / 1.5, counts[-1] * 8)
+        panel.set_xticks(counts, [f"{count:,}" for count in counts])
+        panel.set_xticks([], minor=True)
         panel.set_title(TITLES[system], fontsize=10, loc="left")
         panel.set_xlabel("orchestrations in the database (logarithmic)")
-    for panel in panels.flat:
-        panel.set_ylim(bottom=0)
-        panel.margins(y=0.2)
+    panels.flat[0].set_ylim(0, highest * 1.25)
     panels.flat[0].set_ylabel("processor time of one instance, us\n(node and database)")
     return figure
+
+
+def _costs(results: Results, system: str, what: str) -> list[tuple[int, float]]:
+    """(how many there are, what one more costs) for one kind of growth."""
+    points = [f for f in results.select("w5", system, "cpu_us") if f.at.startswith(what)]
+    theirs = [results.of("w5", system, "database_cpu_us", f.at) or 0.0 for f in points]
+    return [(int(f.at.rpartition(" ")[2]), f.median + more) for f, more in zip(points, theirs, strict=True)]
 
 
 def _nodes(results: Results) -> Any:

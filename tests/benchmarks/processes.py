@@ -34,7 +34,7 @@ class RunFailedError(Exception):
 
 def measure(command: Sequence[str], order: Mapping[str, Any], limit_s: float) -> list[Value]:
     """Run a measuring process to its end. Raises RunFailedError with the end of what it said."""
-    done = subprocess.Popen(
+    process = subprocess.Popen(
         [*command, json.dumps(order)],
         cwd=ROOT,
         env=environment(),
@@ -43,13 +43,14 @@ def measure(command: Sequence[str], order: Mapping[str, Any], limit_s: float) ->
         text=True,
     )
     try:
-        said, complained = done.communicate(timeout=limit_s)
+        said, complained = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        done.kill()
-        said, complained = done.communicate()
-        raise RunFailedError(f"not done after {limit_s:.0f} s\n{_end_of(complained)}") from None
-    if done.returncode:
-        raise RunFailedError(f"exit code {done.returncode}\n{_end_of(said + complained)}")
+        end(process)
+        raise RunFailedError(f"not done after {limit_s:.0f} s\n{_end_of(process.communicate()[1])}") from None
+    finally:
+        end(process)
+    if process.returncode:
+        raise RunFailedError(f"exit code {process.returncode}\n{_end_of(said + complained)}")
     return msgspec.json.decode(said.strip().rpartition("\n")[2], type=list[Value])
 
 

@@ -32,7 +32,9 @@ def checks(alone: Results | None, beside: Results | None) -> list[Check]:
         found += [*_rates(beside, "w1"), *_alone(beside), *_rates(beside, "w2"), *_accepted(beside)]
     own = alone or beside
     if own is not None:
-        found += [*_parked(own), *_ended(own), *_growth(own), *_nodes(own)]
+        found += [*_parked(own), *_ended(own)]
+    if alone is not None:
+        found += [*_growth(alone), *_nodes(alone)]
     return found
 
 

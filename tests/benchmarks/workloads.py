@@ -53,7 +53,7 @@ QUICK = Sizes(
     load_s=1.0,
     growth=(200, 400, 800),
     growth_sagas=200,
-    nodes=(1,),
+    nodes=(1, 2),
     node_sagas=300,
     limit_s=120.0,
 )

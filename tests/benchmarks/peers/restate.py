@@ -60,7 +60,9 @@ class Restate:
     def about(self) -> str:
         server, typescript, node = installing.PACKAGES
         python = f"{', '.join(installing.RESTATE)}, production configuration, {os.cpu_count()} workers"
-        return f"{server}, default settings; " + (python if self._sdk == "python" else f"{typescript}, {node}")
+        return f"{server}, default settings but for addresses, telemetry off and the log at warn; " + (
+            python if self._sdk == "python" else f"{typescript}, {node}"
+        )
 
     def does(self, workload: Workload) -> bool:
         return workload in ("w1", "w2", "w3", "w4")
@@ -135,9 +137,3 @@ def _service(sdk: Sdk) -> Iterator[tuple[int, int]]:
         with running(command, PORT=str(port), RESTATE_LOGGING="ERROR") as (process, said):
             listening(process, said, port)
             yield process.pid, port
-
-
-def settings_used(port: int = 0) -> dict[str, str]:
-    """The configuration files, for the record."""
-    server = _CONFIGURATION.format(folder="DATA", fabric=port, ingress=port, admin=port)
-    return {"restate.toml": server, "hypercorn.toml": _HYPERCORN.format(port=port, workers=os.cpu_count() or 1)}
