@@ -90,8 +90,7 @@ def offer_held(d: Decision) -> Strand:
 
 
 def _listening(d: Decision) -> list[Run]:
-    runs = (d.state.runs[name] for name in d.state.open)
-    return [r for r in runs if r.listening is not None and not r.listening.done and d.live(r.scope)]
+    return [r for r in d.state.attended() if r.listening is not None and not r.listening.done and d.live(r.scope)]
 
 
 def _match(d: Decision, run: Run, to: Strategy, event: dict[str, Any]) -> Strand:
