@@ -310,7 +310,9 @@ async def test_a_stream_reads_no_further_than_its_client(path, accept):
     scripted = Scripted(patience_s=0.0)
     read: list[int] = []
 
-    async def history(_: str, *, after: int = 0, limit: int = 100) -> tuple[list[dict[str, Any]], int]:
+    async def history(
+        _: str, *, after: int = 0, limit: int = 100, archive: bool = False
+    ) -> tuple[list[dict[str, Any]], int]:
         read.append(after)
         return [{"version": after + 1, "type": "note.added"}], after + 1
 
