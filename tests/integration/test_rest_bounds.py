@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import httpx2
@@ -61,6 +61,14 @@ def inside(scripted: Scripted) -> tuple[int, int]:
     return scripted.services.admission.requests.inside, scripted.services.admission.waiting.inside
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(0)
+
+
 def refused(answer: httpx2.Response) -> bool:
     if answer.status_code != 503:
         return False
@@ -114,8 +122,7 @@ async def test_probes_share_one_look_at_the_database(door):
     async with scripted.client() as http:
         probes = [asyncio.create_task(http.get("/readyz")) for _ in range(5)]
         await door.reached(1)
-        while scripted.services.admission.always.inside < 5:
-            await asyncio.sleep(0)
+        await until(lambda: scripted.services.admission.always.inside == 5)
         given_up = probes.pop()
         given_up.cancel()
         await asyncio.gather(given_up, return_exceptions=True)
@@ -303,7 +310,9 @@ async def test_a_stream_reads_no_further_than_its_client(path, accept):
     scripted = Scripted(patience_s=0.0)
     read: list[int] = []
 
-    async def history(_: str, *, after: int = 0, limit: int = 100) -> tuple[list[dict[str, Any]], int]:
+    async def history(
+        _: str, *, after: int = 0, limit: int = 100, archive: bool = False
+    ) -> tuple[list[dict[str, Any]], int]:
         read.append(after)
         return [{"version": after + 1, "type": "note.added"}], after + 1
 
