@@ -50,7 +50,7 @@ def process_mark(pid: int) -> str:
     """The boot, the pid namespace and the moment of birth of a process; "" when there is none or nobody can tell."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        namespace = os.readlink("/proc/self/ns/pid")
+        namespace = str(Path("/proc/self/ns/pid").readlink())
         # The name of the program, which may hold anything, ends at the last parenthesis.
         facts = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (OSError, ValueError):

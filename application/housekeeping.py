@@ -1,4 +1,6 @@
-"""What is kept for a while and then forgotten: answers under idempotency keys, replies to other nodes, and events that nobody wanted."""
+"""What is kept for a while and then forgotten: answers under idempotency keys, replies to other nodes, events that nobody
+wanted.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks by name that cost next to nothing while nobody contends: a name is held or not, and whoever waits is served in turn."""
+"""Locks by name that cost next to nothing while nobody contends. Whoever has to wait is served in turn."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers that the settings choose. `host`, `pid` and `process` tell where a node runs, for others on the same machine."""
+    """Numbers that the settings choose; and where a node runs, for others on the same machine."""
 
     host: str = "node"
     pid: int = 0

@@ -229,7 +229,7 @@ class OwnershipLostError(OverloadedError):
 
 
 class NodeUnavailableError(OverloadedError):
-    """The node that has this orchestration has not answered in time. The request may still be carried out; repeat it with the same Idempotency-Key."""
+    """The node that has this orchestration has not answered; repeat the request with the same Idempotency-Key."""
 
 
 class StorageError(RetraceError):

@@ -42,7 +42,7 @@ class SqlInbox:
     async def replies(self, rows: Sequence[tuple[int, str]]) -> dict[str, bytes]:
         wanted = [{"partition": partition, "command_id": command_id} for partition, command_id in rows]
         found = await self._database.read("replies", {"wanted": msgspec.json.encode(wanted).decode()})
-        return {command_id: reply for command_id, reply in found}
+        return dict(found)
 
     async def expire(self, before: datetime, *, kept: bool) -> int:
         return await expire(self._database, "expire_commands", before, kept=kept)
