@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from struct import Struct, pack
-from struct import error as StructError
+from struct import error as struct_error
 from typing import Any, Final
 
 import psycopg
@@ -96,7 +96,7 @@ def _numbers(oid: int, code: str, size: int) -> Column:
         flat[1::2] = values
         try:
             return _HEAD(1, 0, oid, count, 1) + pack(">" + f"i{code}" * count, *flat)
-        except StructError as error:
+        except struct_error as error:
             raise OverflowError(f"a number does not fit: {error}") from None
 
     return column
