@@ -10,8 +10,7 @@ The engine knows the world only through its ports and its event loop, so it runs
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -180,7 +179,11 @@ class Engine:
         """Carry out a command. `make` gets the state as it is when the turn comes. Raises RetraceError; OwnershipLostError
         when the partition is not ours, and then nothing was done.
         """
-        async with self._turn(place) as live:
+        live = self.cache.peek_at(place[1]) or await self.cache.load_at(*place)
+        # The family of a child is known only once it is loaded.
+        async with self.cache.family(live.family):
+            # Again: it may have been forgotten, or forgotten and loaded, while this waited.
+            live = self.cache.peek_at(place[1]) or await self.cache.load_at(*place)
             if if_match is not None and live.state.version != if_match:
                 raise VersionMismatchError(f"It has version {live.state.version}, not {if_match}.")
             return await self._carry_out(live, make(live.state), answering)
@@ -199,14 +202,6 @@ class Engine:
             await self.execute((partition, orchestration), lambda _: self.command(c.ReportPoison, detail=detail))
         except Exception:
             _log.exception("poison.not_recorded")
-
-    @asynccontextmanager
-    async def _turn(self, place: Place) -> AsyncIterator[Live]:
-        """Load and hold the family's lock. The family of a child is known only once it is loaded."""
-        live = await self.cache.load_at(*place)
-        async with self.cache.family(live.family):
-            # Again: it may have been forgotten, or forgotten and loaded, while this waited.
-            yield await self.cache.load_at(*place)
 
     async def _carry_out(self, live: Live, command: c.Command, answering: Answering | None = None) -> Outcome:
         """Decide, commit, tell. The caller holds the family's lock."""

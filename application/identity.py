@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Final, Protocol
 from uuid import UUID
 
-from domain.base62 import base62
+from domain.base62 import LENGTH, base62
 
 _REMEMBERED: Final = 20_000
 _FORM: Final = re.compile(r"o_[0-9A-Za-z]{22}\Z")
@@ -55,7 +55,7 @@ class Identity:
     def draw(self, partition: int | None = None) -> str:
         """A fresh public id, in this partition if one is named."""
         while True:
-            public_id = "o_" + base62(self._chance.random_bytes(17))
+            public_id = "o_" + base62(self._chance.random_bytes(LENGTH))
             if partition is None or self.locate(public_id)[0] == partition:
                 return public_id
 

@@ -101,7 +101,9 @@ class Journal:
         self._loss_listeners: list[Callable[[int], None]] = []
 
     def on_commit(self, listener: Callable[[int, list[UUID]], None]) -> None:
-        """Called with the partition and the orchestrations of every commit, when `position` has just moved."""
+        """Called with the partition and the orchestrations of every commit, some more than once, when `position` has just
+        moved.
+        """
         self._listeners.append(listener)
 
     def start(self) -> None:
@@ -253,13 +255,12 @@ class Journal:
     def _committed(self, write: PartitionWrite, entries: list[Entry], hashes: list[list[bytes]]) -> None:
         if self.epoch(write.head.partition) == write.head.epoch:  # it may have been lost since
             self._heads[write.head.partition] = write.after
-            self._tell(write.head.partition, write.records)
+            self._tell(write.head.partition, [stream.orchestration for entry in entries for stream in entry.streams])
         for entry, last in zip(entries, hashes, strict=True):
             if not entry.done.done():
                 entry.done.set_result(last)
 
-    def _tell(self, partition: int, records: Sequence[StoredRecord]) -> None:
-        touched = list(dict.fromkeys(record.orchestration for record in records))
+    def _tell(self, partition: int, touched: list[UUID]) -> None:
         for listener in self._listeners:
             listener(partition, touched)
 
@@ -299,7 +300,7 @@ class Journal:
             return
         if records and self.epoch(partition) == head.epoch:
             self._heads[partition] = head
-            self._tell(partition, records)
+            self._tell(partition, [record.orchestration for record in records])
         for entry in entries:
             _fail(entry, StorageError("the log had moved on; the decision has to be made again"))
 

@@ -112,10 +112,10 @@ class LiveCache:
         # Most histories are short: only where the first page is full is a snapshot looked for.
         self._first_page = min(snapshot_after, _FIRST_PAGE)
         self._ended_capacity = max(1, capacity // 10)
-        self._entries: OrderedDict[UUID, Live] = OrderedDict()
-        self._ended: OrderedDict[UUID, None] = OrderedDict()
+        self._entries: OrderedDict[int, Live] = OrderedDict()
+        self._ended: OrderedDict[int, None] = OrderedDict()
         self._locks = Locks()
-        self._loading: dict[UUID, _Loading] = {}
+        self._loading: dict[int, _Loading] = {}
         self._listeners: list[Callable[[Live], None]] = []
 
     def on_load(self, listener: Callable[[Live], None]) -> None:
@@ -124,11 +124,11 @@ class LiveCache:
 
     def peek(self, public_id: str) -> Live | None:
         """What is in memory, if anything."""
-        return self._entries.get(self._identity.locate(public_id)[1])
+        return self._entries.get(self._identity.locate(public_id)[1].int)
 
     def peek_at(self, orchestration: UUID) -> Live | None:
         """The same by the aggregate's own id."""
-        return self._entries.get(orchestration)
+        return self._entries.get(orchestration.int)
 
     def new(self, public_id: str) -> Live:
         """An orchestration that has no event yet. Nobody finds it here before `keep`."""
@@ -157,27 +157,28 @@ class LiveCache:
         """The same by the aggregate's own id, as the work tables name it. Raises OwnershipLostError when the partition is not
         ours.
         """
+        key = orchestration.int  # a UUID's own hash is computed in Python
         while True:
             epoch = self._epoch_of(partition)
             if epoch is None:
                 raise OwnershipLostError
-            live = self._entries.get(orchestration)
+            live = self._entries.get(key)
             if live is not None:
-                self._entries.move_to_end(orchestration)
+                self._entries.move_to_end(key)
                 return live
-            loading = self._loading.setdefault(orchestration, _Loading())
+            loading = self._loading.setdefault(key, _Loading())
             loading.count += 1
             try:
                 folded = await self._folded(partition, orchestration)
             finally:
                 loading.count -= 1
                 if not loading.count:
-                    self._loading.pop(orchestration, None)
-            if orchestration in self._entries:
+                    self._loading.pop(key, None)
+            if key in self._entries:
                 continue  # someone else was quicker
             if loading.stale or self._epoch_of(partition) != epoch:
                 # It was here meanwhile, may have moved, and was forgotten again: what was read may be old.
-                self._loading.pop(orchestration, None)
+                self._loading.pop(key, None)
                 continue
             live = _live(partition, orchestration, folded)
             live.epoch = epoch
@@ -247,8 +248,8 @@ class LiveCache:
 
     def evict(self, live: Live) -> None:
         """Forget; it is folded from the log when it is needed again."""
-        if self._entries.get(live.orchestration) is live:
-            self._drop(live.orchestration)
+        if self._entries.get(live.orchestration.int) is live:
+            self._drop(live.orchestration.int)
 
     def gained(self, head: Head) -> None:
         """Nothing is known of it yet."""
@@ -256,39 +257,40 @@ class LiveCache:
     def lost(self, partition: int) -> None:
         """Forget everything of a partition that is no longer ours."""
         for live in [entry for entry in self._entries.values() if entry.partition == partition]:
-            self._drop(live.orchestration)
+            self._drop(live.orchestration.int)
 
     def forget(self, orchestration: UUID) -> None:
         """What is known of it, and what is being read of it, is out of date."""
-        if orchestration in self._entries:
-            self._drop(orchestration)
-        elif orchestration in self._loading:
-            self._loading[orchestration].stale = True
+        if orchestration.int in self._entries:
+            self._drop(orchestration.int)
+        elif orchestration.int in self._loading:
+            self._loading[orchestration.int].stale = True
 
     def keep(self, live: Live) -> None:
         """Everyone finds it from now on, unless its partition was lost meanwhile."""
         if live.epoch is None or live.epoch != self._epoch_of(live.partition):
             return
-        self._entries[live.orchestration] = live
-        self._entries.move_to_end(live.orchestration)
+        key = live.orchestration.int
+        self._entries[key] = live
+        self._entries.move_to_end(key)
         if live.state.final:
-            self._ended[live.orchestration] = None
-            self._ended.move_to_end(live.orchestration)
+            self._ended[key] = None
+            self._ended.move_to_end(key)
             while len(self._ended) > self._ended_capacity:
                 ended, _ = self._ended.popitem(last=False)
                 if not self._entries[ended].deciding:
                     self._drop(ended)
         while len(self._entries) > self._capacity:
             oldest = next((u for u, entry in self._entries.items() if not entry.deciding), None)
-            if oldest is None or oldest == live.orchestration:
+            if oldest is None or oldest == key:
                 break
             self._drop(oldest)
 
-    def _drop(self, orchestration: UUID) -> None:
-        del self._entries[orchestration]
-        self._ended.pop(orchestration, None)
-        if orchestration in self._loading:
-            self._loading[orchestration].stale = True
+    def _drop(self, key: int) -> None:
+        del self._entries[key]
+        self._ended.pop(key, None)
+        if key in self._loading:
+            self._loading[key].stale = True
 
     def family(self, name: str) -> Hold:
         """The lock of a family, to be held with ``async with``."""

@@ -46,7 +46,7 @@ class StatusProjector:
         self._ownership = ownership
         self._seen: dict[int, int] = {}
         """Up to where each partition's view has seen the log. A partition that is not here has to be read first."""
-        self._moved: dict[int, dict[UUID, None]] = {}
+        self._moved: dict[int, dict[int, UUID]] = {}
         self._since: dict[int, datetime] = {}
         self._applying: dict[int, datetime] = {}
         self._wake = asyncio.Event()
@@ -56,7 +56,9 @@ class StatusProjector:
         journal.on_commit(self._on_commit)
 
     def _on_commit(self, partition: int, orchestrations: list[UUID]) -> None:
-        self._moved.setdefault(partition, {}).update(dict.fromkeys(orchestrations))
+        moved = self._moved.setdefault(partition, {})
+        for orchestration in orchestrations:
+            moved[orchestration.int] = orchestration
         self._since.setdefault(partition, self._engine.clock.now())
         self._wake.set()
 
@@ -148,12 +150,12 @@ class StatusProjector:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), _REST_S)
 
-    async def _apply(self, partition: int, until: int, touched: dict[UUID, None]) -> None:
+    async def _apply(self, partition: int, until: int, touched: dict[int, UUID]) -> None:
         try:
             if partition not in self._seen:
                 await self._read_log(partition)
             elif until > self._seen[partition]:
-                found = [await self._settled(partition, orchestration) for orchestration in touched]
+                found = [await self._settled(partition, orchestration) for orchestration in touched.values()]
                 lives = [live for live in found if live is not None]
                 await self._write(partition, until, [(live.orchestration, live.state) for live in lives])
         except OwnershipLostError:

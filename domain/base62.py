@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_PAIRS: Final = tuple(first + second for second in DIGITS for first in DIGITS)
+LENGTH: Final = 22
+_DIGIT_OF_A_BYTE: Final = bytes(ord(DIGITS[byte % 62]) for byte in range(256))
 
 
 def base62(data: bytes) -> str:
-    """22 characters that stand for the first 16 bytes and a little more, the lowest digit first."""
-    number = int.from_bytes(data[:17], "big")
-    pairs = []
-    for _ in range(11):
-        number, rest = divmod(number, 3844)
-        pairs.append(_PAIRS[rest])
-    return "".join(pairs)
+    """22 characters, one for each of the first 22 bytes, of which there must be as many. Random bytes give 131 bits: some
+    digits stand for five bytes and others for four, which costs a tenth of a bit in all.
+    """
+    if len(data) < LENGTH:
+        raise ValueError(f"{len(data)} bytes are too few for an id")
+    return data[:LENGTH].translate(_DIGIT_OF_A_BYTE).decode("ascii")
