@@ -134,9 +134,11 @@ class Archivist:
         archived = 0
         async with self._engine.cache.family(family.name):
             for member in family.members:
-                if not await self._archive.put(head, member.record, member.stripped):
-                    break
-                self._engine.cache.forget(member.record.orchestration)
+                try:
+                    if not await self._archive.put(head, member.record, member.stripped):
+                        break
+                finally:  # after trouble nobody knows whether it was committed; what is not, is read again
+                    self._engine.cache.forget(member.record.orchestration)
                 archived += 1
         return archived
 

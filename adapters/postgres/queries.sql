@@ -1,5 +1,5 @@
--- Statements on PostgreSQL. Those that read over all partitions take one index range per partition (LATERAL) and sort
--- what few rows come of it. Rows of a batch come as one array per column, in binary: twice as quick as composites.
+-- Statements on PostgreSQL. Those that read over all partitions take one index range per partition (LATERAL, from the
+-- table of partitions: a distributed database pushes that down and nothing else) and sort what few rows come of it. Rows of a batch come as one array per column, in binary: twice as quick as composites.
 
 -- == The log ===========================================================================================================
 
@@ -74,9 +74,10 @@ VALUES (
 )
 ON CONFLICT (node) DO UPDATE SET eligible = excluded.eligible, lease_until = excluded.lease_until;
 
--- One partition a statement and a transaction: nobody waits for two rows.
+-- One partition a statement and a transaction: nobody waits for two rows. now() is when the transaction began, so a lease
+-- is rather too short than too long; a volatile clock is refused in changes of distributed tables.
 -- name: renew_lease
-UPDATE partitions SET lease_until = clock_timestamp() + %(lease_us)s * interval '1 microsecond'
+UPDATE partitions SET lease_until = now() + %(lease_us)s * interval '1 microsecond'
 WHERE partition = %(partition)s AND epoch = %(epoch)s;
 
 -- name: database_time
@@ -98,9 +99,9 @@ ORDER BY p.partition;
 -- Raising the epoch fences off whoever wrote before; the row's lock waits for a transaction in flight.
 -- name: claim
 UPDATE partitions
-SET epoch = epoch + 1, owner = %(node)s, lease_until = clock_timestamp() + %(lease_us)s * interval '1 microsecond'
+SET epoch = epoch + 1, owner = %(node)s, lease_until = now() + %(lease_us)s * interval '1 microsecond'
 WHERE partition = %(partition)s AND epoch = %(epoch)s
-  AND (%(forced)s OR owner IS NULL OR lease_until <= clock_timestamp())
+  AND (%(forced)s OR owner IS NULL OR lease_until <= now())
 RETURNING partition, epoch, head_position, head_hash;
 
 -- name: release
@@ -108,7 +109,7 @@ UPDATE partitions SET owner = NULL, lease_until = NULL
 WHERE partition = %(partition)s AND epoch = %(epoch)s AND owner = %(node)s;
 
 -- name: drop_node
-DELETE FROM nodes WHERE node = %(node)s OR lease_until < clock_timestamp() - interval '1 hour';
+DELETE FROM nodes WHERE node = %(node)s OR lease_until < now() - interval '1 hour';
 
 -- == Inbox =============================================================================================================
 
@@ -123,13 +124,14 @@ SELECT reply FROM inbox WHERE partition = %(partition)s AND command_id = %(comma
 
 -- name: pending_commands
 SELECT each.arrived_at, each.partition, each.command_id, each.body, each.kept
-FROM unnest(%(partitions)s::smallint[]) AS p (partition)
+FROM partitions AS p
 CROSS JOIN LATERAL (
     SELECT arrived_at, partition, command_id, body, kept FROM inbox AS i
     WHERE i.partition = p.partition AND reply IS NULL
     ORDER BY arrived_at, command_id
     LIMIT %(limit)s
 ) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
 ORDER BY each.arrived_at, each.command_id
 LIMIT %(limit)s;
 
@@ -195,13 +197,14 @@ orchestration > %(after)s
 
 -- name: due
 SELECT each.due_at, p.partition, each.orchestration
-FROM unnest(%(partitions)s::smallint[]) AS p (partition)
+FROM partitions AS p
 CROSS JOIN LATERAL (
     SELECT due_at, orchestration FROM agenda AS a
     WHERE a.partition = p.partition AND due_at <= %(until)s
     ORDER BY due_at, orchestration
     LIMIT %(limit)s
 ) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
 ORDER BY each.due_at, p.partition, each.orchestration
 LIMIT %(limit)s;
 
@@ -213,13 +216,14 @@ LIMIT %(limit)s;
 
 -- name: subscribers
 SELECT p.partition, each.orchestration
-FROM unnest(%(partitions)s::smallint[]) AS p (partition)
+FROM partitions AS p
 CROSS JOIN LATERAL (
     SELECT DISTINCT orchestration FROM subscriptions AS s
     WHERE s.partition = p.partition AND event_type IN (%(event_type)s, '') /* where */
     ORDER BY orchestration
     LIMIT %(limit)s
 ) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
 ORDER BY p.partition, each.orchestration
 LIMIT %(limit)s;
 
@@ -539,13 +543,14 @@ event_type = %(event_type)s
 
 -- name: unlooked
 SELECT each.source, each.id, each.event_type, each.digest, each.event, each.received_at, each.taken, each.looked
-FROM unnest(%(partitions)s::smallint[]) AS p (partition)
+FROM partitions AS p
 CROSS JOIN LATERAL (
     SELECT * FROM held_events AS h
     WHERE h.partition = p.partition AND NOT looked
     ORDER BY received_at, source, id
     LIMIT %(limit)s
 ) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
 ORDER BY each.received_at, each.source, each.id
 LIMIT %(limit)s;
 
