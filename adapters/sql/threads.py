@@ -110,7 +110,10 @@ class Threads(Generic[C]):
         try:
             if self._writing is None:
                 self._writing = self._connect(True)
-            return work(self._writing)
+            result = work(self._writing)
+            if self._died(self._writing):
+                self._drop_writer()
+            return result
         except BaseException as error:
             self._drop_writer()  # a transaction may be open on it
             if isinstance(error, self._errors):
