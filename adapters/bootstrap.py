@@ -167,6 +167,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
         partitions=settings.partitions,
         lease_s=settings.lease,
         drain_s=settings.grace,
+        most_in_progress=settings.max_in_progress,
         limits=Limits(
             settle_timeout_s=settings.settle_timeout,
             callout_timeout_s=settings.callout_timeout,

@@ -104,6 +104,8 @@ class Settings(BaseSettings):
 
     lease: Seconds = Field(10.0, ge=1.0, le=600.0)
     """How long the partitions of a node that has died stay its own."""
+    max_in_progress: int = Field(10_000, ge=1)
+    """Callouts that are sent or wait for their turn; starts beyond are answered 429."""
     settle_timeout: Seconds = 60.0
     """How long a rollback waits for what is still running before it counts as uncertain."""
     callout_timeout: Seconds = 30.0

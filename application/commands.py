@@ -17,6 +17,7 @@ from application.exchange import EventExchange
 from application.facts import FactFinder
 from application.forwarding import Begin, Done
 from application.history import event_json
+from application.load import Load
 from application.ownership import Ownership
 from application.reader import Reader
 from application.rehearsal import Rehearsal
@@ -53,7 +54,9 @@ class OrchestrationCommands:
         ownership: Ownership,
         rehearsal: Rehearsal,
         archive: ArchiveReader,
+        load: Load,
     ) -> None:
+        self._load = load
         self._engine = engine
         self._definitions = definitions
         self._facts = facts
@@ -81,6 +84,7 @@ class OrchestrationCommands:
             if (known := await self._known_repeat(public_id)) is not None:
                 return _same_request(known, digest)
         await self._validate(plan, request.input)
+        self._load.admit_start()
         begun = await asyncio.shield(self._begin(request, plan, public_id, digest))
         if not begun.new:
             return _same_request((await self._reader.settled(public_id)).state, digest)
@@ -135,6 +139,7 @@ class OrchestrationCommands:
                 request.id, lambda _: self._engine.command(command, **members), if_match=request.if_match
             )
             return DryRun(outcome.version, [_would_be(ev) for ev in outcome.events])
+        self._load.admit_change()
         done = await asyncio.shield(
             self._router.execute(
                 identity.locate(request.id),
@@ -191,10 +196,12 @@ class OrchestrationCommands:
             raise NotFoundError("There is no orchestration with this id.")
         digest = hashlib.sha256(canonical(event)).digest()
         members = {"actor": actor, "event": event, "digest": digest}
+        self._load.admit_change()
         done = await asyncio.shield(self._router.execute(identity.locate(id_), c.ReceiveEvent, members))
         return EventOutcome(done.received or "duplicate", done.version)  # type: ignore[arg-type]
 
     async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+        self._load.admit_change()
         return await asyncio.shield(self._exchange.publish(event, actor))
 
 

@@ -134,6 +134,11 @@ class Journal:
         head = self._heads.get(partition)
         return head.epoch if head else None
 
+    @property
+    def waiting(self) -> int:
+        """Entries that are not being written yet."""
+        return len(self._queue)
+
     def head(self, partition: int) -> Head:
         """The last committed head of a partition that is ours."""
         return self._heads[partition]

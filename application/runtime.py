@@ -23,6 +23,7 @@ from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
+from application.load import Load
 from application.nodes import Nodes
 from application.outbox import Outbox
 from application.ownership import Ownership
@@ -72,6 +73,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     held_events_for_s: float = 7 * 86_400.0
     revise: bool = False
     live_orchestrations: int = 10_000
+    most_waiting_commits: int = 5_000
+    most_in_progress: int = 10_000
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
     snapshot_after: int = 1000
@@ -184,6 +187,12 @@ class Node:
             self.ownership,
             rehearsal,
             archive,
+            Load(
+                self.journal,
+                self.effects,
+                most_waiting=options.most_waiting_commits,
+                most_in_progress=options.most_in_progress,
+            ),
         )
         self.queries = OrchestrationQueries(
             self.engine,
