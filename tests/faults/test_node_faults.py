@@ -30,7 +30,7 @@ async def test_a_node_is_paused_for_longer_than_its_lease(tmp_path, database, no
         async with found.under_load(SAGAS) as load:
             async for _ in found.at_moments(1, SAGAS):
                 found.nodes[0].pause()
-                await asyncio.sleep(2.5 * LEASE_S)
+                await asyncio.sleep(1.5 * LEASE_S)
                 found.nodes[0].go_on()
         await sound(found, SAGAS)
         assert load.attempts["500"] == 0, "the database was well all the time"
