@@ -21,7 +21,7 @@ from tests.support.stored import at_rest, read_stored
 
 PARTITIONS = 4
 LEASE_S = 2
-_CALM_WITHIN_S = 90.0
+_CALM_WITHIN_S = 60.0
 _SHOWN = 30
 
 
