@@ -253,6 +253,7 @@ class Journal:
                 _log.warning("journal.gave_up", partition=partition, detail=trouble.detail)
                 for entry in by_partition[partition]:
                     _fail(entry, trouble)
+                self._lose(write.head)  # it may be committed yet
             else:
                 await self._moved_on(head, write, by_partition[partition], hashes)
         return left
@@ -289,7 +290,7 @@ class Journal:
         try:
             records = await self._store.log(partition, known.position, max(10_000, len(write.records)))
         except StorageError:
-            records = []  # the next write finds the same and comes here again
+            records = []
             if head.epoch == known.epoch or write.records:
                 for entry in entries:
                     _fail(entry, StorageError("it is not known whether this was committed"))
@@ -299,15 +300,18 @@ class Journal:
                 self._committed(write, entries, hashes)  # the last thing before the takeover
             for entry in entries:
                 _fail(entry, OwnershipLostError())
-            if self.epoch(partition) == known.epoch:
-                for listener in self._loss_listeners:
-                    listener(partition)
-            return
-        if records and self.epoch(partition) == head.epoch:
-            self._heads[partition] = head
-            self._tell(partition, [record.orchestration for record in records])
         for entry in entries:
             _fail(entry, StorageError("the log had moved on; the decision has to be made again"))
+        self._lose(known)
+
+    def _lose(self, head: Head) -> None:
+        """What the log of a partition holds is not what is known here, so all that is known is dropped. If it is still this
+        node's, it is taken anew, under an epoch that stops whatever may be on its way, and what was committed without
+        anybody noticing is taken up like the work of one who died.
+        """
+        if self.epoch(head.partition) == head.epoch:
+            for listener in self._loss_listeners:
+                listener(head.partition)
 
     def _prepare(self, partition: int, entries: list[Entry]) -> tuple[PartitionWrite, list[list[bytes]]]:
         """Positions, bytes and hashes; pure but for the codec."""
