@@ -11,6 +11,7 @@ and believes only them (storage.md). A partition whose epoch has changed is lost
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, Protocol
@@ -93,6 +94,8 @@ class Journal:
         self._heads: dict[int, Head] = {}
         self._queue: deque[Entry] = deque()
         self._wake = asyncio.Event()
+        self._doubtful: set[int] = set()
+        """Partitions in which something was given up that may have been committed."""
         self._idle = asyncio.Event()
         self._give_up_s = give_up_s
         self._stopped = False
@@ -169,7 +172,7 @@ class Journal:
         while True:
             if not self._queue:
                 self._idle.set()
-            await self._wake.wait()
+            await (self._settle() if self._doubtful else self._wake.wait())
             self._wake.clear()
             while self._queue:
                 batch = self._take()
@@ -183,6 +186,23 @@ class Journal:
                     _log.exception("journal.broken")
                     for entry in batch:
                         _fail(entry, StorageError(f"the batch could not be written: {error}"))
+
+    async def _settle(self) -> None:
+        """What was given up may have been committed, and nobody may ever write there again: look, as soon as the database
+        answers. Returns when there is something to write or to look at.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_PAUSE_S):
+                await self._wake.wait()
+        for partition in list(self._doubtful):
+            known = self._heads.get(partition)
+            try:
+                heads = await self._store.heads([partition]) if known else []
+            except StorageError:
+                return
+            self._doubtful.discard(partition)
+            if known and heads != [known]:
+                self._lose(known)
 
     def _take(self) -> list[Entry]:
         batch: list[Entry] = []
@@ -253,6 +273,7 @@ class Journal:
                 _log.warning("journal.gave_up", partition=partition, detail=trouble.detail)
                 for entry in by_partition[partition]:
                     _fail(entry, trouble)
+                self._doubtful.add(partition)
             else:
                 await self._moved_on(head, write, by_partition[partition], hashes)
         return left
@@ -289,7 +310,7 @@ class Journal:
         try:
             records = await self._store.log(partition, known.position, max(10_000, len(write.records)))
         except StorageError:
-            records = []  # the next write finds the same and comes here again
+            records = []
             if head.epoch == known.epoch or write.records:
                 for entry in entries:
                     _fail(entry, StorageError("it is not known whether this was committed"))
@@ -299,15 +320,18 @@ class Journal:
                 self._committed(write, entries, hashes)  # the last thing before the takeover
             for entry in entries:
                 _fail(entry, OwnershipLostError())
-            if self.epoch(partition) == known.epoch:
-                for listener in self._loss_listeners:
-                    listener(partition)
-            return
-        if records and self.epoch(partition) == head.epoch:
-            self._heads[partition] = head
-            self._tell(partition, [record.orchestration for record in records])
         for entry in entries:
             _fail(entry, StorageError("the log had moved on; the decision has to be made again"))
+        self._lose(known)
+
+    def _lose(self, head: Head) -> None:
+        """What the log of a partition holds is not what is known here, so all that is known is dropped. If it is still this
+        node's, it is taken anew, under an epoch that stops whatever may be on its way, and what was committed without
+        anybody noticing is taken up like the work of one who died.
+        """
+        if self.epoch(head.partition) == head.epoch:
+            for listener in self._loss_listeners:
+                listener(head.partition)
 
     def _prepare(self, partition: int, entries: list[Entry]) -> tuple[PartitionWrite, list[list[bytes]]]:
         """Positions, bytes and hashes; pure but for the codec."""

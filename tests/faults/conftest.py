@@ -16,10 +16,10 @@ from tests.faults.server import OwnPostgres, own_postgres
 
 LONG = os.environ.get("RETRACE_TEST_FAULTS") == "long"
 SAGAS = 1000 if LONG else 100
-FAULTS = 12 if LONG else 3
-LIMIT_S = 600 if LONG else 90
+FAULTS = 12 if LONG else 2
+LIMIT_S = 600 if LONG else 120
 """Of one scenario, whatever happens in it."""
-NODES = (1, 2, 3) if LONG else (2,)
+NODES = (1, 3) if LONG else (2,)
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,8 @@ class Node:
         try:
             entry: dict[str, Any] = json.loads(line)
         except ValueError:
-            self.complaints.append(f"{self.name} said: {line}")
+            if self._serving.is_set():  # one that cannot start, for its database is away, says so and is followed
+                self.complaints.append(f"{self.name} said: {line}")
             return
         if entry["event"] == "serving":
             self.url = entry["url"]

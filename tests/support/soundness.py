@@ -162,6 +162,8 @@ def work_complaints(stored: Stored, all_: list[Folded], now: datetime) -> Iterat
     for partition in stored.partitions:
         if partition.emitted:
             yield f"{partition.emitted} emitted events were not published"
+        if partition.commands:
+            yield f"{partition.commands} commands of other nodes were not carried out"
 
 
 def _types(state: State, run: str) -> tuple[str | None, ...]:

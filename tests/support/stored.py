@@ -40,6 +40,8 @@ class StoredPartition(msgspec.Struct):
     """(orchestration, run) that wait for events."""
     emitted: int = 0
     """Emitted events that were not published."""
+    commands: int = 0
+    """Commands of other nodes that were not carried out."""
     seen: int = 0
     """Up to which position the status view has seen the log."""
 
@@ -117,6 +119,8 @@ def _read(rows: _Rows) -> Stored:
         partitions[number].subscriptions.add((as_uuid(orchestration), run))
     for number, count in rows("SELECT partition, count(*) FROM emitted GROUP BY partition"):
         partitions[number].emitted = count
+    for number, count in rows("SELECT partition, count(*) FROM inbox WHERE reply IS NULL GROUP BY partition"):
+        partitions[number].commands = count
     for number, position in rows(f"SELECT partition, position FROM tracking WHERE projection = '{PROJECTION}'"):
         partitions[number].seen = position
     archive = {
@@ -145,6 +149,7 @@ def at_rest(url: str) -> bool:
     """
     unfinished = (
         "SELECT (SELECT count(*) FROM agenda) + (SELECT count(*) FROM emitted)"
+        " + (SELECT count(*) FROM inbox WHERE reply IS NULL)"
         " + (SELECT count(*) FROM status WHERE status IN ('running', 'compensating'))"
     )
     behind = (
