@@ -175,6 +175,8 @@ class Journal:
             await (self._settle() if self._doubtful else self._wake.wait())
             self._wake.clear()
             while self._queue:
+                # Those whom the last commit has just woken are about to append what comes next: it takes no time to let them.
+                await asyncio.sleep(0)
                 batch = self._take()
                 try:
                     await self._commit(batch)
