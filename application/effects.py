@@ -82,7 +82,7 @@ class Effects:
         self._in_hand: set[tuple[str, str, int]] = set()
         self._draining: dict[int, asyncio.Event] = {}
         self._resuming: set[asyncio.Task[None]] = set()
-        engine.follow(self)
+        engine.follow(self, e.AttemptStarted, e.IncidentResolved)
 
     @property
     def in_progress(self) -> int:

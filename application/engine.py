@@ -120,10 +120,15 @@ class Engine:
         self._chance = chance
         self._limits = limits
         self._followers: list[Follower] = []
+        self._interested: dict[type[e.Event], list[Follower]] = {}
         self._latest: datetime | None = None
 
-    def follow(self, follower: Follower) -> None:
-        self._followers.append(follower)
+    def follow(self, follower: Follower, *kinds: type[e.Event]) -> None:
+        """Have it told of every commit, or, with `kinds`, of those that hold such an event."""
+        if not kinds:
+            self._followers.append(follower)
+        for kind in kinds:
+            self._interested.setdefault(kind, []).append(follower)
 
     def now(self) -> datetime:
         """Never runs backwards, so neither do the times of events."""
@@ -301,6 +306,12 @@ class Engine:
             return  # committed, and then lost: the next owner goes on from there
         for live, _, events in touched:
             for follower in self._followers:
+                follower.committed(live, events)
+            interested: dict[int, Follower] = {}
+            for event in events:
+                for follower in self._interested.get(type(event), ()):
+                    interested[id(follower)] = follower
+            for follower in interested.values():
                 follower.committed(live, events)
 
 

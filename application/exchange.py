@@ -72,7 +72,7 @@ class EventExchange:
         """Subscribers that have not looked at what is held, with the types that they wait for."""
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        engine.follow(self)
+        engine.follow(self, e.ListenStarted, e.OrchestrationResumed)
 
     # Ownership --------------------------------------------------------------------------------------------------------
 

@@ -92,6 +92,9 @@ class Journal:
         self._store = store
         self._codec = codec
         self._heads: dict[int, Head] = {}
+        self._epochs: dict[int, int] = {}
+        self.epoch: Callable[[int], int | None] = self._epochs.get
+        """The epoch under which a partition is ours; None when it is not."""
         self._queue: deque[Entry] = deque()
         self._wake = asyncio.Event()
         self._doubtful: set[int] = set()
@@ -127,15 +130,12 @@ class Journal:
     def gained(self, head: Head) -> None:
         """This partition is ours, from this head on."""
         self._heads[head.partition] = head
+        self._epochs[head.partition] = head.epoch
 
     def lost(self, partition: int) -> None:
         """It is another's: what waits to be written to it fails."""
         self._heads.pop(partition, None)
-
-    def epoch(self, partition: int) -> int | None:
-        """The epoch under which a partition is ours; None when it is not."""
-        head = self._heads.get(partition)
-        return head.epoch if head else None
+        self._epochs.pop(partition, None)
 
     @property
     def waiting(self) -> int:

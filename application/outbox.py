@@ -39,12 +39,11 @@ class Outbox:
         self._waiting: set[int] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        engine.follow(self)
+        engine.follow(self, e.EventEmitted)
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
-        if any(isinstance(event, e.EventEmitted) for event in events):
-            self._waiting.add(live.partition)
-            self._wake.set()
+        self._waiting.add(live.partition)
+        self._wake.set()
 
     def gained(self, head: Head) -> None:
         """What the last owner left unpublished."""

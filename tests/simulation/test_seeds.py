@@ -16,7 +16,7 @@ from tests.simulation.loop import RunawayError, StuckError, simulate
 from tests.simulation.participants import Moods
 from tests.simulation.world import Trouble, run_seed
 
-SEEDS = int(os.environ.get("RETRACE_SIMULATE_SEEDS", "120"))
+SEEDS = int(os.environ.get("RETRACE_SIMULATE_SEEDS", "500"))
 FOUND = [
     326,  # terminated while suspended: a result that had come meanwhile was forgotten
     359,  # the same without a compensation
