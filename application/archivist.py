@@ -25,7 +25,8 @@ from application.engine import Engine
 from application.journal import Codec
 from application.live import agenda_of
 from application.projector import StatusProjector
-from application.storage import ArchiveRecord, ArchiveStore, Head, LogStore, StatusRow, StatusView
+from application.storage import ArchiveRecord, ArchiveStore, Head, LogStore
+from application.views import StatusRow, StatusView
 from domain import events as e
 from domain.errors import StorageError
 from domain.evolve import evolve

@@ -16,8 +16,8 @@ from typing import Final
 from application.forwarding import Begin, Done
 from application.locks import Locks
 from application.reader import Reader
+from application.registers import KeyStore
 from application.routing import Router
-from application.storage import KeyStore
 from domain.errors import ArchivedError, BusinessKeyInUseError, NotFoundError
 from domain.state import State
 

@@ -6,16 +6,9 @@ from typing import Literal, Protocol
 
 from application.inbox import Inbox, Signals
 from application.leases import Leases
-from application.storage import (
-    ArchiveStore,
-    DefinitionStore,
-    HeldEventStore,
-    KeyStore,
-    LogStore,
-    RequestStore,
-    SnapshotStore,
-    StatusView,
-)
+from application.registers import HeldEventStore, KeyStore, RequestStore
+from application.storage import ArchiveStore, DefinitionStore, LogStore, SnapshotStore
+from application.views import StatusView
 
 
 class Storage(Protocol):

@@ -24,9 +24,10 @@ from application.live import Live
 from application.locks import Locks
 from application.ownership import Ownership
 from application.reader import Reader
+from application.registers import HeldEvent, HeldEventStore, register_partition
 from application.routing import Router
 from application.service import EventOutcome, Json
-from application.storage import Head, HeldEvent, HeldEventStore, LogStore, canonical, register_partition
+from application.storage import Head, LogStore, canonical
 from domain import commands as c
 from domain import events as e
 from domain.errors import (

@@ -12,7 +12,7 @@ import structlog
 
 from application.inbox import Inbox
 from application.ports import Clock
-from application.storage import HeldEventStore, RequestStore
+from application.registers import HeldEventStore, RequestStore
 from domain.errors import StorageError
 
 _log = structlog.get_logger(__name__)

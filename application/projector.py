@@ -20,7 +20,8 @@ from application.journal import Journal
 from application.live import Live
 from application.ownership import Ownership
 from application.status import instant
-from application.storage import Head, LogStore, StatusRow, StatusView
+from application.storage import Head, LogStore
+from application.views import StatusRow, StatusView
 from domain.errors import ArchivedError, OwnershipLostError, StorageError
 from domain.state import State
 

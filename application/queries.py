@@ -32,7 +32,8 @@ from application.reader import Reader
 from application.rehearsal import Rehearsal
 from application.service import Json, ListRequest
 from application.status import instant, represent, task_entries
-from application.storage import LogStore, StatusQuery, StatusView, StoredRecord
+from application.storage import LogStore, StoredRecord
+from application.views import StatusQuery, StatusView
 from application.watching import Watch
 from domain import events as e
 from domain.errors import ArchivedError, NotFoundError, OutsideLifeError, RetraceError

@@ -31,8 +31,9 @@ from application.forwarding import (
 from application.inbox import Inbox, InboxRow, Signals
 from application.journal import Journal
 from application.ownership import Ownership
+from application.registers import KeyStore
 from application.routing import done
-from application.storage import Head, KeyStore, PutReply, WorkChange
+from application.storage import Head, PutReply, WorkChange
 from domain import commands as c
 from domain.errors import BusinessKeyInUseError, OwnershipLostError, RetraceError, StorageError
 

@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from adapters.rest.calls import Call
 from adapters.rest.problems import ProblemError, internal, malformed, refusal
-from application.storage import RequestRecord
+from application.registers import RequestRecord
 from domain.errors import IdempotencyKeyInUseError, IdempotencyKeyReusedError, RetraceError
 
 REPLAYED = "Idempotency-Replayed"

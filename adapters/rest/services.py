@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from adapters.rest.admission import Admission
+from application.registers import RequestStore
 from application.service import Commands, Definitions, Queries
-from application.storage import RequestStore
 
 
 @dataclass(frozen=True, kw_only=True)

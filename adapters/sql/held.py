@@ -9,7 +9,7 @@ from adapters.sql.database import Database, Row, Transaction
 from adapters.sql.registers import expire
 from adapters.sql.rows import as_instant
 from adapters.sql.statements import Fragment
-from application.storage import HeldEvent, register_partition
+from application.registers import HeldEvent, register_partition
 
 
 class SqlHeldEvents:

@@ -11,7 +11,7 @@ import msgspec
 
 from adapters.sql.database import Database, Transaction
 from adapters.sql.rows import as_instant
-from application.storage import RequestRecord, register_partition
+from application.registers import RequestRecord, register_partition
 
 
 class SqlRequests:

@@ -14,7 +14,7 @@ import msgspec
 from adapters.sql.database import Database, Row, Transaction
 from adapters.sql.rows import as_instant, as_uuid, microseconds
 from adapters.sql.statements import Fragment
-from application.storage import StatusQuery, StatusRow
+from application.views import StatusQuery, StatusRow
 
 
 class SqlStatusView:

@@ -7,7 +7,8 @@ from hashlib import sha256
 import msgspec
 import pytest
 
-from application.storage import ArchiveRecord, SnapshotRecord, StatusQuery, StatusRow
+from application.storage import ArchiveRecord, SnapshotRecord
+from application.views import StatusQuery, StatusRow
 from tests.contract.storages import PARTITIONS, heads, identity, minutes, written
 from tests.support.owning import own
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from application.storage import HeldEvent, RequestRecord
+from application.registers import HeldEvent, RequestRecord
 from tests.contract.storages import PARTITIONS, minutes
 from tests.support.owning import own
 

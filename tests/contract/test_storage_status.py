@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from application.storage import StatusQuery, StatusRow
+from application.views import StatusQuery, StatusRow
 from tests.contract.storages import PARTITIONS, identity, minutes
 
 pytestmark = pytest.mark.anyio

@@ -11,17 +11,9 @@ from uuid import UUID
 
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
-from application.storage import (
-    ArchiveRecord,
-    DefinitionRecord,
-    Head,
-    HeldEvent,
-    PutAgenda,
-    RequestRecord,
-    SnapshotRecord,
-    StatusRow,
-    StoredRecord,
-)
+from application.registers import HeldEvent, RequestRecord
+from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
+from application.views import StatusRow
 
 Step = Callable[[str], Awaitable[None]]
 

@@ -7,15 +7,9 @@ from datetime import datetime
 
 import msgspec
 
-from application.storage import (
-    DefinitionRecord,
-    HeldEvent,
-    RequestRecord,
-    ResourceTakenError,
-    StatusQuery,
-    StatusRow,
-    register_partition,
-)
+from application.registers import HeldEvent, RequestRecord, register_partition
+from application.storage import DefinitionRecord, ResourceTakenError
+from application.views import StatusQuery, StatusRow
 from tests.simulation.memory_data import Calls, MemoryData
 
 replace = msgspec.structs.replace

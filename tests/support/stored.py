@@ -20,7 +20,8 @@ from adapters.sql.rows import as_head, as_instant, as_record, as_uuid
 from adapters.stored_events import EventMapper
 from application.archive import unpacked
 from application.projector import PROJECTION
-from application.storage import Head, StatusRow, StoredRecord
+from application.storage import Head, StoredRecord
+from application.views import StatusRow
 from domain import events as e
 from domain.evolve import evolve
 from domain.state import State

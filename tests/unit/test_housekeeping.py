@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from application.housekeeping import REQUESTS_KEPT, Housekeeping
-from application.storage import HeldEvent
+from application.registers import HeldEvent
 from tests.simulation.memory_storage import MemoryStorage
 from tests.support.owning import own
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from application.storage import register_partition
+from application.registers import register_partition
 
 
 def test_it_is_the_same_for_ever():
