@@ -1,5 +1,5 @@
-"""The storage ports of the log, the work that changes with it, snapshots, the archive and definitions. Views and registers: see
-`views.py` and `registers.py`; all of them together: `database.py`.
+"""The storage ports: the log, the work that changes with it, snapshots, the archive, definitions. The others are in
+`views.py`, `registers.py`, `leases.py` and `inbox.py`; `database.py` has all of them together.
 
 One schema for SQLite and PostgreSQL (storage.md). The partition is part of every key. `LogStore.write` is the hot path:
 one transaction that fences each partition by its row, inserts the events with their positions and hashes, and changes
