@@ -7,7 +7,8 @@ loop, the deadlines that were kept on the way, and the memory of the node.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 from adapters.stored_events import EventMapper
 from domain.evolve import evolve
@@ -25,6 +26,7 @@ from tests.support.soundness import (
 from tests.support.stored import fold_all
 
 _CODEC = EventMapper()
+_CLOCKS_APART = timedelta(seconds=1.5)
 
 
 def complaints(world: Simulation) -> list[str]:
@@ -43,6 +45,7 @@ def complaints(world: Simulation) -> list[str]:
         *view_complaints(stored, all_),
         *_memory(world, all_),
         *_ownership(world),
+        *_business_keys(all_),
         *_snapshots(world, all_),
         *_archive(all_),
     ]
@@ -76,6 +79,20 @@ def _memory(world: Simulation, all_: list[Folded]) -> Iterator[str]:
                 yield f"{each.state.id}: memory and log differ"
             if not node.ownership.holds(each.partition):
                 yield f"{each.state.id} is kept by a node that does not own it"
+
+
+def _business_keys(all_: list[Folded]) -> Iterator[str]:
+    """At no time two unfinished orchestrations of a definition have the same key; each node has a clock of its own."""
+    lives: dict[tuple[str, str], list[tuple[datetime, datetime, str]]] = {}
+    for each in all_:
+        state = each.state
+        if state.business_key is not None and state.started_at is not None and state.ended_at is not None:
+            key = (state.definition.partition("@")[0], state.business_key)
+            lives.setdefault(key, []).append((state.started_at, state.ended_at, state.id))
+    for key, found in lives.items():
+        for (_, ended_at, first), (started_at, _, second) in pairwise(sorted(found)):
+            if started_at < ended_at - _CLOCKS_APART:
+                yield f"{first} and {second} had the business key {key} at the same time"
 
 
 def _ownership(world: Simulation) -> Iterator[str]:

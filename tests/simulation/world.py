@@ -21,6 +21,7 @@ from application.live import listening_runs
 from application.runtime import Node, Options
 from application.service import CommandRequest, StartRequest
 from domain.errors import (
+    BusinessKeyInUseError,
     InvalidDefinitionError,
     NodeUnavailableError,
     OrchestrationEndedError,
@@ -225,9 +226,14 @@ class Simulation:
     async def _client(self, number: int) -> None:
         await asyncio.sleep(self.chance.uniform(0, 5))
         definition = f"sim/{self.chance.choice(self.definitions)}"
-        request = StartRequest(definition=definition, input={"n": number}, idempotency_key=f"start {number}")
+        wanted = self.chance.choice((None, None, "k1", "k2"))
+        request = StartRequest(
+            definition=definition, input={"n": number}, idempotency_key=f"start {number}", business_key=wanted
+        )
         try:
             id_ = await self.insist(lambda node: node.commands.start(request))
+        except BusinessKeyInUseError:
+            return
         except OrchestrationEndedError:  # an earlier try has started it, and it is archived already
             id_ = Identity(self.data.salt, PARTITIONS, SeededChance(self.chance)).derived(
                 request.actor, f"start {number}"
