@@ -154,6 +154,7 @@ def _config(settings: Settings, app: Any) -> uvicorn.Config:
         proxy_headers=shows_requests,
         server_header=False,
         ws="none",
+        lifespan="off",  # the service is opened and closed here
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_LAST_ANSWERS_S,
     )
