@@ -62,6 +62,8 @@ class InboxServer:
         self._keys = keys
         self._exchange = exchange
         self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._ended_since: set[str] = set()
+        """What was in hand when the inboxes were last read, or later, and is not any more."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         signals.listen(lambda hint: self._wake.set() if hint == "inbox" else None)
@@ -104,15 +106,20 @@ class InboxServer:
         partitions = self._ownership.owned
         if room <= 0 or not partitions:
             return
+        epochs = {partition: self._journal.epoch(partition) for partition in partitions}
+        self._ended_since.clear()
         rows = await self._inbox.pending(partitions, room + len(self._in_hand))
         for row in rows:
-            if row.command_id not in self._in_hand:
+            # A row may have been replied to since it was read: here, or by another node that owned the partition for a while.
+            current = epochs[row.partition] == self._journal.epoch(row.partition)
+            if current and row.command_id not in self._in_hand and row.command_id not in self._ended_since:
                 task = asyncio.get_running_loop().create_task(self._handle(row))
                 self._in_hand[row.command_id] = task
                 task.add_done_callback(partial(self._ended, row))
 
     def _ended(self, row: InboxRow, _task: asyncio.Task[None]) -> None:
         self._in_hand.pop(row.command_id, None)
+        self._ended_since.add(row.command_id)
         if len(self._in_hand) == _AT_ONCE - 1:
             self._wake.set()
 
