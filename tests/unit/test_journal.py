@@ -254,3 +254,30 @@ async def test_who_gave_up_waiting_is_written_all_the_same(loop, desk):
     desk.door.open.set()
     await desk.append(2)
     assert desk.stored() == [1, 2]
+
+
+@simulated
+async def test_what_may_have_been_committed_is_never_said_not_to_have_been(loop, desk):
+    """A batch happens after it was found not to have happened, while its entries are being written one by one."""
+    write, late = desk.storage.log.write, []
+
+    async def late_write(writes):
+        if len(late) == 0:
+            late.append(writes)
+            raise StorageError("the link broke")
+        if len(late) == 1:
+            late.append(None)
+            assert all(await write(late[0]))
+        return await write(writes)
+
+    desk.door.open.clear()
+    first = desk.append(9)
+    await desk.door.reached(1)
+    together = [desk.append(number) for number in (1, 2, 3)]
+    await settled()
+    desk.storage.log.write = late_write
+    desk.door.open.set()
+    results = await asyncio.gather(*together, return_exceptions=True)
+    await first
+    assert sorted(desk.stored()) == [1, 2, 3, 9]
+    assert not [result for result in results if isinstance(result, OwnershipLostError)], results
