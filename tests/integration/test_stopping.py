@@ -7,7 +7,7 @@ import asyncio
 from application.ports import Answered, Callout
 from tests.simulation.loop import simulate
 from tests.simulation.memory_data import MemoryData
-from tests.simulation.nodes import Scripted, deploy, running, start
+from tests.simulation.nodes import Scripted, deploy, ended, running, start
 
 
 def test_the_leases_last_as_long_as_what_is_in_flight():
@@ -33,5 +33,23 @@ def test_the_leases_last_as_long_as_what_is_in_flight():
         assert (await staying.queries.status(id_))["status"] == "completed"
         assert len(callouts.sent) == 1
         await staying.stop()
+
+    simulate(1, main)
+
+
+def test_what_begins_after_the_callouts_were_stopped_is_left_to_the_next_owner():
+    async def main(loop):
+        data, callouts = MemoryData(), Scripted()
+        node = await running(loop, data, callouts)
+        await deploy(node, [{"act": {"call": "act"}}])
+        await node.effects.stop(0)
+        id_ = await start(node)
+        await asyncio.sleep(1)
+        assert callouts.sent == []
+        await node.stop()
+        following = await running(loop, data, callouts, seed=1)
+        assert (await ended(following, id_))["status"] == "completed"
+        assert len(callouts.sent) == 1
+        await following.stop()
 
     simulate(1, main)
