@@ -38,3 +38,36 @@ def test_a_row_that_was_read_before_its_reply_was_written_is_not_carried_out_aga
         await node.stop()
 
     simulate(1, main)
+
+
+def test_nodes_that_ask_each_other_do_not_run_out_of_turns(monkeypatch):
+    """An event is published through the inbox of one node, which delivers it through the inbox of the other."""
+    monkeypatch.setattr("application.serving._AT_ONCE", 4)
+
+    async def main(loop):
+        data = MemoryData()
+        one = await running(loop, data, alone=False)
+        other = await running(loop, data, seed=1, alone=False)
+        await asyncio.sleep(60)
+        assert [len(node.ownership.owned) for node in (one, other)] == [2, 2]
+        work = []
+        for publisher, owner in ((one, other), (other, one)):
+            for number in range(12):
+                kind = f"paid-{number}-{publisher.ownership.me.node[-8:]}"
+                await deploy(publisher, [{"l": {"listen": {"to": {"one": {"with": {"type": kind}}}}}}], kind)
+                await start(publisher, name=kind)  # whoever publishes owns the one who waits
+                event = {"specversion": "1.0", "source": "https://outside.test", "type": kind}
+                event["id"] = next(
+                    f"{kind}-{attempt}"
+                    for attempt in range(1000)
+                    if owner.ownership.owns(owner.exchange.partition_of(event["source"], f"{kind}-{attempt}"))
+                )
+                work.append(publisher.commands.publish_event(event))
+        began = loop.time()
+        outcomes = await asyncio.gather(*work)
+        assert {each.outcome for each in outcomes} == {"matched"}
+        assert loop.time() - began < 4
+        await one.stop()
+        await other.stop()
+
+    simulate(1, main)
