@@ -68,6 +68,8 @@ class Appended(msgspec.Struct, gc=False):
     version: int
     event_hash: bytes
     events: Sequence[Event]
+    states: Sequence[bytes] = ()
+    """Their bytes; the journal makes them."""
 
 
 class Entry(msgspec.Struct):
@@ -164,6 +166,8 @@ class Journal:
             raise StorageError("the service stops")
         if self.epoch(partition) != epoch:
             raise OwnershipLostError
+        for stream in streams:
+            stream.states = [self._codec.encode(event) for event in stream.events]
         entry = Entry(partition, epoch, streams, work, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
         self._idle.clear()
@@ -341,7 +345,7 @@ class Journal:
                 listener(head.partition)
 
     def _prepare(self, partition: int, entries: list[Entry]) -> tuple[PartitionWrite, list[list[bytes]]]:
-        """Positions, bytes and hashes; pure but for the codec."""
+        """Positions and hashes; pure."""
         head = self._heads[partition]
         position, chain = head.position, head.log_hash
         records: list[StoredRecord] = []
@@ -351,10 +355,10 @@ class Journal:
             last: list[bytes] = []
             for stream in entry.streams:
                 previous, version = stream.event_hash, stream.version
-                for event in stream.events:
+                for event, state in zip(stream.events, stream.states, strict=True):
                     position += 1
                     version += 1
-                    state, topic = self._codec.encode(event), event.topic
+                    topic = event.topic
                     previous = event_hash(previous, partition, position, stream.orchestration, version, topic, state)
                     chain = log_hash(chain, previous)
                     records.append(StoredRecord(position, stream.orchestration, version, topic, state, previous, chain))

@@ -44,7 +44,7 @@ class Folding:
         return "from memory"
 
 
-def reader(node: Any, owning: Owning) -> tuple[Reader, Folding]:
+def reader(node: Any, owning: Owning) -> tuple[Any, Folding]:
     folding = Folding(node.cache)
     return Reader(owning, folding, node.world.storage.log, EventMapper(), node.engine.identity), folding  # type: ignore[arg-type]
 
@@ -70,7 +70,7 @@ def test_two_who_read_at_once_are_not_given_the_older_of_both():
         folding.turns[1].set()
         live = await late
         assert live.state.version == answer.version
-        assert live.event_hash == node.cache.peek(id_).event_hash
+        assert live.event_hash == (await node.cache.settled(id_)).event_hash
         await node.stop()
 
     simulate(1, main)
