@@ -82,6 +82,7 @@ class Effects:
         self._in_hand: set[tuple[str, str, int]] = set()
         self._draining: dict[int, asyncio.Event] = {}
         self._resuming: set[asyncio.Task[None]] = set()
+        self._stopped = False
         engine.follow(self, e.AttemptStarted, e.IncidentResolved)
 
     @property
@@ -154,6 +155,7 @@ class Effects:
             await asyncio.wait(list(self._tasks), timeout=grace_s)
         for task in self._tasks:
             task.cancel()
+        self._stopped = True
         await asyncio.gather(*self._tasks, *self._resuming, return_exceptions=True)
 
     # Sending ----------------------------------------------------------------------------------------------------------
@@ -164,6 +166,8 @@ class Effects:
         """
         attempt = _Attempt(live.partition, live.orchestration, live.id, event, result)
         if attempt.name in self._in_hand or (live.partition in self._draining and event.idempotent):
+            return
+        if self._stopped:  # a command that came late has begun it; nobody here would wait for the answer
             return
         self._in_hand.add(attempt.name)
         current = asyncio.current_task()

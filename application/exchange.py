@@ -257,6 +257,13 @@ class EventExchange:
             raise
         except (OrchestrationEndedError, EventIdReusedError, NotFoundError, OverloadedError):
             return False
+        except StorageError:
+            raise
+        except Exception as error:  # a defect in one that waits must not keep the event from the others
+            _log.exception("event.poison")
+            if self._ownership.holds(to[0]):
+                await self._engine.report_poison(*to, f"an event could not be handled: {error!r}")
+            return False
 
 
 def _types(live: Live, run: str) -> tuple[str | None, ...]:

@@ -68,6 +68,8 @@ class Appended(msgspec.Struct, gc=False):
     version: int
     event_hash: bytes
     events: Sequence[Event]
+    states: Sequence[bytes] = ()
+    """Their bytes; the journal makes them."""
 
 
 class Entry(msgspec.Struct):
@@ -77,6 +79,8 @@ class Entry(msgspec.Struct):
     work: list[WorkChange]
     done: asyncio.Future[list[bytes]]
     tries: int = 0
+    in_doubt: bool = False
+    """A transaction with it was not found committed, but may be on its way: nobody can say that it will not happen."""
 
     @property
     def size(self) -> int:
@@ -162,6 +166,8 @@ class Journal:
             raise StorageError("the service stops")
         if self.epoch(partition) != epoch:
             raise OwnershipLostError
+        for stream in streams:
+            stream.states = [self._codec.encode(event) for event in stream.events]
         entry = Entry(partition, epoch, streams, work, asyncio.get_running_loop().create_future())
         self._queue.append(entry)
         self._idle.clear()
@@ -248,12 +254,13 @@ class Journal:
         by_partition: dict[int, list[Entry]] = {}
         for entry in entries:
             if self.epoch(entry.partition) != entry.epoch:
-                _fail(entry, OwnershipLostError())
+                _fail(entry, _lost(entry))
             else:
                 by_partition.setdefault(entry.partition, []).append(entry)
         if not by_partition:
             return []
         prepared = {p: self._prepare(p, by_partition[p]) for p in sorted(by_partition)}
+        sent = False
         try:
             held = await self._store.write([write for write, _ in prepared.values()])
             if all(held):
@@ -262,7 +269,7 @@ class Journal:
                 return []
             trouble = StorageError("a fence did not hold")
         except StorageError as error:
-            trouble = error
+            trouble, sent = error, True
         heads = await self._true_heads(list(prepared), give_up_at)
         left: list[Entry] = []
         for partition, (write, hashes) in prepared.items():
@@ -270,6 +277,8 @@ class Journal:
             if head == write.after and write.records:
                 self._committed(write, by_partition[partition], hashes)
             elif head == write.head and asyncio.get_running_loop().time() <= give_up_at:
+                for entry in by_partition[partition]:
+                    entry.in_doubt = entry.in_doubt or sent
                 left += by_partition[partition]
             elif head is None or head == write.head:
                 _log.warning("journal.gave_up", partition=partition, detail=trouble.detail)
@@ -321,7 +330,7 @@ class Journal:
             if write.records and written.get(write.after.position) == write.after.log_hash:
                 self._committed(write, entries, hashes)  # the last thing before the takeover
             for entry in entries:
-                _fail(entry, OwnershipLostError())
+                _fail(entry, _lost(entry))
         for entry in entries:
             _fail(entry, StorageError("the log had moved on; the decision has to be made again"))
         self._lose(known)
@@ -336,7 +345,7 @@ class Journal:
                 listener(head.partition)
 
     def _prepare(self, partition: int, entries: list[Entry]) -> tuple[PartitionWrite, list[list[bytes]]]:
-        """Positions, bytes and hashes; pure but for the codec."""
+        """Positions and hashes; pure."""
         head = self._heads[partition]
         position, chain = head.position, head.log_hash
         records: list[StoredRecord] = []
@@ -346,10 +355,10 @@ class Journal:
             last: list[bytes] = []
             for stream in entry.streams:
                 previous, version = stream.event_hash, stream.version
-                for event in stream.events:
+                for event, state in zip(stream.events, stream.states, strict=True):
                     position += 1
                     version += 1
-                    state, topic = self._codec.encode(event), event.topic
+                    topic = event.topic
                     previous = event_hash(previous, partition, position, stream.orchestration, version, topic, state)
                     chain = log_hash(chain, previous)
                     records.append(StoredRecord(position, stream.orchestration, version, topic, state, previous, chain))
@@ -358,6 +367,11 @@ class Journal:
             lasts.append(last)
         after = Head(partition, head.epoch, position, chain)
         return PartitionWrite(head, after, records, work), lasts
+
+
+def _lost(entry: Entry) -> Exception:
+    """What is told when the partition is another's. Who hears OwnershipLostError asks the next owner for the same."""
+    return StorageError("it is not known whether this was committed") if entry.in_doubt else OwnershipLostError()
 
 
 def _fail(entry: Entry, error: Exception) -> None:

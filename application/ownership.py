@@ -74,6 +74,7 @@ class Ownership:
         self._drains: list[Callable[[int], Awaitable[None]]] = []
         self._task: asyncio.Task[None] | None = None
         self._releases: dict[int, asyncio.Task[None]] = {}
+        self._stopping = False
         self._wake = asyncio.Event()
         self.overview: Overview | None = None
         """What the last look saw."""
@@ -138,14 +139,14 @@ class Ownership:
         self._task = asyncio.create_task(self._run(), name="ownership")
 
     async def stop(self) -> None:
-        """Look no more; what is held stays held until `leave`."""
-        tasks = [task for task in (self._task, *self._releases.values()) if task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Look no more; what is held stays held, and its leases are prolonged, until `leave`."""
+        self._stopping = True
+        await _ended(*self._releases.values())
 
     async def leave(self) -> None:
         """Let go of everything at once, so that nobody has to wait for a lease. What is in flight was ended before."""
+        if self._task is not None:
+            await _ended(self._task)
         held, self._epochs = self._epochs, {}
         try:
             for partition, epoch in held.items():
@@ -172,7 +173,8 @@ class Ownership:
                 if looks % (LOOKS_PER_LEASE // 5) == 0 or began > self._readable_until:
                     await self._prolong()
                     looks = 1
-                await self._look(first=False)
+                if not self._stopping:
+                    await self._look(first=False)
             except StorageError as error:
                 _log.warning("leases.not_renewed", detail=error.detail)
             except Exception:
@@ -201,8 +203,9 @@ class Ownership:
         if gained := sorted(self._epochs.keys() - before):
             _log.info("partitions.gained", partitions=gained, node=self.me.node)
         self._overdue = overdue
-        for partition in placement.release if self._eligible else self.held:
-            self._release(partition)
+        if not self._stopping:
+            for partition in placement.release if self._eligible else self.held:
+                self._release(partition)
 
     def _without_strays(self, overview: Overview) -> Overview:
         """A claim or a release whose answer was lost leaves a partition that is ours in the database only: it is free."""
@@ -271,6 +274,12 @@ class Ownership:
         except StorageError as error:
             _log.warning("partition.not_released", partition=partition, detail=error.detail)
         await self._signals.tell("nodes")
+
+
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _apart_s(asked_at: datetime, told: datetime, answered_at: datetime) -> float:

@@ -81,6 +81,10 @@ class StatusProjector:
         self._since.pop(partition, None)
         self._applying.pop(partition, None)
 
+    def follows(self, partition: int) -> bool:
+        """Whether its view is known to hold everything but what `as_of` says; else the log has to be compared with it."""
+        return partition in self._seen
+
     def as_of(self) -> datetime:
         """Up to which instant the view of our partitions is complete: that of the one that is furthest behind."""
         return min([*self._since.values(), *self._applying.values()], default=self._engine.clock.now())
@@ -120,8 +124,9 @@ class StatusProjector:
             except Exception:
                 _log.exception("status.broken")
             for partition in self._ownership.held:  # whatever went wrong, the log knows
+                since = self._since.get(partition, self._engine.clock.now())  # what was unseen is unseen still
                 self._forget(partition)
-                self._since[partition] = self._engine.clock.now()
+                self._since[partition] = since
             await asyncio.sleep(_AFTER_TROUBLE_S)
 
     async def _project(self) -> None:
@@ -142,6 +147,7 @@ class StatusProjector:
             await asyncio.gather(*(self._apply(each, until, moved.get(each, {})) for each, until in heads.items()))
         except BaseException:
             self._waiting += waiting
+            self._since |= self._applying
             raise
         finally:
             self._applying = {}
@@ -165,11 +171,13 @@ class StatusProjector:
 
     async def _read_log(self, partition: int) -> None:
         """From where the view stopped to the head."""
+        epoch = self._journal.epoch(partition)
         seen = (await self._view.tracked(PROJECTION)).get(partition, 0)
-        while self._ownership.holds(partition):
+        while self._journal.epoch(partition) == epoch is not None:
             records = await self._log.log(partition, seen, _BATCH)
             if not records:
-                self._seen[partition] = seen
+                if self._journal.epoch(partition) == epoch:  # else somebody may have written since
+                    self._seen[partition] = seen
                 return
             # Folded, not from memory: the log may have been written by another owner, of which memory knows nothing.
             touched = dict.fromkeys(record.orchestration for record in records)

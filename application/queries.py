@@ -26,7 +26,6 @@ from application.history import item
 from application.journal import Codec
 from application.live import Live
 from application.nodes import Nodes
-from application.ownership import Ownership
 from application.projector import PROJECTION, StatusProjector
 from application.reader import Reader
 from application.rehearsal import Rehearsal
@@ -59,7 +58,6 @@ class OrchestrationQueries:
         watch: Watch,
         projector: StatusProjector,
         reader: Reader,
-        ownership: Ownership,
         rehearsal: Rehearsal,
         nodes: Nodes,
         archive: ArchiveReader,
@@ -67,7 +65,6 @@ class OrchestrationQueries:
         self._nodes = nodes
         self._rehearsal = rehearsal
         self._reader = reader
-        self._ownership = ownership
         self._engine = engine
         self._log = log
         self._view = view
@@ -229,9 +226,11 @@ class OrchestrationQueries:
         return {"items": items, "next": cursor, "as_of": instant(as_of), "lag_ms": lag_ms}
 
     async def _elsewhere_as_of(self) -> datetime:
-        """Up to which instant the view of other nodes' partitions is complete: that of the first event it has not seen."""
+        """Up to which instant the view of partitions that are not followed here (other nodes', or just gained) is complete:
+        that of the first event it has not seen.
+        """
         as_of = self._engine.clock.now()
-        elsewhere = [each for each in range(self._engine.identity.partitions) if not self._ownership.holds(each)]
+        elsewhere = [each for each in range(self._engine.identity.partitions) if not self._projector.follows(each)]
         if not elsewhere:
             return as_of
         seen = await self._view.tracked(PROJECTION)

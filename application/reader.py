@@ -45,17 +45,22 @@ class Reader:
         """The same by partition and the aggregate's own id."""
         if self._ownership.answers(place[0]):
             try:
-                return await self._cache.settled_at(*place)
+                live = await self._cache.settled_at(*place)
             except OwnershipLostError:
                 pass
+            else:
+                if self._ownership.answers(place[0]):  # it may have waited for longer than the lease had left
+                    return live
         return await self._from_log(*place)
 
     async def _from_log(self, partition: int, orchestration: UUID) -> Live:
         known = self._kept.get(orchestration)
         if known is None:
             state, last = await self._cache.fold(partition, orchestration)
-            known = self._kept.setdefault(orchestration, Live(state.id, partition, orchestration, state))
-            known.event_hash = last.event_hash
+            known = self._kept.get(orchestration)
+            if known is None or known.state.version < state.version:  # whoever was quicker may have read before us
+                known = Live(state.id, partition, orchestration, state, event_hash=last.event_hash)
+                self._kept[orchestration] = known
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
             return known

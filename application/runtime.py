@@ -202,7 +202,6 @@ class Node:
             self.watch,
             self.projector,
             reader,
-            self.ownership,
             rehearsal,
             Nodes(storage.leases, self.ownership),
             archive,

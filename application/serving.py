@@ -39,6 +39,7 @@ from domain.errors import BusinessKeyInUseError, OwnershipLostError, RetraceErro
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE: Final = 256
+_MOST_IN_HAND: Final = 4096
 _POLL_S: Final = 1.0
 
 
@@ -63,6 +64,12 @@ class InboxServer:
         self._keys = keys
         self._exchange = exchange
         self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._asking: set[str] = set()
+        """Those in hand that ask other nodes in their turn, and so take up no turn: else two nodes whose every turn asks the
+        other would wait for each other.
+        """
+        self._ended_since: set[str] = set()
+        """What was in hand when the inboxes were last read, or later, and is not any more."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         signals.listen(lambda hint: self._wake.set() if hint == "inbox" else None)
@@ -100,21 +107,39 @@ class InboxServer:
                 continue
             self._wake.clear()
 
+    @property
+    def _room(self) -> int:
+        in_hand = len(self._in_hand)
+        return min(_AT_ONCE - in_hand + len(self._asking), _MOST_IN_HAND - in_hand)
+
     async def _take(self) -> None:
-        room = _AT_ONCE - len(self._in_hand)
+        room = self._room
         partitions = self._ownership.owned
         if room <= 0 or not partitions:
             return
+        epochs = {partition: self._journal.epoch(partition) for partition in partitions}
+        self._ended_since.clear()
         rows = await self._inbox.pending(partitions, room + len(self._in_hand))
         for row in rows:
-            if row.command_id not in self._in_hand:
+            # A row may have been replied to since it was read: here, or by another node that owned the partition for a while.
+            current = epochs[row.partition] == self._journal.epoch(row.partition)
+            if current and row.command_id not in self._in_hand and row.command_id not in self._ended_since:
                 task = asyncio.get_running_loop().create_task(self._handle(row))
                 self._in_hand[row.command_id] = task
                 task.add_done_callback(partial(self._ended, row))
 
     def _ended(self, row: InboxRow, _task: asyncio.Task[None]) -> None:
+        room = self._room
         self._in_hand.pop(row.command_id, None)
-        if len(self._in_hand) == _AT_ONCE - 1:
+        self._asking.discard(row.command_id)
+        self._ended_since.add(row.command_id)
+        if room <= 0 < self._room:
+            self._wake.set()
+
+    def _asks(self, row: InboxRow) -> None:
+        room = self._room
+        self._asking.add(row.command_id)
+        if room <= 0 < self._room:
             self._wake.set()
 
     async def _handle(self, row: InboxRow) -> None:
@@ -122,6 +147,8 @@ class InboxServer:
         try:
             try:
                 request = request_of(row.body)
+                if isinstance(request, Publish | Offer):
+                    self._asks(row)
                 replied, value = await self._carry_out(row, request)
                 if not replied:
                     await self._write(row, epoch, Reply(value))

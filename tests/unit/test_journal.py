@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -13,7 +14,7 @@ from adapters.stored_events import EventMapper
 from application.chain import GENESIS
 from application.journal import LARGEST_BATCH, Appended, Journal
 from domain.errors import OwnershipLostError, StorageError
-from domain.events import NoteAdded
+from domain.events import EventReceived, NoteAdded
 from tests.simulation.loop import simulate
 from tests.simulation.memory_storage import MemoryData, MemoryStorage
 from tests.support.owning import own
@@ -254,3 +255,46 @@ async def test_who_gave_up_waiting_is_written_all_the_same(loop, desk):
     desk.door.open.set()
     await desk.append(2)
     assert desk.stored() == [1, 2]
+
+
+@simulated
+async def test_what_may_have_been_committed_is_never_said_not_to_have_been(loop, desk):
+    """A batch happens after it was found not to have happened, while its entries are being written one by one."""
+    late: list[Any] = []
+    write = desk.storage.log.write
+
+    async def late_write(writes):
+        if len(late) == 0:
+            late.append(writes)
+            raise StorageError("the link broke")
+        if len(late) == 1:
+            late.append(None)
+            assert all(await write(late[0]))
+        return await write(writes)
+
+    desk.door.open.clear()
+    first = desk.append(9)
+    await desk.door.reached(1)
+    together = [desk.append(number) for number in (1, 2, 3)]
+    await settled()
+    desk.storage.log.write = late_write
+    desk.door.open.set()
+    results = await asyncio.gather(*together, return_exceptions=True)
+    await first
+    assert sorted(desk.stored()) == [1, 2, 3, 9]
+    assert not [result for result in results if isinstance(result, OwnershipLostError)], results
+
+
+@simulated
+async def test_what_cannot_be_encoded_fails_alone(loop, desk):
+    desk.door.open.clear()
+    first = desk.append(9)
+    await desk.door.reached(1)
+    too_large = EventReceived(at=NOON, source="s", id="1", digest=b"", event={"n": 10**30}, outcome="held")
+    stream = Appended(UUID(int=5), 0, GENESIS, [too_large])
+    neighbours = [desk.append(1), desk.append(2)]
+    with pytest.raises(OverflowError):
+        await desk.journal.append(0, 1, [stream], [])
+    desk.door.open.set()
+    await asyncio.gather(first, *neighbours)
+    assert sorted(desk.stored()) == [1, 2, 9]

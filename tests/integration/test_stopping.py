@@ -1,0 +1,55 @@
+"""A graceful stop: what is in flight may end, and others take over at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from application.ports import Answered, Callout
+from tests.simulation.loop import simulate
+from tests.simulation.memory_data import MemoryData
+from tests.simulation.nodes import Scripted, deploy, ended, running, start
+
+
+def test_the_leases_last_as_long_as_what_is_in_flight():
+    """The grace may be longer than a lease; nobody else sends what this node is still waiting for."""
+
+    async def answer(callout: Callout) -> Answered:
+        await asyncio.sleep(25)
+        return Answered({"n": 1})
+
+    async def main(loop):
+        data, callouts = MemoryData(), Scripted(answer)
+        leaving = await running(loop, data, callouts, alone=False)
+        await deploy(leaving, [{"act": {"call": "act"}}])
+        id_ = await start(leaving)
+        await asyncio.sleep(0.1)
+        assert len(callouts.sent) == 1
+        staying = await running(loop, data, callouts, seed=1, alone=False)
+        began = loop.time()
+        await leaving.stop(60)
+        assert loop.time() - began < 26
+        await asyncio.sleep(2)
+        assert len(staying.ownership.owned) == 4, "nobody waits for a lease"
+        assert (await staying.queries.status(id_))["status"] == "completed"
+        assert len(callouts.sent) == 1
+        await staying.stop()
+
+    simulate(1, main)
+
+
+def test_what_begins_after_the_callouts_were_stopped_is_left_to_the_next_owner():
+    async def main(loop):
+        data, callouts = MemoryData(), Scripted()
+        node = await running(loop, data, callouts)
+        await deploy(node, [{"act": {"call": "act"}}])
+        await node.effects.stop(0)
+        id_ = await start(node)
+        await asyncio.sleep(1)
+        assert callouts.sent == []
+        await node.stop()
+        following = await running(loop, data, callouts, seed=1)
+        assert (await ended(following, id_))["status"] == "completed"
+        assert len(callouts.sent) == 1
+        await following.stop()
+
+    simulate(1, main)
