@@ -242,18 +242,18 @@ def truth(expression: Expression, dot: Any, env: Env, slot: str) -> Generator[li
 
 def fill(template: Template, dot: Any, env: Env, slot: str) -> Generator[list[Question], list[Any], Any]:
     """The template's value with every hole filled."""
-    filled, deferred = yield from fill_some(template, dot, env, slot)
+    result, deferred = yield from fill_some(template, dot, env, slot)
     if deferred:
         raise Faulted(fault("expression", f"{slot}: $secrets may not be used here"))
-    return filled
+    return result
 
 
 def fill_some(
     template: Template, dot: Any, env: Env, slot: str
 ) -> Generator[list[Question], list[Any], tuple[Any, tuple[Deferred, ...]]]:
     """Like `fill`, but holes that mention ``$secrets`` stay null and come back as deferred evaluations."""
-    if not template.holes:
-        return template.value, ()
+    if template.plain:
+        return filled(template, dot, env, slot), ()
     deferred: list[Deferred] = []
     for hole in template.secret_holes:
         variables = env.collect(hole.expression)
@@ -261,9 +261,20 @@ def fill_some(
     known, questions = _looked_up([(hole.expression, dot) for hole in template.open_holes], env, slot)
     if questions:
         known = _merged(known, (yield questions))
-    filled = zip(template.open_holes, known, strict=True)
-    values = {hole.path: value_of(result, slot, hole.path) for hole, result in filled}
+    found = zip(template.open_holes, known, strict=True)
+    values = {hole.path: value_of(result, slot, hole.path) for hole, result in found}
     return planted(template.value, values), tuple(deferred)
+
+
+def filled(template: Template, dot: Any, env: Env, slot: str) -> Any:
+    """The value of a template that is `plain`: nothing has to be asked, so this is no strand."""
+    values = {}
+    for hole in template.holes:
+        expression = hole.expression
+        result = resolve(expression, dot, env.collect(expression) if expression.variables else {})
+        assert result is not None
+        values[hole.path] = value_of(result, slot, hole.path)
+    return planted(template.value, values)
 
 
 def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:

@@ -147,8 +147,8 @@ class Decision:
         """A name for the next run of a task. It is taken at once: another token may come to the same task while the
         first still waits for facts.
         """
-        number = max(self.state.counts.get(pointer, 0), self._numbers.get(pointer, 0)) + 1
-        self._numbers[pointer] = number
+        recorded, taken = self.state.counts.get(pointer, 0), self._numbers.get(pointer, 0)
+        self._numbers[pointer] = number = 1 + (recorded if recorded > taken else taken)
         return f"{pointer}#{number}"
 
     def question(self, owner: str, slot: str, ask: Evaluation | Validation | ChildChoice) -> Question:

@@ -34,7 +34,8 @@ from domain.failing import (
 from domain.plan import END, EXIT, Call, Join, Listen, Node
 from domain.state import COMPENSATE, ROOT, Run, ScopeState
 
-Starter = Callable[[Decision, Run, Node], Strand]
+Starter = Callable[[Decision, Run, Node], Strand | None]
+"""Begins the work of a task. None: all that can be done now is done, and nothing had to be asked."""
 Continuation = Callable[[Decision, Run, Node, ScopeState], Strand]
 
 _STARTERS: dict[type, Starter] = {}
@@ -78,7 +79,8 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
         yield from _prepare(d, scope, node, name, after)
     else:
         schedule(d, node, scope, name, after)
-        yield from begin_work(d, state.runs[name], node)
+        if (work := begin_work(d, state.runs[name], node)) is not None:
+            yield from work
 
 
 def _prepare(d: Decision, scope: str, node: Node, name: str, after: str | None) -> Strand:
@@ -104,7 +106,8 @@ def _prepare(d: Decision, scope: str, node: Node, name: str, after: str | None) 
         fail(d, state.runs[name], stop.fault)
         return
     schedule(d, node, scope, name, after, data=data, timeout_at=timeout_at)
-    yield from begin_work(d, state.runs[name], node)
+    if (work := begin_work(d, state.runs[name], node)) is not None:
+        yield from work
 
 
 def _skip(d: Decision, scope: str, node: Node, name: str, after: str | None) -> None:
@@ -131,10 +134,19 @@ def _overrun(d: Decision, run: Run) -> None:
         fail_composite(d, outermost, why, cut=False)
 
 
-def begin_work(d: Decision, run: Run, node: Node) -> Strand:
+def begin_work(d: Decision, run: Run, node: Node) -> Strand | None:
     """What the task is for begins; a fault on the way is the run's."""
     try:
-        yield from _STARTERS[type(node.work)](d, run, node)
+        work = _STARTERS[type(node.work)](d, run, node)
+    except Faulted as stop:
+        fail(d, run, stop.fault)
+        return None
+    return None if work is None else _working(d, run, work)
+
+
+def _working(d: Decision, run: Run, work: Strand) -> Strand:
+    try:
+        yield from work
     except Faulted as stop:
         fail(d, run, stop.fault)
 
@@ -254,16 +266,14 @@ def _targets(then: str) -> tuple[str, ...]:
 
 
 def go(d: Decision, scope: str, to: str, after: str) -> None:
-    """Move a token along an edge."""
-    if not d.live(scope):
-        return
+    """Move a token along an edge, if its scope is (and in its turn still will be) live."""
     if to == EXIT:
         if d.state.scopes[scope].tokens <= 0:
             d.spawn(_exit(d, scope, after), scope)
-    elif to == END:
-        _end(d, scope, after)
-    else:
+    elif to != END:
         d.spawn(enter(d, scope, to, after), scope)
+    elif d.live(scope):
+        _end(d, scope, after)
 
 
 def _exit(d: Decision, scope: str, after: str | None) -> Strand:
