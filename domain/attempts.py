@@ -16,7 +16,7 @@ from domain.data import Deferred, duration_s, fill_some, filled
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import SPEC, Fault, fault
 from domain.failing import fail, raise_incident
-from domain.flow import complete, starts
+from domain.flow import complete, completed, starts
 from domain.plan import Call, Node, Retry
 from domain.retry import ASKED_TO_WAIT, TRANSIENT_STATUSES
 from domain.rollback import IF_IS_FALSE, undoable, why_left
@@ -100,8 +100,12 @@ def report(d: Decision, command: ReportResult) -> None:
         if command.fault is not None:
             result["fault"] = msgspec.to_builtins(command.fault)
         d.emit(e.ResultRecorded, run=run.id, number=command.number, result=result)
+    elif not awaited:
+        d.spawn(late(d, run, command))
+    elif command.outcome == "completed" and not d.node(run).transforms:
+        completed(d, run, command.output, attempt=command.number)
     else:
-        d.spawn(judge(d, run, command) if awaited else late(d, run, command))
+        d.spawn(judge(d, run, command))
 
 
 def judge(d: Decision, run: Run, command: ReportResult) -> Strand:

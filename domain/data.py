@@ -284,16 +284,14 @@ def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
     if () in values:
         return values[()]
     whole = base.copy()
-    copies: dict[tuple[str | int, ...], Any] = {(): whole}
+    copies: dict[tuple[str | int, ...], Any] = {}
     for path, new in values.items():
-        if len(path) == 1:  # by far the most
-            whole[path[0]] = new
-            continue
+        inner = whole
         for end in range(1, len(path)):
             if path[:end] not in copies:
-                outer, step = copies[path[: end - 1]], path[end - 1]
-                copies[path[:end]] = outer[step] = outer[step].copy()
-        copies[path[:-1]][path[-1]] = new
+                copies[path[:end]] = inner[path[end - 1]] = inner[path[end - 1]].copy()
+            inner = copies[path[:end]]
+        inner[path[-1]] = new
     return whole
 
 

@@ -79,15 +79,17 @@ def resolve(expression: Expression, dot: Any, variables: dict[str, Any]) -> Eval
     """The value of a plain path, or None when the expression needs jq."""
     if expression.path is None:
         return None
-    value = dot if expression.root is None else variables.get(expression.root)
-    if expression.root is not None and expression.root not in variables:
-        return EvaluationFailed(f"${expression.root} is not defined here")
+    value, root = dot, expression.root
+    if root is not None:
+        if root not in variables:
+            return EvaluationFailed(f"${root} is not defined here")
+        value = variables[root]
     for step in expression.path:
-        if value is None:
-            continue
-        if isinstance(step, str) and isinstance(value, dict):
+        if isinstance(value, dict) and isinstance(step, str):
             value = value.get(step)
-        elif isinstance(step, int) and isinstance(value, list):
+        elif value is None:
+            break
+        elif isinstance(value, list) and isinstance(step, int):
             value = value[step] if step < len(value) else None
         else:
             return EvaluationFailed(_cannot_index(value, step))

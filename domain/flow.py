@@ -218,10 +218,23 @@ def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None,
         except Faulted as stop:
             fail(d, run, stop.fault, "completed" if run.effectful or attempt is not None else "none", raw, attempt)
             return
+    completed(d, run, raw, to, attempt, data, context)
+
+
+def completed(
+    d: Decision,
+    run: Run,
+    raw: Any,
+    to: tuple[str, ...] | None = None,
+    attempt: int | None = None,
+    data: Any = UNSET,
+    context: Any = UNSET,
+) -> None:
+    """Nothing has to be transformed any more: record, go on."""
     if not run.open and not run.held:
         return  # settled while the answer was being looked at
     live = d.live(run.scope)
-    targets = (to if to is not None else _targets(node.then)) if live else ()
+    targets = (to if to is not None else _targets(d.node(run).then)) if live else ()
     event = e.TaskCompleted(
         at=d.now,
         actor=d.actor,
