@@ -59,10 +59,13 @@ class Env:
         if name in self.extra:
             into[name] = self.extra[name]
             return
-        for scope in state.scope_chain(self._scope):
+        around: str | None = self._scope
+        while around is not None:
+            scope = state.scopes[around]
             if name in scope.variables:
                 into[name] = scope.variables[name]
                 return
+            around = scope.parent
         undone = state.runs[found] if (found := state.undoing(self._scope)) else None
         match name:
             case "context" if state.version:
@@ -286,6 +289,9 @@ def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
     whole = base.copy()
     copies: dict[tuple[str | int, ...], Any] = {}
     for path, new in values.items():
+        if len(path) == 1:  # by far the most
+            whole[path[0]] = new
+            continue
         inner = whole
         for end in range(1, len(path)):
             if path[:end] not in copies:

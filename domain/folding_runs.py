@@ -19,7 +19,8 @@ def _new_run(s: State, ev: e.TaskScheduled | e.TaskSkipped) -> Run:
     pointer, _, number = ev.run.rpartition("#")
     run = Run(ev.run, pointer, int(number), ev.name, ev.kind, ev.scope, after=ev.after, started_at=ev.at)
     s.runs[ev.run] = run
-    s.counts[pointer] = max(run.number, s.counts.get(pointer, 0))
+    if run.number > s.counts.get(pointer, 0):
+        s.counts[pointer] = run.number
     return run
 
 
