@@ -32,7 +32,8 @@ def _call(d: Decision, run: Run, node: Node) -> Strand | None:
     assert isinstance(work, Call)
     if not (work.with_.plain and work.attempt_timeout is None and node.timeout is None):
         return _prepared(d, run, node, work)
-    _send(d, run, work, filled(work.with_, run.input, env_of(d, run), "with"), (), d.limits.callout_timeout_s)
+    arguments = filled(work.with_, run.input, lambda mentions: env_of(d, run).collect(mentions), "with")
+    _send(d, run, work, arguments, (), d.limits.callout_timeout_s)
     return None
 
 
@@ -48,9 +49,7 @@ def _prepared(d: Decision, run: Run, node: Node, work: Call) -> Strand:
     _send(d, run, work, arguments, deferred, length)
 
 
-def _send(
-    d: Decision, run: Run, work: Call, arguments: Any, deferred: tuple[Deferred, ...], timeout_s: float
-) -> None:
+def _send(d: Decision, run: Run, work: Call, arguments: Any, deferred: tuple[Deferred, ...], timeout_s: float) -> None:
     """From here on the attempt counts as sent."""
     if work.kind != "function" and isinstance(arguments, dict):
         arguments = {**arguments, "$input": run.input}

@@ -11,15 +11,23 @@ recorded unevaluated and completed at each sending.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from domain.decision import Decision, Faulted, Question, Validation
-from domain.errors import fault
+from domain.errors import Fault, fault
 from domain.events import Cause
-from domain.expressions import Evaluand, Evaluated, Evaluation, Expression, resolve
+from domain.expressions import (
+    Evaluand,
+    Evaluated,
+    Evaluation,
+    Expression,
+    NoValueError,
+    plain_value,
+    resolve,
+)
 from domain.plan import Duration, Schema, Template
 from domain.retry import seconds
 from domain.state import Run, State
@@ -229,7 +237,11 @@ def value_of(result: Evaluand, slot: str, path: tuple[str | int, ...] = ()) -> A
     """The value, or the flow faults with an expression error that tells the place."""
     if isinstance(result, Evaluated):
         return result.value
-    raise Faulted(fault("expression", f"{'/'.join((slot, *map(str, path)))}: {result.detail}"))
+    raise Faulted(_no_value(slot, path, result.detail))
+
+
+def _no_value(slot: str, path: tuple[str | int, ...], why: str) -> Fault:
+    return fault("expression", f"{'/'.join((slot, *map(str, path)))}: {why}")
 
 
 def value(expression: Expression, dot: Any, env: Env, slot: str) -> Generator[list[Question], list[Any], Any]:
@@ -256,7 +268,7 @@ def fill_some(
 ) -> Generator[list[Question], list[Any], tuple[Any, tuple[Deferred, ...]]]:
     """Like `fill`, but holes that mention ``$secrets`` stay null and come back as deferred evaluations."""
     if template.plain:
-        return filled(template, dot, env, slot), ()
+        return filled(template, dot, env.collect, slot), ()
     deferred: list[Deferred] = []
     for hole in template.secret_holes:
         variables = env.collect(hole.expression)
@@ -269,14 +281,17 @@ def fill_some(
     return planted(template.value, values), tuple(deferred)
 
 
-def filled(template: Template, dot: Any, env: Env, slot: str) -> Any:
-    """The value of a template that is `plain`: nothing has to be asked, so this is no strand."""
-    values = {}
+def filled(template: Template, dot: Any, collect: Callable[[Expression], dict[str, Any]], slot: str) -> Any:
+    """The value of a template that is `plain`: nothing has to be asked, so this is no strand. `collect` is that of an `Env`,
+    which is not needed where no variable is mentioned.
+    """
+    values: dict[tuple[str | int, ...], Any] = {}
     for hole in template.holes:
         expression = hole.expression
-        result = resolve(expression, dot, env.collect(expression) if expression.variables else {})
-        assert result is not None
-        values[hole.path] = value_of(result, slot, hole.path)
+        try:
+            values[hole.path] = plain_value(expression, dot, collect(expression) if expression.variables else {})
+        except NoValueError as why:
+            raise Faulted(_no_value(slot, hole.path, why.detail)) from None
     return planted(template.value, values)
 
 

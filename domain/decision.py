@@ -147,8 +147,8 @@ class Decision:
         """A name for the next run of a task. It is taken at once: another token may come to the same task while the
         first still waits for facts.
         """
-        recorded, taken = self.state.counts.get(pointer, 0), self._numbers.get(pointer, 0)
-        self._numbers[pointer] = number = 1 + (recorded if recorded > taken else taken)
+        number = max(self.state.counts.get(pointer, 0), self._numbers.get(pointer, 0)) + 1
+        self._numbers[pointer] = number
         return f"{pointer}#{number}"
 
     def question(self, owner: str, slot: str, ask: Evaluation | Validation | ChildChoice) -> Question:
@@ -161,7 +161,8 @@ class Decision:
 
     def emit(self, cls: type[e.Event], /, **members: Any) -> None:
         """Record an event of this decision: `at`, `actor` and `cause` are added."""
-        self.record(cls(at=self.now, actor=self.actor, cause=self.cause, **members))
+        members["at"], members["actor"], members["cause"] = self.now, self.actor, self.cause
+        self.record(cls(**members))
 
     def record(self, event: e.Event) -> None:
         """Record an event and fold it in. For the three events that every task has; the others go the shorter way."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET
 
@@ -37,15 +37,16 @@ from domain.state import COMPENSATE, ROOT, Run, ScopeState
 Starter = Callable[[Decision, Run, Node], Strand | None]
 """Begins the work of a task. None: all that can be done now is done, and nothing had to be asked."""
 Continuation = Callable[[Decision, Run, Node, ScopeState], Strand]
+S = TypeVar("S", bound=Starter)
 
 _STARTERS: dict[type, Starter] = {}
 _CONTINUATIONS: dict[type | str, Continuation] = {}
 
 
-def starts(work: type) -> Callable[[Starter], Starter]:
+def starts(work: type) -> Callable[[S], S]:
     """Registers how a kind of task begins."""
 
-    def register(function: Starter) -> Starter:
+    def register(function: S) -> S:
         _STARTERS[work] = function
         return function
 
