@@ -165,7 +165,7 @@ class Decision:
         self.record(cls(**members))
 
     def record(self, event: e.Event) -> None:
-        """Record an event and fold it in. For the three events that every task has; the others go the shorter way."""
+        """Record an event and fold it in. For the events that there are most of; the others go the shorter way."""
         evolve(self.state, event)
         self.events.append(event)
 

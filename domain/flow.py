@@ -367,7 +367,10 @@ def pass_over(d: Decision, run: Run) -> None:
 def open_scope(d: Decision, run: Run, pointer: str, slot: str, **members: Any) -> str:
     """Enter a scope on behalf of a run and set its first token going."""
     scope = f"{run.id}.{slot}.{run.entries + 1}"
-    d.emit(e.ScopeEntered, scope=scope, pointer=pointer, run=run.id, slot=slot, **members)
+    event = e.ScopeEntered(
+        at=d.now, actor=d.actor, cause=d.cause, scope=scope, pointer=pointer, run=run.id, slot=slot, **members
+    )
+    d.record(event)
     return scope
 
 

@@ -25,17 +25,19 @@ def _new_run(s: State, ev: e.TaskScheduled | e.TaskSkipped) -> Run:
 
 
 def _scheduled(s: State, ev: e.TaskScheduled) -> None:
-    known = s.runs.get(ev.run)
+    name = ev.run
+    known = s.runs.get(name)
     run = known or _new_run(s, ev)
     fire_run["schedule"](run)
     if known:
         _forget_the_last_time(known)
-    run.scope, run.after = ev.scope, ev.after
+        known.scope, known.after = ev.scope, ev.after
+    scope = s.scopes[ev.scope]
     run.input = s.raw_input(run) if ev.input is UNSET else ev.input
     run.timeout_at, run.effectful, run.undoable, run.pivot = ev.timeout_at, ev.effectful, ev.undoable, ev.pivot
     run.undo.status = "armed" if ev.undoable else "none"
-    s.scopes[ev.scope].runs[run.pointer] = run.id
-    s.open[run.id] = None
+    scope.runs[run.pointer] = name
+    s.open[name] = None
     run.began = s.version + 1
     if ev.timeout_at is not None or ev.pivot:
         watch(s, run)

@@ -39,8 +39,10 @@ def _starting(d: Decision, command: c.Start) -> Strand:
                 timeout_at = d.in_s(length)
     except Faulted as stop:
         why = stop.fault
-    d.emit(
-        e.OrchestrationStarted,
+    started = e.OrchestrationStarted(
+        at=d.now,
+        actor=d.actor,
+        cause=d.cause,
         id=command.id,
         definition=plan.reference,
         digest=plan.digest,
@@ -54,6 +56,7 @@ def _starting(d: Decision, command: c.Start) -> Strand:
         depth=command.depth,
         timeout_at=timeout_at,
     )
+    d.record(started)
     if why is not None:
         uncaught(d, why.at("/input"), None)
     else:
