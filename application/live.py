@@ -57,13 +57,15 @@ class Live(msgspec.Struct):
 
 def agenda_of(state: State) -> tuple[bool, datetime | None]:
     """(whether a callout is in flight, when a timer is next due): what has to be looked after."""
-    if state.final and not state.flying:
+    if not state.flights and state.final:
         return False, None
     return state.calls > 0, state.next_due()
 
 
 def listening_runs(state: State) -> set[str]:
     """Runs that wait for events."""
+    if not state.watched:
+        return set()
     return {name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done}
 
 

@@ -12,11 +12,11 @@ import msgspec
 
 from domain import events as e
 from domain.commands import ReportResult
-from domain.data import duration_s, fill_some
+from domain.data import Deferred, duration_s, fill_some, filled
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import SPEC, Fault, fault
 from domain.failing import fail, raise_incident
-from domain.flow import complete, starts
+from domain.flow import complete, completed, starts
 from domain.plan import Call, Node, Retry
 from domain.retry import ASKED_TO_WAIT, TRANSIENT_STATUSES
 from domain.rollback import IF_IS_FALSE, undoable, why_left
@@ -27,19 +27,32 @@ from domain.undoing import condition, condition_of
 
 
 @starts(Call)
-def _call(d: Decision, run: Run, node: Node) -> Strand:
+def _call(d: Decision, run: Run, node: Node) -> Strand | None:
     work = node.work
     assert isinstance(work, Call)
+    if not (work.with_.plain and work.attempt_timeout is None and node.timeout is None):
+        return _prepared(d, run, node, work)
+    arguments = filled(work.with_, run.input, lambda mentions: env_of(d, run).collect(mentions), "with")
+    _send(d, run, work, arguments, (), d.limits.callout_timeout_s)
+    return None
+
+
+def _prepared(d: Decision, run: Run, node: Node, work: Call) -> Strand:
+    """Where facts may be needed first."""
     env = env_of(d, run)
     arguments, deferred = yield from fill_some(work.with_, run.input, env, "with")
-    if work.kind != "function" and isinstance(arguments, dict):
-        arguments = {**arguments, "$input": run.input}
     length = d.limits.callout_timeout_s
-    limit = work.retry.attempt_timeout if work.retry else None
-    for bound in (node.timeout, limit):
+    for bound in (node.timeout, work.attempt_timeout):
         if bound is not None:
             found = yield from duration_s(bound, run.input, env, "timeout")
             length = found if bound is node.timeout else min(length, found)
+    _send(d, run, work, arguments, deferred, length)
+
+
+def _send(d: Decision, run: Run, work: Call, arguments: Any, deferred: tuple[Deferred, ...], timeout_s: float) -> None:
+    """From here on the attempt counts as sent."""
+    if work.kind != "function" and isinstance(arguments, dict):
+        arguments = {**arguments, "$input": run.input}
     undone = d.state.undoing(run.scope)
     event = e.AttemptStarted(
         at=d.now,
@@ -52,7 +65,7 @@ def _call(d: Decision, run: Run, node: Node) -> Strand:
         deferred=deferred,
         callout=work.kind,
         function=work.function,
-        timeout_s=length,
+        timeout_s=timeout_s,
         idempotent=work.idempotent,
         compensates=d.state.runs[undone].key if undone else None,
     )
@@ -75,7 +88,7 @@ def again(d: Decision, run: Run) -> None:
 # Results --------------------------------------------------------------------------------------------------------------
 
 
-def report(d: Decision, command: ReportResult) -> Strand:
+def report(d: Decision, command: ReportResult) -> None:
     """Take the result of an attempt."""
     run = d.state.runs.get(command.run)
     if run is None:
@@ -86,17 +99,22 @@ def report(d: Decision, command: ReportResult) -> Strand:
         if command.fault is not None:
             result["fault"] = msgspec.to_builtins(command.fault)
         d.emit(e.ResultRecorded, run=run.id, number=command.number, result=result)
-    elif awaited:
-        yield from judge(d, run, command)
+    elif not awaited:
+        d.spawn(late(d, run, command))
+    elif command.outcome == "completed" and not d.node(run).transforms:
+        completed(d, run, command.output, attempt=command.number)
     else:
-        yield from late(d, run, command)
+        d.spawn(judge(d, run, command))
 
 
 def judge(d: Decision, run: Run, command: ReportResult) -> Strand:
     """What the result means for the flow."""
     if command.outcome == "completed":
-        yield from complete(d, run, command.output, attempt=command.number)
-        return
+        return complete(d, run, command.output, attempt=command.number)
+    return _not_completed(d, run, command)
+
+
+def _not_completed(d: Decision, run: Run, command: ReportResult) -> Strand:
     work = d.node(run).work
     why = command.fault or fault("runtime", "no reason was given")
     undo = d.state.undoing(run.scope) is not None

@@ -11,15 +11,23 @@ recorded unevaluated and completed at each sending.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from domain.decision import Decision, Faulted, Question, Validation
-from domain.errors import fault
+from domain.errors import Fault, fault
 from domain.events import Cause
-from domain.expressions import Evaluand, Evaluated, Evaluation, Expression, resolve
+from domain.expressions import (
+    Evaluand,
+    Evaluated,
+    Evaluation,
+    Expression,
+    NoValueError,
+    plain_value,
+    resolve,
+)
 from domain.plan import Duration, Schema, Template
 from domain.retry import seconds
 from domain.state import Run, State
@@ -59,10 +67,13 @@ class Env:
         if name in self.extra:
             into[name] = self.extra[name]
             return
-        for scope in state.scope_chain(self._scope):
+        around: str | None = self._scope
+        while around is not None:
+            scope = state.scopes[around]
             if name in scope.variables:
                 into[name] = scope.variables[name]
                 return
+            around = scope.parent
         undone = state.runs[found] if (found := state.undoing(self._scope)) else None
         match name:
             case "context" if state.version:
@@ -226,7 +237,11 @@ def value_of(result: Evaluand, slot: str, path: tuple[str | int, ...] = ()) -> A
     """The value, or the flow faults with an expression error that tells the place."""
     if isinstance(result, Evaluated):
         return result.value
-    raise Faulted(fault("expression", f"{'/'.join((slot, *map(str, path)))}: {result.detail}"))
+    raise Faulted(_no_value(slot, path, result.detail))
+
+
+def _no_value(slot: str, path: tuple[str | int, ...], why: str) -> Fault:
+    return fault("expression", f"{'/'.join((slot, *map(str, path)))}: {why}")
 
 
 def value(expression: Expression, dot: Any, env: Env, slot: str) -> Generator[list[Question], list[Any], Any]:
@@ -242,18 +257,18 @@ def truth(expression: Expression, dot: Any, env: Env, slot: str) -> Generator[li
 
 def fill(template: Template, dot: Any, env: Env, slot: str) -> Generator[list[Question], list[Any], Any]:
     """The template's value with every hole filled."""
-    filled, deferred = yield from fill_some(template, dot, env, slot)
+    result, deferred = yield from fill_some(template, dot, env, slot)
     if deferred:
         raise Faulted(fault("expression", f"{slot}: $secrets may not be used here"))
-    return filled
+    return result
 
 
 def fill_some(
     template: Template, dot: Any, env: Env, slot: str
 ) -> Generator[list[Question], list[Any], tuple[Any, tuple[Deferred, ...]]]:
     """Like `fill`, but holes that mention ``$secrets`` stay null and come back as deferred evaluations."""
-    if not template.holes:
-        return template.value, ()
+    if template.plain:
+        return filled(template, dot, env.collect, slot), ()
     deferred: list[Deferred] = []
     for hole in template.secret_holes:
         variables = env.collect(hole.expression)
@@ -261,9 +276,23 @@ def fill_some(
     known, questions = _looked_up([(hole.expression, dot) for hole in template.open_holes], env, slot)
     if questions:
         known = _merged(known, (yield questions))
-    filled = zip(template.open_holes, known, strict=True)
-    values = {hole.path: value_of(result, slot, hole.path) for hole, result in filled}
+    found = zip(template.open_holes, known, strict=True)
+    values = {hole.path: value_of(result, slot, hole.path) for hole, result in found}
     return planted(template.value, values), tuple(deferred)
+
+
+def filled(template: Template, dot: Any, collect: Callable[[Expression], dict[str, Any]], slot: str) -> Any:
+    """The value of a template that is `plain`: nothing has to be asked, so this is no strand. `collect` is that of an `Env`,
+    which is not needed where no variable is mentioned.
+    """
+    values: dict[tuple[str | int, ...], Any] = {}
+    for hole in template.holes:
+        expression = hole.expression
+        try:
+            values[hole.path] = plain_value(expression, dot, collect(expression) if expression.variables else {})
+        except NoValueError as why:
+            raise Faulted(_no_value(slot, hole.path, why.detail)) from None
+    return planted(template.value, values)
 
 
 def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
@@ -273,16 +302,17 @@ def planted(base: Any, values: dict[tuple[str | int, ...], Any]) -> Any:
     if () in values:
         return values[()]
     whole = base.copy()
-    copies: dict[tuple[str | int, ...], Any] = {(): whole}
+    copies: dict[tuple[str | int, ...], Any] = {}
     for path, new in values.items():
         if len(path) == 1:  # by far the most
             whole[path[0]] = new
             continue
+        inner = whole
         for end in range(1, len(path)):
             if path[:end] not in copies:
-                outer, step = copies[path[: end - 1]], path[end - 1]
-                copies[path[:end]] = outer[step] = outer[step].copy()
-        copies[path[:-1]][path[-1]] = new
+                copies[path[:end]] = inner[path[end - 1]] = inner[path[end - 1]].copy()
+            inner = copies[path[:end]]
+        inner[path[-1]] = new
     return whole
 
 

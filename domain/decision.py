@@ -11,11 +11,11 @@ half-way leaves its state unusable; the engine then drops the state and reads th
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Generator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -126,7 +126,7 @@ class Decision:
     def fresh(self) -> bytes:
         """The next 32 bytes of this decision's own chance."""
         self._ids += 1
-        return hashlib.sha256(self._seed + self._ids.to_bytes(4, "big")).digest()
+        return sha256(self._seed + self._ids.to_bytes(4, "big")).digest()
 
     def fresh_id(self) -> str:
         """22 characters of base62: an id that does not look like any database's."""
@@ -161,10 +161,11 @@ class Decision:
 
     def emit(self, cls: type[e.Event], /, **members: Any) -> None:
         """Record an event of this decision: `at`, `actor` and `cause` are added."""
-        self.record(cls(at=self.now, actor=self.actor, cause=self.cause, **members))
+        members["at"], members["actor"], members["cause"] = self.now, self.actor, self.cause
+        self.record(cls(**members))
 
     def record(self, event: e.Event) -> None:
-        """Record an event and fold it in. For the three events that every task has; the others go the shorter way."""
+        """Record an event and fold it in. For the events that there are most of; the others go the shorter way."""
         evolve(self.state, event)
         self.events.append(event)
 
@@ -193,8 +194,9 @@ class Decision:
                 if self._wanted(strand, scope):
                     with suppress(StopIteration):
                         questions += self._asks(strand, scope, strand.send(answer))
-        while self._strands:
-            strand, scope = self._strands.popleft()
+        strands = self._strands
+        while strands:
+            strand, scope = strands.popleft()
             if self._wanted(strand, scope) and (asked := next(strand, None)) is not None:
                 questions += self._asks(strand, scope, asked)
         return questions

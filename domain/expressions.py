@@ -58,6 +58,14 @@ class EvaluationFailed(msgspec.Struct, frozen=True):
 Evaluand = Evaluated | EvaluationFailed
 
 
+class NoValueError(Exception):
+    """A plain path leads nowhere; `detail` says why."""
+
+    def __init__(self, detail: str) -> None:
+        self.detail = detail
+        super().__init__(detail)
+
+
 def parse(source: str) -> Expression:
     """Read an expression, with or without ``${ }`` around it."""
     wrapped = _WRAPPED.match(source)
@@ -79,19 +87,30 @@ def resolve(expression: Expression, dot: Any, variables: dict[str, Any]) -> Eval
     """The value of a plain path, or None when the expression needs jq."""
     if expression.path is None:
         return None
-    value = dot if expression.root is None else variables.get(expression.root)
-    if expression.root is not None and expression.root not in variables:
-        return EvaluationFailed(f"${expression.root} is not defined here")
-    for step in expression.path:
-        if value is None:
-            continue
-        if isinstance(step, str) and isinstance(value, dict):
+    try:
+        return Evaluated(plain_value(expression, dot, variables))
+    except NoValueError as why:
+        return EvaluationFailed(why.detail)
+
+
+def plain_value(expression: Expression, dot: Any, variables: dict[str, Any]) -> Any:
+    """The value of an expression that is a plain path. Raises NoValueError."""
+    value, root, path = dot, expression.root, expression.path
+    assert path is not None
+    if root is not None:
+        if root not in variables:
+            raise NoValueError(f"${root} is not defined here")
+        value = variables[root]
+    for step in path:
+        if isinstance(value, dict) and isinstance(step, str):
             value = value.get(step)
-        elif isinstance(step, int) and isinstance(value, list):
+        elif value is None:
+            break
+        elif isinstance(value, list) and isinstance(step, int):
             value = value[step] if step < len(value) else None
         else:
-            return EvaluationFailed(_cannot_index(value, step))
-    return Evaluated(value)
+            raise NoValueError(_cannot_index(value, step))
+    return value
 
 
 def _cannot_index(value: Any, step: str | int) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET
 
@@ -34,17 +34,19 @@ from domain.failing import (
 from domain.plan import END, EXIT, Call, Join, Listen, Node
 from domain.state import COMPENSATE, ROOT, Run, ScopeState
 
-Starter = Callable[[Decision, Run, Node], Strand]
+Starter = Callable[[Decision, Run, Node], Strand | None]
+"""Begins the work of a task. None: all that can be done now is done, and nothing had to be asked."""
 Continuation = Callable[[Decision, Run, Node, ScopeState], Strand]
+S = TypeVar("S", bound=Starter)
 
 _STARTERS: dict[type, Starter] = {}
 _CONTINUATIONS: dict[type | str, Continuation] = {}
 
 
-def starts(work: type) -> Callable[[Starter], Starter]:
+def starts(work: type) -> Callable[[S], S]:
     """Registers how a kind of task begins."""
 
-    def register(function: Starter) -> Starter:
+    def register(function: S) -> S:
         _STARTERS[work] = function
         return function
 
@@ -78,7 +80,8 @@ def enter(d: Decision, scope: str, pointer: str, after: str | None) -> Strand:
         yield from _prepare(d, scope, node, name, after)
     else:
         schedule(d, node, scope, name, after)
-        yield from begin_work(d, state.runs[name], node)
+        if (work := begin_work(d, state.runs[name], node)) is not None:
+            yield from work
 
 
 def _prepare(d: Decision, scope: str, node: Node, name: str, after: str | None) -> Strand:
@@ -104,7 +107,8 @@ def _prepare(d: Decision, scope: str, node: Node, name: str, after: str | None) 
         fail(d, state.runs[name], stop.fault)
         return
     schedule(d, node, scope, name, after, data=data, timeout_at=timeout_at)
-    yield from begin_work(d, state.runs[name], node)
+    if (work := begin_work(d, state.runs[name], node)) is not None:
+        yield from work
 
 
 def _skip(d: Decision, scope: str, node: Node, name: str, after: str | None) -> None:
@@ -131,10 +135,19 @@ def _overrun(d: Decision, run: Run) -> None:
         fail_composite(d, outermost, why, cut=False)
 
 
-def begin_work(d: Decision, run: Run, node: Node) -> Strand:
+def begin_work(d: Decision, run: Run, node: Node) -> Strand | None:
     """What the task is for begins; a fault on the way is the run's."""
     try:
-        yield from _STARTERS[type(node.work)](d, run, node)
+        work = _STARTERS[type(node.work)](d, run, node)
+    except Faulted as stop:
+        fail(d, run, stop.fault)
+        return None
+    return None if work is None else _working(d, run, work)
+
+
+def _working(d: Decision, run: Run, work: Strand) -> Strand:
+    try:
+        yield from work
     except Faulted as stop:
         fail(d, run, stop.fault)
 
@@ -206,10 +219,23 @@ def complete(d: Decision, run: Run, raw: Any, to: tuple[str, ...] | None = None,
         except Faulted as stop:
             fail(d, run, stop.fault, "completed" if run.effectful or attempt is not None else "none", raw, attempt)
             return
+    completed(d, run, raw, to, attempt, data, context)
+
+
+def completed(
+    d: Decision,
+    run: Run,
+    raw: Any,
+    to: tuple[str, ...] | None = None,
+    attempt: int | None = None,
+    data: Any = UNSET,
+    context: Any = UNSET,
+) -> None:
+    """Nothing has to be transformed any more: record, go on."""
     if not run.open and not run.held:
         return  # settled while the answer was being looked at
     live = d.live(run.scope)
-    targets = (to if to is not None else _targets(node.then)) if live else ()
+    targets = (to if to is not None else _targets(d.node(run).then)) if live else ()
     event = e.TaskCompleted(
         at=d.now,
         actor=d.actor,
@@ -254,16 +280,14 @@ def _targets(then: str) -> tuple[str, ...]:
 
 
 def go(d: Decision, scope: str, to: str, after: str) -> None:
-    """Move a token along an edge."""
-    if not d.live(scope):
-        return
+    """Move a token along an edge, if its scope is (and in its turn still will be) live."""
     if to == EXIT:
         if d.state.scopes[scope].tokens <= 0:
             d.spawn(_exit(d, scope, after), scope)
-    elif to == END:
-        _end(d, scope, after)
-    else:
+    elif to != END:
         d.spawn(enter(d, scope, to, after), scope)
+    elif d.live(scope):
+        _end(d, scope, after)
 
 
 def _exit(d: Decision, scope: str, after: str | None) -> Strand:
@@ -343,7 +367,10 @@ def pass_over(d: Decision, run: Run) -> None:
 def open_scope(d: Decision, run: Run, pointer: str, slot: str, **members: Any) -> str:
     """Enter a scope on behalf of a run and set its first token going."""
     scope = f"{run.id}.{slot}.{run.entries + 1}"
-    d.emit(e.ScopeEntered, scope=scope, pointer=pointer, run=run.id, slot=slot, **members)
+    event = e.ScopeEntered(
+        at=d.now, actor=d.actor, cause=d.cause, scope=scope, pointer=pointer, run=run.id, slot=slot, **members
+    )
+    d.record(event)
     return scope
 
 

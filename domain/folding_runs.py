@@ -19,22 +19,25 @@ def _new_run(s: State, ev: e.TaskScheduled | e.TaskSkipped) -> Run:
     pointer, _, number = ev.run.rpartition("#")
     run = Run(ev.run, pointer, int(number), ev.name, ev.kind, ev.scope, after=ev.after, started_at=ev.at)
     s.runs[ev.run] = run
-    s.counts[pointer] = max(run.number, s.counts.get(pointer, 0))
+    if run.number > s.counts.get(pointer, 0):
+        s.counts[pointer] = run.number
     return run
 
 
 def _scheduled(s: State, ev: e.TaskScheduled) -> None:
-    known = s.runs.get(ev.run)
+    name = ev.run
+    known = s.runs.get(name)
     run = known or _new_run(s, ev)
     fire_run["schedule"](run)
     if known:
         _forget_the_last_time(known)
-    run.scope, run.after = ev.scope, ev.after
+        known.scope, known.after = ev.scope, ev.after
+    scope = s.scopes[ev.scope]
     run.input = s.raw_input(run) if ev.input is UNSET else ev.input
     run.timeout_at, run.effectful, run.undoable, run.pivot = ev.timeout_at, ev.effectful, ev.undoable, ev.pivot
     run.undo.status = "armed" if ev.undoable else "none"
-    s.scopes[ev.scope].runs[run.pointer] = run.id
-    s.open[run.id] = None
+    scope.runs[run.pointer] = name
+    s.open[name] = None
     run.began = s.version + 1
     if ev.timeout_at is not None or ev.pivot:
         watch(s, run)

@@ -4,11 +4,12 @@ Each event fires one trigger; a trigger that the current status does not allow r
 an illegal transition can neither be recorded nor replayed. ``docs/state_machine.md`` is generated from these tables.
 
 There is one module-level machine per life cycle and no model is ever added to it: `transitions` moves any object with
-an attribute ``status``. None of the transitions has callbacks, hence the direct path in `_DirectEvent`.
+an attribute ``status``. None of the transitions has callbacks or conditions, hence the direct path in `_triggers`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from transitions import Event, Machine
@@ -59,24 +60,9 @@ class IllegalTransitionError(RetraceError):
     """The life cycle does not allow this transition; the log or the interpreter is wrong."""
 
 
-class _DirectEvent(Event):
-    """Fires a transition that has neither callbacks nor conditions without the machinery for them."""
-
-    def trigger(self, model: Any, *args: Any, **kwargs: Any) -> bool:
-        candidates = self.transitions.get(model.status)
-        if not candidates:
-            raise IllegalTransitionError(f"{self.machine.name}{self.name} is not allowed in {model.status}")
-        model.status = candidates[0].dest
-        return True
-
-
-class _LifeCycle(Machine):
-    event_cls = _DirectEvent
-
-
-def _machine(name: str, table: Table) -> _LifeCycle:
+def _machine(name: str, table: Table) -> Machine:
     states = list(dict.fromkeys(state for _, sources, target in table for state in (*sources, target)))
-    return _LifeCycle(
+    return Machine(
         model=None,
         name=name,
         states=states,
@@ -90,7 +76,28 @@ def _machine(name: str, table: Table) -> _LifeCycle:
 ORCHESTRATION_MACHINE: Final = _machine("orchestration", ORCHESTRATION)
 RUN_MACHINE: Final = _machine("run", RUN)
 
-fire_orchestration: Final = {name: event.trigger for name, event in ORCHESTRATION_MACHINE.events.items()}
+
+Trigger = Callable[[Any], None]
+
+
+def _trigger(machine: Machine, event: Event) -> Trigger:
+    """Fires a transition that has neither callbacks nor conditions without the machinery for them."""
+    targets = {source: transitions[0].dest for source, transitions in event.transitions.items()}
+
+    def fire(model: Any) -> None:
+        target = targets.get(model.status)
+        if target is None:
+            raise IllegalTransitionError(f"{machine.name}{event.name} is not allowed in {model.status}")
+        model.status = target
+
+    return fire
+
+
+def _triggers(machine: Machine) -> dict[str, Trigger]:
+    return {name: _trigger(machine, event) for name, event in machine.events.items()}
+
+
+fire_orchestration: Final = _triggers(ORCHESTRATION_MACHINE)
 """trigger -> function(orchestration state); raises IllegalTransitionError."""
-fire_run: Final = {name: event.trigger for name, event in RUN_MACHINE.events.items()}
+fire_run: Final = _triggers(RUN_MACHINE)
 """trigger -> function(run); raises IllegalTransitionError."""

@@ -112,7 +112,7 @@ def _note(d: Decision, command: c.AddNote) -> None:
 
 _HANDLERS: dict[type[c.Command], Any] = {
     c.Start: start,
-    c.ReportResult: lambda d, command: d.spawn(report(d, command)),
+    c.ReportResult: report,
     c.FireTimers: fire,
     c.ReceiveEvent: lambda d, command: d.spawn(receive(d, command)),
     c.Cancel: cancel,

@@ -39,6 +39,11 @@ class Template(msgspec.Struct, frozen=True, dict=True):
     holes: tuple[Hole, ...] = ()
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether nothing has to be asked, now or at a sending, to fill it."""
+        return not self.secret_holes and all(hole.expression.path is not None for hole in self.holes)
+
+    @cached_property
     def open_holes(self) -> tuple[Hole, ...]:
         """Those that are filled when the task runs."""
         return tuple(hole for hole in self.holes if not hole.expression.reads_secrets)
@@ -166,6 +171,11 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     """It changes nothing outside (HTTP GET, HEAD, OPTIONS), so there is nothing to leave behind."""
     deletes: bool = False
     """An HTTP DELETE: in an undo, 404 and 410 mean that nothing is left to undo."""
+
+    @property
+    def attempt_timeout(self) -> Duration | None:
+        """What its retry policy allows one attempt."""
+        return self.retry.attempt_timeout if self.retry else None
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):

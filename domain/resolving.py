@@ -101,7 +101,8 @@ def _repeat(d: Decision, run: Run) -> Strand:
     data: Any = UNSET if run.input is d.state.raw_input(run) else run.input
     node = d.node(run)
     schedule(d, node, run.scope, run.id, run.after, data=data)
-    yield from begin_work(d, run, node)
+    if (work := begin_work(d, run, node)) is not None:
+        yield from work
 
 
 def poison(d: Decision, command: c.ReportPoison) -> None:

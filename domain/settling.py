@@ -23,7 +23,7 @@ from domain.undoing import decide, failed, go_on, progress
 def settle(d: Decision) -> bool:
     """Let one thing that has settled take its consequence. Whether anything did."""
     state = d.state
-    if state.final or state.suspended or not state.unsettled:
+    if not state.unsettled or state.final or state.suspended:
         return False
     for key in sorted(state.failing, key=lambda k: -_depth(d, k)):
         if key == "s:":

@@ -29,18 +29,20 @@ def _starting(d: Decision, command: c.Start) -> Strand:
     data: Any = UNSET
     timeout_at = None
     try:
-        env = _before(d, command)
-        if plan.input_schema is not None:
+        if plan.input_schema or plan.input_from or plan.timeout:
+            env = _before(d, command)
             yield from validate(plan.input_schema, command.input, env, "input.schema")
-        if plan.input_from is not None:
-            data = yield from fill(plan.input_from, command.input, env, "input.from")
-        if plan.timeout is not None:
-            length = yield from duration_s(plan.timeout, command.input, env, "timeout")
-            timeout_at = d.in_s(length)
+            if plan.input_from is not None:
+                data = yield from fill(plan.input_from, command.input, env, "input.from")
+            if plan.timeout is not None:
+                length = yield from duration_s(plan.timeout, command.input, env, "timeout")
+                timeout_at = d.in_s(length)
     except Faulted as stop:
         why = stop.fault
-    d.emit(
-        e.OrchestrationStarted,
+    started = e.OrchestrationStarted(
+        at=d.now,
+        actor=d.actor,
+        cause=d.cause,
         id=command.id,
         definition=plan.reference,
         digest=plan.digest,
@@ -54,6 +56,7 @@ def _starting(d: Decision, command: c.Start) -> Strand:
         depth=command.depth,
         timeout_at=timeout_at,
     )
+    d.record(started)
     if why is not None:
         uncaught(d, why.at("/input"), None)
     else:
@@ -62,9 +65,6 @@ def _starting(d: Decision, command: c.Start) -> Strand:
 
 def _before(d: Decision, command: c.Start) -> Env:
     """What can be seen while the orchestration has no first event yet: an empty root scope."""
-    plan, looked_at = d.plan, d
-    if plan.input_schema or plan.input_from or plan.timeout:
-        empty = State(id=command.id, input=command.input, started_at=d.now, context={})
-        empty.scopes[ROOT] = ScopeState(ROOT, plan.root.pointer, None, "root", None)
-        looked_at = Decision(plan, empty, command, d.limits)
-    return Env(looked_at, ROOT, "/input", None, command.input)
+    empty = State(id=command.id, input=command.input, started_at=d.now, context={})
+    empty.scopes[ROOT] = ScopeState(ROOT, d.plan.root.pointer, None, "root", None)
+    return Env(Decision(d.plan, empty, command, d.limits), ROOT, "/input", None, command.input)

@@ -444,7 +444,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
 
     def next_due(self) -> datetime | None:
         """When the earliest timer is due; None while suspended, since nothing is decided then."""
-        if self.suspended or not (self.watched or self.failing or self.timeout_at or self.settle_at):
+        if not (self.watched or self.failing or self.timeout_at or self.settle_at) or self.suspended:
             return None
         timers = list(self.due())
         return min(timers)[0] if timers else None
