@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from application.service import CommandRequest
+from application.service import Answer, CommandRequest
 from domain.errors import NodeUnavailableError
 from tests.simulation.loop import simulate
 from tests.simulation.memory_data import MemoryData
@@ -93,6 +93,7 @@ def test_a_repeat_waits_as_long_as_the_first():
         await asyncio.sleep(4)
         answer = await node.commands.add_note(request, text="n")
         assert loop.time() < 7
+        assert isinstance(answer, Answer)
         assert answer.id == id_
         with pytest.raises(NodeUnavailableError):
             await first
