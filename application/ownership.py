@@ -75,6 +75,7 @@ class Ownership:
         self._task: asyncio.Task[None] | None = None
         self._releases: dict[int, asyncio.Task[None]] = {}
         self._stopping = False
+        self._unreleased: dict[int, int] = {}
         self._wake = asyncio.Event()
         self.overview: Overview | None = None
         """What the last look saw."""
@@ -147,7 +148,7 @@ class Ownership:
         """Let go of everything at once, so that nobody has to wait for a lease. What is in flight was ended before."""
         if self._task is not None:
             await _ended(self._task)
-        held, self._epochs = self._epochs, {}
+        held, self._epochs = {**self._unreleased, **self._epochs}, {}
         try:
             for partition, epoch in held.items():
                 await self._leases.release(self.me.node, partition, epoch)
@@ -254,7 +255,9 @@ class Ownership:
             task.add_done_callback(lambda _: self._releases.pop(partition, None))
 
     async def _let_go(self, partition: int) -> None:
-        epoch = self._epochs[partition]
+        epoch = self._epochs.get(partition)
+        if epoch is None:
+            return  # lost before this began
         self._leaving.add(partition)
         try:
             async with asyncio.timeout(self._drain_s):
@@ -266,11 +269,13 @@ class Ownership:
         if self._epochs.get(partition) != epoch:
             return  # lost meanwhile
         del self._epochs[partition]
+        self._unreleased[partition] = epoch  # until the database knows, in case this node leaves meanwhile
         self._leaving.discard(partition)
         self._tell_lost(partition)
         _log.info("partition.released", partition=partition, node=self.me.node)
         try:
             await self._leases.release(self.me.node, partition, epoch)
+            self._unreleased.pop(partition, None)
         except StorageError as error:
             _log.warning("partition.not_released", partition=partition, detail=error.detail)
         await self._signals.tell("nodes")

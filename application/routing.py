@@ -49,7 +49,7 @@ class Router:
         self._clock = clock
         self._chance = chance
         self._signals = signals
-        self._waiting: dict[tuple[int, str], asyncio.Future[bytes]] = {}
+        self._waiting: dict[tuple[int, str], set[asyncio.Future[bytes]]] = {}
         self._wake = asyncio.Event()
         self._collector: asyncio.Task[None] | None = None
         self._local: Callable[[int, Request], Awaitable[Any]] | None = None
@@ -124,16 +124,18 @@ class Router:
     async def _reply(self, row: InboxRow) -> bytes:
         loop = asyncio.get_running_loop()
         key = (row.partition, row.command_id)
-        future = self._waiting.get(key) or loop.create_future()
-        self._waiting[key] = future
+        future: asyncio.Future[bytes] = loop.create_future()
+        self._waiting.setdefault(key, set()).add(future)  # a repeat may come while the first still waits
         if self._collector is None or self._collector.done():
             self._collector = loop.create_task(self._collect(), name="replies")
         try:
-            return await asyncio.wait_for(asyncio.shield(future), _PATIENCE_S)
+            return await asyncio.wait_for(future, _PATIENCE_S)
         except TimeoutError:
             raise NodeUnavailableError from None
         finally:
-            self._waiting.pop(key, None)
+            self._waiting[key].discard(future)
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     async def _collect(self) -> None:
         """While anybody waits for a reply: one look for all, when a hint comes, else now and then."""
@@ -143,9 +145,10 @@ class Router:
                 found = await self._inbox.replies(list(self._waiting))
             except StorageError:
                 found = {}
-            for key, future in self._waiting.items():
-                if key[1] in found and not future.done():
-                    future.set_result(found[key[1]])
+            for key, futures in self._waiting.items():
+                for future in futures if key[1] in found else ():
+                    if not future.done():
+                        future.set_result(found[key[1]])
             try:
                 async with asyncio.timeout(_POLL_S):
                     await self._wake.wait()

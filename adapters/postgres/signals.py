@@ -31,15 +31,28 @@ class PostgresSignals:
         self._database = database
         self._hear: list[Callable[[str], None]] = []
         self._task: asyncio.Task[None] | None = None
+        self._untold: dict[str, None] = {}
+        self._telling: asyncio.Task[None] | None = None
 
     def listen(self, hear: Callable[[str], None]) -> None:
         self._hear.append(hear)
 
     async def tell(self, hint: str) -> None:
-        try:
-            await self._database.lease(lambda transaction: transaction.run("tell", {"hint": hint}))
-        except StorageError as error:
-            _log.debug("hint.not_told", detail=error.detail)
+        """Goes out soon. Those who say the same meanwhile share one message: hints go beside the leases, and must not queue
+        up before them.
+        """
+        self._untold[hint] = None
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell(), name="hints")
+
+    async def _tell(self) -> None:
+        while self._untold:
+            hint = next(iter(self._untold))
+            del self._untold[hint]
+            try:
+                await self._database.lease(lambda transaction, hint=hint: transaction.run("tell", {"hint": hint}))  # type: ignore[misc]
+            except StorageError as error:
+                _log.debug("hint.not_told", detail=error.detail)
 
     async def open(self) -> None:
         """Begin to listen."""
@@ -47,7 +60,10 @@ class PostgresSignals:
             self._task = asyncio.create_task(self._run(), name="signals")
 
     async def close(self) -> None:
-        """Idempotent."""
+        """What was to be told goes out before. Idempotent."""
+        if self._telling is not None:
+            await asyncio.gather(self._telling, return_exceptions=True)
+            self._telling = None
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from application.service import CommandRequest
+import pytest
+
+from application.service import Answer, CommandRequest
+from domain.errors import NodeUnavailableError
 from tests.simulation.loop import simulate
 from tests.simulation.memory_data import MemoryData
 from tests.simulation.nodes import deploy, running, start
@@ -69,5 +72,32 @@ def test_nodes_that_ask_each_other_do_not_run_out_of_turns(monkeypatch):
         assert loop.time() - began < 4
         await one.stop()
         await other.stop()
+
+    simulate(1, main)
+
+
+def test_a_repeat_waits_as_long_as_the_first():
+    slow = False
+
+    async def step(operation: str) -> None:
+        await asyncio.sleep(6.0 if slow and operation == "write" else 0.0)
+
+    async def main(loop):
+        nonlocal slow
+        node = await running(loop, MemoryData(), step=step)
+        await deploy(node, WAIT)
+        id_ = await start(node)
+        slow = True
+        request = CommandRequest(id=id_, actor="me", idempotency_key="k")
+        first = asyncio.ensure_future(node.commands.add_note(request, text="n"))
+        await asyncio.sleep(4)
+        answer = await node.commands.add_note(request, text="n")
+        assert loop.time() < 7
+        assert isinstance(answer, Answer)
+        assert answer.id == id_
+        with pytest.raises(NodeUnavailableError):
+            await first
+        slow = False
+        await node.stop()
 
     simulate(1, main)

@@ -53,3 +53,26 @@ def test_what_begins_after_the_callouts_were_stopped_is_left_to_the_next_owner()
         await following.stop()
 
     simulate(1, main)
+
+
+def test_a_partition_that_is_just_being_let_go_is_let_go():
+    slow = False
+
+    async def step(operation: str) -> None:
+        await asyncio.sleep(1.0 if slow and operation == "release" else 0.0)
+
+    async def main(loop):
+        nonlocal slow
+        data = MemoryData()
+        leaving = await running(loop, data, step=step, alone=False)
+        slow = True
+        staying = await running(loop, data, seed=1, alone=False)
+        while len(leaving.ownership.held) == 4:  # noqa: ASYNC110 - in virtual time waiting costs nothing
+            await asyncio.sleep(0.01)
+        slow = False
+        await leaving.stop()
+        await asyncio.sleep(2)
+        assert len(staying.ownership.owned) == 4, "nobody waits for a lease"
+        await staying.stop()
+
+    simulate(1, main)
