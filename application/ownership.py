@@ -5,8 +5,8 @@ One loop looks every twentieth of a lease: it prolongs what is held, sees who el
 outage of the database every lease is over, and those who come back need a moment to prolong theirs.
 
 Who owns a partition is told to its tenants (`gained`, `lost`) without a gap between: whatever they held of a partition that
-is lost is dropped. Before a partition is let go it is *leaving*: requests for it go to the inbox of whoever comes next, and
-what is in flight may end.
+is lost is dropped. Before a partition is let go it is *leaving*: requests are still carried out, no new ids are drawn in it,
+and what is in flight may end.
 """
 
 from __future__ import annotations
@@ -91,12 +91,8 @@ class Ownership:
 
     # What is ours -----------------------------------------------------------------------------------------------------
 
-    def owns(self, partition: int) -> bool:
-        """Whether requests for it are carried out here."""
-        return partition in self._epochs and partition not in self._leaving
-
     def holds(self, partition: int) -> bool:
-        """Whether it has not been let go yet: results of what is in flight are still recorded here."""
+        """Whether it is ours, also while it is about to be let go: until then requests for it are carried out here."""
         return partition in self._epochs
 
     def answers(self, partition: int) -> bool:

@@ -77,7 +77,7 @@ class Router:
         """A command for one orchestration. Raises RetraceError. With a `command_id` it is carried out once, however often it
         is asked for and whoever owns the partition by then: so it always goes through the inbox.
         """
-        if command_id is None and self._ownership.owns(place[0]):
+        if command_id is None and self._ownership.holds(place[0]):
             try:
                 outcome = await self._engine.execute(
                     place, lambda _: self._engine.command(command, **members), if_match=if_match
@@ -106,7 +106,7 @@ class Router:
         return bool(await self._ask(partition, request))
 
     async def _ask(self, partition: int, request: Request) -> Any:
-        if self._ownership.owns(partition) and self._local is not None:
+        if self._ownership.holds(partition) and self._local is not None:
             try:
                 return await self._local(partition, request)
             except OwnershipLostError:

@@ -114,7 +114,7 @@ class InboxServer:
 
     async def _take(self) -> None:
         room = self._room
-        partitions = self._ownership.owned
+        partitions = self._ownership.held
         if room <= 0 or not partitions:
             return
         epochs = {partition: self._journal.epoch(partition) for partition in partitions}

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from application.ports import Answered
 from application.service import Answer, CommandRequest
 from domain.errors import NodeUnavailableError
 from tests.simulation.loop import simulate
 from tests.simulation.memory_data import MemoryData
-from tests.simulation.nodes import deploy, running, start
+from tests.simulation.nodes import Scripted, deploy, running, start
 
 WAIT = [{"w": {"wait": {"seconds": 3600}}}]
 _TAKES_S = {"pending done": 0.2, "write": 0.05}
@@ -63,7 +64,7 @@ def test_nodes_that_ask_each_other_do_not_run_out_of_turns(monkeypatch):
                 event["id"] = next(
                     f"{kind}-{attempt}"
                     for attempt in range(1000)
-                    if owner.ownership.owns(owner.exchange.partition_of(event["source"], f"{kind}-{attempt}"))
+                    if owner.ownership.holds(owner.exchange.partition_of(event["source"], f"{kind}-{attempt}"))
                 )
                 work.append(publisher.commands.publish_event(event))
         began = loop.time()
@@ -99,5 +100,37 @@ def test_a_repeat_waits_as_long_as_the_first():
             await first
         slow = False
         await node.stop()
+
+    simulate(1, main)
+
+
+def test_while_a_partition_is_about_to_be_let_go_requests_are_carried_out():
+    """A callout in flight holds up the hand-over; nobody has to wait for it."""
+
+    async def main(loop):
+        gate = asyncio.Event()
+
+        async def slowly(callout):
+            await gate.wait()
+            return Answered({})
+
+        data = MemoryData()
+        one = await running(loop, data, Scripted(slowly), alone=False)
+        await deploy(one, [{"a": {"call": "act"}}])
+        ids = [await start(one) for _ in range(24)]
+        other = await running(loop, data, Scripted(slowly), seed=1, alone=False)
+        await asyncio.sleep(3)
+        assert len(one.ownership.held) == 4, "they wait for what is in flight"
+        assert len(one.ownership.owned) == 2
+        for node in (one, other):
+            for id_ in ids:
+                before = loop.time()
+                await node.commands.add_note(CommandRequest(id=id_), text="meanwhile")
+                assert loop.time() < before + 2
+        gate.set()
+        await asyncio.sleep(5)
+        assert [len(node.ownership.held) for node in (one, other)] == [2, 2]
+        for id_ in ids:
+            assert (await other.queries.status(id_))["status"] == "completed"
 
     simulate(1, main)

@@ -447,7 +447,7 @@ def test_a_node_that_only_reads_notices_too():
         id_ = await finished(owner)
         other = await running(loop, data, seed=1, alone=False)
         await asyncio.sleep(60)  # until the partitions are shared
-        reader = other if owner.ownership.owns(owner.engine.identity.locate(id_)[0]) else owner
+        reader = other if owner.ownership.holds(owner.engine.identity.locate(id_)[0]) else owner
         node = owner if reader is other else other
         assert (await reader.queries.status(id_))["status"] == "completed"
         assert await archive_all(node) == 1
