@@ -17,10 +17,11 @@ LOOK_S = 0.5
 def describe() -> dict[str, str]:
     """The machine, for people."""
     memory_gib = psutil.virtual_memory().total / 2**30
+    release = ".".join(platform.release().split(".")[:2])
     return {
         "processor": f"{os.cpu_count()} cores, {_model()}",
         "memory": f"{memory_gib:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {release}",
         "python": f"Python {platform.python_version()}",
     }
 

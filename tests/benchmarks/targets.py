@@ -25,14 +25,16 @@ class Check(msgspec.Struct, frozen=True):
 
 def checks(alone: Results | None, beside: Results | None) -> list[Check]:
     """Every target. Those that compare come from the run beside the peers, all others from the run of Retrace alone, or
-    where there is none of that, from the former.
+    from the former where that run was of other workloads.
     """
     found: list[Check] = []
     if beside is not None:
         found += [*_rates(beside, "w1"), *_alone(beside), *_rates(beside, "w2"), *_accepted(beside)]
-    own = alone or beside
-    if own is not None:
-        found += [*_parked(own), *_ended(own)]
+    for workload, checked in (("w3", _parked), ("w4", _ended)):
+        runs = [run for run in (alone, beside) if run is not None]
+        own = next((run for run in runs if any(figure.workload == workload for figure in run.figures)), None)
+        if own is not None or runs:
+            found += checked(own or runs[0])
     if alone is not None:
         found += [*_growth(alone), *_nodes(alone)]
     return found
