@@ -90,8 +90,8 @@ def _business_keys(all_: list[Folded]) -> Iterator[str]:
             key = (state.definition.partition("@")[0], state.business_key)
             lives.setdefault(key, []).append((state.started_at, state.ended_at, state.id))
     for key, found in lives.items():
-        for (_, ended_at, first), (started_at, _, second) in pairwise(sorted(found)):
-            if started_at < ended_at - _CLOCKS_APART:
+        for (_, one_ended_at, first), (started_at, other_ended_at, second) in pairwise(sorted(found)):
+            if started_at < min(one_ended_at, other_ended_at) - _CLOCKS_APART:
                 yield f"{first} and {second} had the business key {key} at the same time"
 
 
