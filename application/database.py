@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from application.inbox import Inbox, Signals
 from application.leases import Leases
+from application.operation_store import OperationStore
 from application.registers import HeldEventStore, KeyStore, RequestStore
 from application.storage import ArchiveStore, DefinitionStore, LogStore, SnapshotStore
 from application.views import StatusView
@@ -38,6 +39,8 @@ class Storage(Protocol):
     def keys(self) -> KeyStore: ...
     @property
     def held(self) -> HeldEventStore: ...
+    @property
+    def operations(self) -> OperationStore: ...
 
     async def ready(self) -> bool:
         """Whether the database answers."""

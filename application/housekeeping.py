@@ -1,5 +1,5 @@
 """What is kept for a while and then forgotten: answers under idempotency keys, replies to other nodes, events that nobody
-wanted.
+wanted, long-running operations.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from application.inbox import Inbox
+from application.operation_store import OperationStore
 from application.ports import Clock
 from application.registers import HeldEventStore, RequestStore
 from domain.errors import StorageError
@@ -20,6 +21,7 @@ REQUESTS_KEPT: Final = timedelta(hours=48)
 """At least a day is promised to clients."""
 REPLIES_KEPT: Final = timedelta(minutes=2)
 """Nobody waits longer for a reply that no client can ask for again."""
+OPERATIONS_KEPT: Final = timedelta(days=7)
 _EVERYTHING_S: Final = 3600.0
 _REPLIES_S: Final = 60.0
 
@@ -28,11 +30,19 @@ class Housekeeping:
     """One loop per process."""
 
     def __init__(
-        self, requests: RequestStore, held: HeldEventStore, inbox: Inbox, clock: Clock, *, hold_s: float
+        self,
+        requests: RequestStore,
+        held: HeldEventStore,
+        inbox: Inbox,
+        operations: OperationStore,
+        clock: Clock,
+        *,
+        hold_s: float,
     ) -> None:
         self._requests = requests
         self._inbox = inbox
         self._held = held
+        self._operations = operations
         self._clock = clock
         self._hold = timedelta(seconds=hold_s)
         self._task: asyncio.Task[None] | None = None
@@ -51,6 +61,7 @@ class Housekeeping:
         await self._requests.expire(now - REQUESTS_KEPT)
         await self._inbox.expire(now - REQUESTS_KEPT, kept=True)
         await self._held.expire(now - self._hold)
+        await self._operations.expire(now - OPERATIONS_KEPT)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -25,6 +25,7 @@ from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
 from application.load import Load
 from application.nodes import Nodes
+from application.operations import Operations
 from application.outbox import Outbox
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
@@ -161,8 +162,16 @@ class Node:
             self.engine, self.journal, self.ownership, storage.inbox, signals, storage.keys, self.exchange
         )
         self.router.carries_out(self.inbox.here)
+        self.operations = Operations(
+            storage.operations, world.clock, world.chance, self.ownership.me.node, lambda: self.watch.closed
+        )
         self.housekeeping = Housekeeping(
-            storage.requests, storage.held, storage.inbox, world.clock, hold_s=options.held_events_for_s
+            storage.requests,
+            storage.held,
+            storage.inbox,
+            storage.operations,
+            world.clock,
+            hold_s=options.held_events_for_s,
         )
         self.archivist = Archivist(
             self.engine,
@@ -245,6 +254,7 @@ class Node:
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
+        await self.operations.stop()
         await self.ownership.stop()
         await self.housekeeping.stop()
         await self.archivist.stop()

@@ -28,6 +28,7 @@ from retrace.representations import (
     EventOutcome,
     HistoryEvent,
     NodeList,
+    Operation,
     Orchestration,
     RollbackPlan,
 )
@@ -94,6 +95,22 @@ class Client:
     def nodes(self) -> NodeList:
         """Every node at work on the service's database, and the partitions that each owns."""
         return cast("NodeList", self._server.call("GET", "/v1/nodes"))
+
+    # --- long-running operations
+
+    def operations(self, kind: str | None = None, limit: int | None = None) -> Iterator[Operation]:
+        """Operations, newest first, without their results."""
+        yield from self._listed("/v1/operations", {"kind": kind}, limit)
+
+    def operation(self, operation: str, *, wait_s: int = 0) -> Operation:
+        """How an operation stands; with `wait_s` (at most 60) when it has ended or the time is over."""
+        path = f"/v1/operations/{quote(operation, safe='')}"
+        params = {"wait": wait_s} if wait_s else {}
+        return cast("Operation", self._server.call("GET", path, params=params, held_s=wait_s))
+
+    def cancel_operation(self, operation: str) -> Operation:
+        """Stop an operation; one that has ended stays as it is."""
+        return cast("Operation", self._server.call("POST", f"/v1/operations/{quote(operation, safe='')}/cancel"))
 
     # --- orchestrations
 

@@ -556,3 +556,56 @@ LIMIT %(limit)s;
 
 -- name: expire_held
 DELETE FROM held_events WHERE partition = %(partition)s AND received_at < %(before)s RETURNING partition;
+
+-- == Operations ========================================================================================================
+
+-- name: put_operation
+INSERT INTO operations
+    (operation, kind, actor, request, node, status, done, total, cancel_requested, started_at, updated_at, alive_until)
+VALUES (
+    %(operation)s, %(kind)s, %(actor)s, %(request)s, %(node)s, 'running', 0, NULL, false, %(at)s, %(at)s,
+    now() + %(lease_us)s * interval '1 microsecond'
+);
+
+-- name: operation
+SELECT operation, kind, actor, request, node, status, done, total, result, error, cancel_requested,
+       started_at, updated_at, ended_at, alive_until > now()
+FROM operations
+WHERE operation = %(operation)s;
+
+-- name: operations
+SELECT operation, kind, actor, request, node, status, done, total, NULL::bytea, error, cancel_requested,
+       started_at, updated_at, ended_at, alive_until > now()
+FROM operations
+WHERE operation <> '' /* where */
+ORDER BY started_at DESC, operation
+LIMIT %(limit)s;
+
+-- name: operations_of_kind
+kind = %(kind)s
+
+-- name: operations_page
+started_at <= %(last_started_at)s AND (started_at < %(last_started_at)s OR operation > %(last_operation)s)
+
+-- No row: it has ended, or was silent for so long that it counts as dead.
+-- name: beat_operation
+UPDATE operations
+SET done = %(done)s, total = %(total)s::bigint, updated_at = %(at)s,
+    alive_until = now() + %(lease_us)s * interval '1 microsecond'
+WHERE operation = %(operation)s AND node = %(node)s AND status = 'running' AND alive_until > now()
+RETURNING cancel_requested;
+
+-- name: end_operation
+UPDATE operations
+SET status = %(status)s, done = %(done)s, total = %(total)s::bigint, result = %(result)s::bytea,
+    error = %(error)s::bytea, updated_at = %(at)s, ended_at = %(at)s
+WHERE operation = %(operation)s AND node = %(node)s AND status = 'running' AND alive_until > now()
+RETURNING operation;
+
+-- name: cancel_operation
+UPDATE operations SET cancel_requested = true WHERE operation = %(operation)s AND status = 'running';
+
+-- name: expire_operations
+DELETE FROM operations
+WHERE started_at < %(before)s AND (status <> 'running' OR alive_until < now())
+RETURNING operation;

@@ -12,6 +12,7 @@ from adapters.sql.held import SqlHeldEvents
 from adapters.sql.inbox import SqlInbox
 from adapters.sql.leases import SqlLeases
 from adapters.sql.log import SqlLog
+from adapters.sql.operations import SqlOperations
 from adapters.sql.registers import SqlKeys, SqlRequests
 from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
@@ -36,6 +37,7 @@ class PostgresStorage:
         self.requests = SqlRequests(self._database)
         self.keys = SqlKeys(self._database)
         self.held = SqlHeldEvents(self._database)
+        self.operations = SqlOperations(self._database)
 
     async def ready(self) -> bool:
         """Whether the database answers and is set up."""

@@ -400,3 +400,46 @@ class ProblemExplanation(Open):
     status: int
     advice: str
     retryable: bool
+
+
+class NothingBody(Body):
+    """An empty object, or no body at all."""
+
+
+class Advance(Open):
+    """How far an operation is; the units are those of its kind."""
+
+    done: int
+    total: int | None = Field(description="Null while it is not known.")
+
+
+class OperationError(Open):
+    """Why an operation failed."""
+
+    code: str = Field(description="A slug of a problem, or `interrupted`: the node that ran it is gone.")
+    detail: str
+
+
+class LongOperation(Open):
+    """A long-running operation. `result` is absent in lists, and null until it has completed."""
+
+    id: str
+    kind: str
+    status: Literal["running", "completed", "failed", "cancelled"]
+    request: dict[str, Any] = Field(description="What was asked for.")
+    progress: Advance
+    result: Any = None
+    error: OperationError | None
+    actor: str
+    cancel_requested: bool
+    started_at: Instant
+    updated_at: Instant
+    ended_at: Instant | None
+    links: dict[str, str]
+
+
+class LongOperationList(Open):
+    """A page of operations, newest first."""
+
+    items: list[LongOperation]
+    next: str | None

@@ -14,7 +14,7 @@ from typing import Any
 
 from adapters.rest.admission import Admission
 from application.registers import RequestStore
-from application.service import Commands, Definitions, Queries
+from application.service import Commands, Definitions, Operations, Queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Services:
     commands: Commands
     queries: Queries
     definitions: Definitions
+    operations: Operations
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]

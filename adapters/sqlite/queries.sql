@@ -484,3 +484,60 @@ LIMIT :limit;
 
 -- name: expire_held
 DELETE FROM held_events WHERE partition = :partition AND received_at < :before RETURNING partition;
+
+-- == Operations ========================================================================================================
+
+-- name: put_operation
+INSERT INTO operations
+    (operation, kind, actor, request, node, status, done, total, cancel_requested, started_at, updated_at, alive_until)
+VALUES (
+    :operation, :kind, :actor, :request, :node, 'running', 0, NULL, 0, :at, :at,
+    CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + :lease_us
+);
+
+-- name: operation
+SELECT operation, kind, actor, request, node, status, done, total, result, error, cancel_requested,
+       started_at, updated_at, ended_at,
+       alive_until > CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)
+FROM operations
+WHERE operation = :operation;
+
+-- name: operations
+SELECT operation, kind, actor, request, node, status, done, total, NULL, error, cancel_requested,
+       started_at, updated_at, ended_at,
+       alive_until > CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)
+FROM operations
+WHERE operation <> '' /* where */
+ORDER BY started_at DESC, operation
+LIMIT :limit;
+
+-- name: operations_of_kind
+kind = :kind
+
+-- name: operations_page
+started_at <= :last_started_at AND (started_at < :last_started_at OR operation > :last_operation)
+
+-- No row: it has ended, or was silent for so long that it counts as dead.
+-- name: beat_operation
+UPDATE operations
+SET done = :done, total = :total, updated_at = :at,
+    alive_until = CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + :lease_us
+WHERE operation = :operation AND node = :node AND status = 'running'
+  AND alive_until > CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)
+RETURNING cancel_requested;
+
+-- name: end_operation
+UPDATE operations
+SET status = :status, done = :done, total = :total, result = :result, error = :error, updated_at = :at, ended_at = :at
+WHERE operation = :operation AND node = :node AND status = 'running'
+  AND alive_until > CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)
+RETURNING operation;
+
+-- name: cancel_operation
+UPDATE operations SET cancel_requested = 1 WHERE operation = :operation AND status = 'running';
+
+-- name: expire_operations
+DELETE FROM operations
+WHERE started_at < :before
+  AND (status <> 'running' OR alive_until < CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER))
+RETURNING operation;

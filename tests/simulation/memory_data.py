@@ -11,6 +11,7 @@ from uuid import UUID
 
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
+from application.operation_store import OperationRecord
 from application.registers import HeldEvent, RequestRecord
 from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
 from application.views import StatusRow
@@ -71,6 +72,8 @@ class MemoryData:
     hear: list[Callable[[str], None]] = field(default_factory=list)
     """Of every node that listens."""
     held: dict[tuple[str, str], HeldEvent] = field(default_factory=dict)
+    operations: dict[str, tuple[OperationRecord, float]] = field(default_factory=dict)
+    """With the time of the loop until which each is alive."""
 
 
 class Calls:
