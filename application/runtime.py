@@ -18,6 +18,7 @@ from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
 from application.facts import FactFinder
+from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
@@ -38,6 +39,7 @@ from application.serving import InboxServer
 from application.snapshots import Snapshots
 from application.timers import Timers
 from application.watching import Watch
+from application.what_if import WhatIf
 from domain.decision import Limits
 
 _log = structlog.get_logger(__name__)
@@ -215,6 +217,8 @@ class Node:
             Nodes(storage.leases, self.ownership),
             archive,
         )
+        histories = Histories(log, archive, world.codec, identity)
+        self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
         for tenant in (self.journal, self.cache, self.projector, self.watch):
             self.ownership.add(tenant)
         self.journal.start()

@@ -14,7 +14,7 @@ from typing import Any
 
 from adapters.rest.admission import Admission
 from application.registers import RequestStore
-from application.service import Commands, Definitions, Operations, Queries
+from application.service import Commands, Definitions, Operations, Queries, WhatIf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class Services:
     queries: Queries
     definitions: Definitions
     operations: Operations
+    what_if: WhatIf
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]

@@ -1,0 +1,162 @@
+"""A history as the script of another course: what came from outside, when, and what each attempt was answered.
+
+Decisions are cut apart by `domain.redeciding`. Attempts are found by their run (``<pointer>#<number>``) or, where another
+definition has the task at another place, by name and number. Nothing of this is looked at before it is needed: a course that
+stays on the recorded path asks for the steps alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from domain import commands as c
+from domain import events as e
+from domain.evolve import evolve
+from domain.plan import Plan
+from domain.redeciding import Step, steps
+from domain.state import Run, State
+
+_OF_TASKS = (c.ReportResult, c.ReportChild)
+Identity = tuple[str | None, str, int]
+"""(the task that it undoes, its own name, number of its run)."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What became known of an attempt, in the decision of a version."""
+
+    version: int
+    command: c.ReportResult | c.ReportChild
+
+
+class Sent(msgspec.Struct):
+    """A recorded attempt. `told` is empty when its result was never recorded."""
+
+    version: int
+    event: e.AttemptStarted
+    told: list[Told] = []
+
+    def delay(self, told: Told) -> timedelta:
+        """How long after it was sent that became known."""
+        return told.command.at - self.event.at
+
+
+class Record:
+    """One history, and the plan by which it was decided (None where that is not known any more)."""
+
+    def __init__(self, plan: Plan | None, history: Sequence[e.Event]) -> None:
+        """`history` must have an event, and its decisions their bases."""
+        self.plan = plan
+        self.history = history
+        self.steps: list[Step] = list(steps(history))
+
+    @cached_property
+    def state(self) -> State:
+        """What all of it folds to."""
+        return self.state_at(len(self.history))
+
+    def state_at(self, version: int) -> State:
+        """What it folds to up to a version."""
+        state = State()
+        for event in self.history[:version]:
+            evolve(state, event)
+        return state
+
+    def event(self, version: int) -> e.Event | None:
+        """The event of a version, if there is one."""
+        return self.history[version - 1] if version <= len(self.history) else None
+
+    # Attempts and their answers ---------------------------------------------------------------------------------------
+
+    def sent(self, run: str, number: int) -> Sent | None:
+        """A recorded attempt."""
+        return self._sent.get((run, number))
+
+    def children_told(self, child: str, after: int) -> list[Told]:
+        """What a child reported in decisions after a version."""
+        return [told for told in self._of_children.get(child, ()) if told.version > after]
+
+    def undo_began(self, run: str, after: int = 0) -> int | None:
+        """The version in which the undo of a run began, after another version."""
+        for version, event in enumerate(self.history[after:], after + 1):
+            if isinstance(event, e.UndoStarted) and event.run == run:
+                return version
+        return None
+
+    def counterpart(self, state: State, run: Run) -> str | None:
+        """The recorded run of the same task: at the same place, or else the only one with its name and number."""
+        here = self.state.runs.get(run.id)
+        wanted = identity(state, run)
+        if here is not None and identity(self.state, here) == wanted:
+            return here.id
+        found = self._by_identity.get(wanted, [])
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def _by_identity(self) -> dict[Identity, list[str]]:
+        found: dict[Identity, list[str]] = {}
+        for run in self.state.runs.values():
+            found.setdefault(identity(self.state, run), []).append(run.id)
+        return found
+
+    @cached_property
+    def _sent(self) -> dict[tuple[str, int], Sent]:
+        found: dict[tuple[str, int], Sent] = {}
+        for version, event in enumerate(self.history, 1):
+            if isinstance(event, e.AttemptStarted):
+                found[event.run, event.number] = Sent(version, event, [])
+        for version, command in self.commands:
+            if isinstance(command, c.ReportResult) and (command.run, command.number) in found:
+                found[command.run, command.number].told.append(Told(version, command))
+        return found
+
+    @cached_property
+    def _of_children(self) -> dict[str, list[Told]]:
+        found: dict[str, list[Told]] = {}
+        for version, command in self.commands:
+            if isinstance(command, c.ReportChild):
+                found.setdefault(command.child, []).append(Told(version, command))
+        return found
+
+    # Everything from outside ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def commands(self) -> list[tuple[int, c.Command]]:
+        """(version of the decision, its command), all of them."""
+        return [(step.version, step.command()) for step in self.steps]
+
+    def from_outside(self, version: int) -> Iterator[tuple[int, c.Command]]:
+        """What came from outside in decisions from this version on: events, commands of people and of the parent. Neither
+        timers, which have a clock of their own, nor answers, which belong to attempts.
+        """
+        for place, command in self.commands:
+            if place >= version and not isinstance(command, (*_OF_TASKS, c.FireTimers, c.Start)):
+                yield place, command
+
+
+def identity(state: State, run: Run) -> Identity:
+    """What a run is called, whatever its place in the document."""
+    undone = state.undoing(run.scope)
+    return (state.runs[undone].name if undone else None), run.name, run.number
+
+
+def same_call(one: e.AttemptStarted, other: e.AttemptStarted) -> bool:
+    """Whether two attempts ask for the same thing of the same participant."""
+    return (
+        one.callout == other.callout
+        and one.function == other.function
+        and _asked(one) == _asked(other)
+        and [each[:2] for each in one.deferred] == [each[:2] for each in other.deferred]
+    )
+
+
+def _asked(event: e.AttemptStarted) -> Any:
+    """The arguments as they reach the participant: the task's input counts where the address is a template."""
+    arguments = event.arguments
+    if isinstance(arguments, dict) and "$input" in arguments and "{" not in str(arguments.get("endpoint")):
+        return {name: value for name, value in arguments.items() if name != "$input"}
+    return arguments

@@ -1,0 +1,169 @@
+"""What is told of a course: as JSON for people and programs, and in short for a table over many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from application.history import event_json
+from application.status import incident_entry
+from application.what_if_course import Course
+from domain import events as e
+from domain.state import State
+
+Json = dict[str, Any]
+Outcome = Literal["same", "other", "cannot_continue"]
+_SILENT: Mapping[tuple[str, int], str] = {}
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`reason`: why, without ids and values, so that equal reasons can be counted; `why`: with them."""
+
+    outcome: Outcome
+    reason: str | None = None
+    why: str | None = None
+
+
+def verdict(course: Course) -> Verdict:
+    """Whether the path is the same, another, or ends where nobody knows how it goes on."""
+    if course.broken is not None:
+        return Verdict("cannot_continue", course.broken, course.broken)
+    if course.unknown:
+        first = course.unknown[0]
+        return Verdict("cannot_continue", first.reason, "; ".join(dict.fromkeys(each.why for each in course.unknown)))
+    if course.left is None:
+        return Verdict("same")
+    parted = _parting(course)
+    stuck, why = _at_rest(course)
+    return Verdict("cannot_continue" if stuck else "other", why if stuck else parted, why)
+
+
+def _at_rest(course: Course) -> tuple[bool, str | None]:
+    """(whether only somebody who is not recorded could say how it goes on, why it is not at its end)."""
+    state, ended = course.state, course.record.state.final
+    if state.final:
+        return False, None
+    if incidents := state.open_incidents():
+        names = [state.runs[each.run].name for each in incidents if each.run]
+        return False, f"waits for an operator: {incidents[0].kind}{' of ' + names[0] if names else ''}"
+    if state.suspended:
+        return False, "is suspended"
+    for name in state.open:
+        run = state.runs[name]
+        if run.flying:
+            return ended, f"waits for the answer of {run.name}, which is not recorded{'' if ended else ' yet'}"
+        if run.listening is not None and not run.listening.done:
+            kinds = " or ".join(kind or "any type" for kind in run.listening.types)
+            return ended, f"{run.name} waits for an event of {kinds}, which is not recorded{'' if ended else ' yet'}"
+    return True, "nothing is recorded that it could go on with"
+
+
+def _parting(course: Course) -> str:
+    """Where the paths part, in words without values."""
+    assert course.left is not None
+    recorded, instead = course.left.recorded, course.left.instead
+    before = _words(course.record.state, recorded) if recorded is not None else "nothing"
+    return f"{_words(course.state, instead) if instead is not None else 'nothing'} instead of {before}"
+
+
+def _words(state: State, event: e.Event) -> str:
+    run = state.runs.get(getattr(event, "run", None) or "")
+    return f"{event.topic} of {run.name}" if run is not None else event.topic
+
+
+# The whole ------------------------------------------------------------------------------------------------------------
+
+
+def result(course: Course) -> Json:
+    """Everything that is known of one course, and the same of the record beside it."""
+    found, left = verdict(course), course.left
+    repeats = course.expectations.repeats
+    return {
+        "id": course.record.state.id,
+        "definition": course.plan.reference,
+        "outcome": found.outcome,
+        "why": found.why,
+        "leaves_at": None
+        if left is None
+        else {"version": left.version, "recorded": _event(left.recorded), "instead": _event(left.instead)},
+        **_what_happened(course.state, course.events, course.sources, course.shared, repeats),
+        "assumptions": list(course.assumptions),
+        "recorded": {
+            "definition": course.record.state.definition,
+            **_what_happened(course.record.state, course.record.history, _SILENT, len(course.record.history), set()),
+        },
+    }
+
+
+def brief(course: Course) -> Json:
+    """One line of a table over many."""
+    found, left = verdict(course), course.left
+    started = course.record.history[0]
+    assert isinstance(started, e.OrchestrationStarted)
+    return {
+        "id": started.id,
+        "definition": started.definition,
+        "outcome": found.outcome,
+        "reason": found.reason,
+        "why": found.why,
+        "leaves_at": left.version if left else None,
+        "status": course.state.status,
+    }
+
+
+def _event(event: e.Event | None) -> Json | None:
+    return None if event is None else event_json(event)
+
+
+def _what_happened(
+    state: State,
+    events: Sequence[e.Event],
+    sources: Mapping[tuple[str, int], str],
+    shared: int,
+    repeats: set[tuple[str, int]],
+) -> Json:
+    return {
+        "status": state.status,
+        "output": state.output,
+        "error": state.fault.as_json() if state.fault else None,
+        "calls": [
+            _call(state, each, sources, recorded=number < shared or (each.run, each.number) in repeats)
+            for number, each in enumerate(events)
+            if isinstance(each, e.AttemptStarted)
+        ],
+        "undone": [_place(state, each.run) for each in events if isinstance(each, e.UndoCompleted)],
+        "left_behind": [
+            {**_place(state, left.run), "why": left.why}
+            for rollback in state.rollbacks.values()
+            for left in rollback.left_behind
+        ],
+        "incidents": [incident_entry(state, each) for each in state.open_incidents()],
+    }
+
+
+def _call(state: State, event: e.AttemptStarted, sources: Mapping[tuple[str, int], str], *, recorded: bool) -> Json:
+    """`answer_from`: record, change or assumption; null where there is no answer."""
+    run = state.runs[event.run]
+    undone = state.undoing(run.scope)
+    arguments = event.arguments
+    if isinstance(arguments, dict):
+        arguments = {name: value for name, value in arguments.items() if name != "$input"}
+    return {
+        **_place(state, event.run),
+        "attempt": event.number,
+        "function": event.child[1] if event.child else event.function or event.callout,
+        "arguments": arguments,
+        "compensates": state.runs[undone].name if undone else None,
+        "recorded": recorded,
+        "answer_from": sources.get((event.run, event.number)),
+    }
+
+
+def _place(state: State, name: str) -> Json:
+    """A run; that of an undo under the name of what it undoes."""
+    run = state.runs[name]
+    undone = state.undoing(run.scope)
+    shown = state.runs[undone].name if undone and run.name == "compensate" else run.name
+    return {"task": shown, "reference": run.pointer, "run": run.number}
