@@ -64,7 +64,7 @@ class Course:
         self.shared = 0
         """So many events are on the recorded path."""
         self.left: Left | None = None
-        self.expectations = Expectations(record, supposed)
+        self.expectations = Expectations(record, plan, supposed)
         self.assumptions = self.expectations.assumptions
         self.sources: dict[tuple[str, int], Source] = {}
         """Where the answer to an attempt came from."""

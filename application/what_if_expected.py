@@ -18,6 +18,7 @@ from application.what_if_suppositions import Suppositions, result_of
 from domain import commands as c
 from domain import events as e
 from domain.errors import SPEC, fault
+from domain.plan import Plan
 from domain.state import DETACHED, Run, State
 
 Source = Literal["record", "change", "assumption"]
@@ -47,8 +48,9 @@ class Unknown(msgspec.Struct, frozen=True):
 class Expectations:
     """What is still to come. `silent`: runs in flight whose recorded counterpart never had an answer either."""
 
-    def __init__(self, record: Record, supposed: Suppositions) -> None:
+    def __init__(self, record: Record, plan: Plan, supposed: Suppositions) -> None:
         self._record = record
+        self._plan = plan
         self._supposed = supposed
         self._heap: list[Expected] = []
         self._number = 0
@@ -118,7 +120,7 @@ class Expectations:
     def sent(self, event: e.AttemptStarted, state: State) -> None:
         """An attempt was sent on the new path: what will be heard of it?"""
         run = state.runs[event.run]
-        name = self._record.counterpart(state, run)
+        name = self._record.counterpart(self._plan, state, run)
         recorded = self._record.sent(name, event.number) if name else None
         same = recorded is not None and same_call(recorded.event, event)
         if same:
@@ -225,7 +227,7 @@ class Expectations:
 
     def _undo_of_child(self, run: Run, state: State, command: c.UndoChild, at: datetime) -> None:
         assert run.child is not None
-        name = self._record.counterpart(state, run)
+        name = self._record.counterpart(self._plan, state, run)
         recorded = self._record.state.runs[name] if name else None
         began = self._record.undo_began(name) if name else None
         if recorded is not None and recorded.child is not None and began is not None:

@@ -87,20 +87,25 @@ class Record:
                 return version
         return None
 
-    def counterpart(self, state: State, run: Run) -> str | None:
-        """The recorded run of the same task: at the same place, or else the only one with its name and number."""
+    def counterpart(self, plan: Plan, state: State, run: Run) -> str | None:
+        """The recorded run of the same task as a run under another plan: at the same place; or, for a task that has another
+        place there, the only one with its name and number.
+        """
+        wanted, places = identity(state, run), self.plan.nodes if self.plan else {}
         here = self.state.runs.get(run.id)
-        wanted = identity(state, run)
         if here is not None and identity(self.state, here) == wanted:
             return here.id
-        found = self._by_identity.get(wanted, [])
-        return found[0] if len(found) == 1 else None
+        if run.pointer in places:
+            return None  # it has this place in the recorded definition too, and was not reached there
+        moved = [found for found in self._by_identity.get(wanted, ()) if found.pointer not in plan.nodes]
+        rivals = [place for place in plan.nodes if place not in places and _end(place) == _end(run.pointer)]
+        return moved[0].id if len(moved) == 1 and len(rivals) == 1 else None
 
     @cached_property
-    def _by_identity(self) -> dict[Identity, list[str]]:
-        found: dict[Identity, list[str]] = {}
+    def _by_identity(self) -> dict[Identity, list[Run]]:
+        found: dict[Identity, list[Run]] = {}
         for run in self.state.runs.values():
-            found.setdefault(identity(self.state, run), []).append(run.id)
+            found.setdefault(identity(self.state, run), []).append(run)
         return found
 
     @cached_property
@@ -142,6 +147,12 @@ def identity(state: State, run: Run) -> Identity:
     """What a run is called, whatever its place in the document."""
     undone = state.undoing(run.scope)
     return (state.runs[undone].name if undone else None), run.name, run.number
+
+
+def _end(pointer: str) -> str:
+    """What names a task at the end of its pointer; a compensation has the name of what it undoes."""
+    around, _, name = pointer.rpartition("/")
+    return name if name != "compensate" else f"{around.rpartition('/')[2]}/{name}"
 
 
 def same_call(one: e.AttemptStarted, other: e.AttemptStarted) -> bool:

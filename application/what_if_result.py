@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from domain.state import State
 
 Json = dict[str, Any]
 Outcome = Literal["same", "other", "cannot_continue"]
+_EFFECTS: Final = {"completed": "completed", "failed": "refused", "uncertain": "uncertain", "none": "refused"}
 _SILENT: Mapping[tuple[str, int], str] = {}
 
 
@@ -124,12 +125,13 @@ def _what_happened(
     shared: int,
     repeats: set[tuple[str, int]],
 ) -> Json:
+    outcomes = dict(filter(None, map(_outcome_of, events)))
     return {
         "status": state.status,
         "output": state.output,
         "error": state.fault.as_json() if state.fault else None,
         "calls": [
-            _call(state, each, sources, recorded=number < shared or (each.run, each.number) in repeats)
+            _call(state, each, outcomes, sources, recorded=number < shared or (each.run, each.number) in repeats)
             for number, each in enumerate(events)
             if isinstance(each, e.AttemptStarted)
         ],
@@ -143,7 +145,30 @@ def _what_happened(
     }
 
 
-def _call(state: State, event: e.AttemptStarted, sources: Mapping[tuple[str, int], str], *, recorded: bool) -> Json:
+def _outcome_of(event: e.Event) -> tuple[tuple[str, int], str] | None:
+    """What an event tells of an attempt: ((run, number), completed, refused, uncertain or unusable)."""
+    match event:
+        case e.TaskCompleted(run=run, attempt=int(number)):
+            return (run, number), "completed"
+        case e.TaskUncertain(run=run, attempt=int(number)):
+            return (run, number), "uncertain"
+        case e.AttemptFailed(run=run, number=number, effect=effect):
+            return (run, number), _EFFECTS[effect]
+        case e.TaskFailed(run=run, attempt=int(number), effect=effect) if effect != "none":
+            return (run, number), "unusable" if effect == "completed" else _EFFECTS[effect]
+        case e.ResultLate(run=run, number=number, effect=effect):
+            return (run, number), _EFFECTS[effect]
+    return None
+
+
+def _call(
+    state: State,
+    event: e.AttemptStarted,
+    outcomes: Mapping[tuple[str, int], str],
+    sources: Mapping[tuple[str, int], str],
+    *,
+    recorded: bool,
+) -> Json:
     """`answer_from`: record, change or assumption; null where there is no answer."""
     run = state.runs[event.run]
     undone = state.undoing(run.scope)
@@ -157,6 +182,7 @@ def _call(state: State, event: e.AttemptStarted, sources: Mapping[tuple[str, int
         "arguments": arguments,
         "compensates": state.runs[undone].name if undone else None,
         "recorded": recorded,
+        "outcome": outcomes.get((event.run, event.number)),
         "answer_from": sources.get((event.run, event.number)),
     }
 

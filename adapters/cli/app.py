@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import commands, definitions, incidents, nodes, operations, orchestrations, servers
+from adapters.cli import commands, definitions, incidents, nodes, operations, orchestrations, servers, what_if
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ definitions.register(app)
 orchestrations.register(app)
 commands.register(app)
 nodes.register(app)
+what_if.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)
 

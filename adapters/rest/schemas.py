@@ -516,6 +516,7 @@ class WhatIfCall(WhatIfPlace):
     arguments: Any
     compensates: str | None
     recorded: bool
+    outcome: Literal["completed", "refused", "uncertain", "unusable"] | None
     answer_from: Literal["record", "change", "assumption"] | None
 
 
