@@ -192,7 +192,7 @@ class Course:
         if self.supposed.change_of(self.state, run) is not None:
             told = sent.told if event.child is None else self.record.children_told(event.child[0], sent.version)
             if not told and run.flying:
-                self.assumptions[f"{run.name} is taken to answer at once; its answer was not recorded"] = None
+                self.assumptions[f"{run.name} answers at once, since its answer was not recorded"] = None
                 self._answered_at_once = True
         elif event.child is None:
             self.expectations.in_other_time(event, sent)
@@ -244,7 +244,7 @@ class Course:
         if isinstance(command, c.ReportPoison):
             return None
         if isinstance(command, c.Resolve) and not self._same_incident(command.number):
-            self.assumptions[f"the recorded answer to incident {command.number} has nothing to answer here"] = None
+            self.assumptions[f"the recorded answer to incident {command.number} has nothing to answer"] = None
             return None
         return command
 
@@ -268,7 +268,7 @@ class Course:
         except IllegalTransitionError:
             raise
         except RetraceError as error:
-            self.assumptions[f"the recorded {_WORDS.get(type(command), 'command')} would be refused: {error}"] = None
+            self.assumptions[f"the recorded {_WORDS.get(type(command), 'command')} is refused: {error}"] = None
             return ()
 
     def _decide(self, command: c.Command, recorded: Step | None) -> Asking:
@@ -298,7 +298,7 @@ class Course:
             known, answer = self._answers.find(question)
             if not known and isinstance(question.ask, Validation) and question.ask.resource is not None:
                 known, answer = True, []
-                self.assumptions["a value is taken to be valid by a schema that would have to be fetched"] = None
+                self.assumptions["a value is valid by a schema that would have to be fetched"] = None
             answers.append(answer)
             if not known:
                 missing.append((number, question))

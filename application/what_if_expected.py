@@ -194,9 +194,9 @@ class Expectations:
             self.unknown.append(_unknown(event, run, recorded))
             return
         if undone is not None:
-            self.assumptions[f"the undo of {state.runs[undone].name} is taken to succeed"] = None
+            self.assumptions[f"the undo of {state.runs[undone].name} succeeds"] = None
         else:
-            self.assumptions[f"{run.name} is taken to complete with the output that was given"] = None
+            self.assumptions[f"{run.name} completes with the output that was given"] = None
         if event.child is None:
             command: c.Command = c.ReportResult(
                 at=event.at, seed=_seed(event), run=run.id, number=event.number, outcome="completed", output=output
@@ -219,7 +219,7 @@ class Expectations:
             self._undo_of_child(run, state, command, at)
         elif isinstance(command, c.Cancel):
             self._forget_child(message.to)
-            self.assumptions[f"the child {run.name} is taken to undo itself"] = None
+            self.assumptions[f"the child {run.name} undoes itself"] = None
             told = c.ReportChild(
                 at=at, seed=command.seed, run=run.id, child=message.to, status="cancelled", fault=_CANCELLED
             )
@@ -236,7 +236,7 @@ class Expectations:
                 reply = msgspec.structs.replace(told.command, run=run.id, child=run.child[0])
                 self.expect(at + (told.command.at - started), reply, "record", told.version)
                 return
-        self.assumptions[f"the undo of {run.name} is taken to succeed"] = None
+        self.assumptions[f"the undo of {run.name} succeeds"] = None
         done = c.ReportChild(
             at=at, seed=command.seed, run=run.id, child=run.child[0], status="compensated", undone=True
         )

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from domain import events as e
 from domain.redeciding import bare
 
@@ -38,15 +36,18 @@ def first_difference(recorded: Sequence[e.Event], decided: Sequence[e.Event], *,
 
 def alike(recorded: e.Event, decided: e.Event, *, other_input: bool = False) -> bool:
     """Whether the path is the same with either of them."""
-    if recorded == decided:
-        return True
+    return recorded == decided or differing(recorded, decided, other_input=other_input) == []
+
+
+def differing(recorded: e.Event, decided: e.Event, *, other_input: bool = False) -> list[str] | None:
+    """Members in which two events of one kind take other paths; None for events of two kinds."""
     if type(recorded) is not type(decided):
-        return False
-    ignored = _MERELY_SAID.get(type(recorded), frozenset())
+        return None
+    ignored = _MERELY_SAID.get(type(recorded), frozenset()) | {"basis"}
     if other_input and isinstance(recorded, e.OrchestrationStarted):
         ignored |= _INPUT
-    fields = msgspec.structs.fields(recorded)
-    return all(each.name in ignored or getattr(recorded, each.name) == getattr(decided, each.name) for each in fields)
+    names = [name for name in recorded.__struct_fields__ if name not in ignored]
+    return [name for name in names if getattr(recorded, name) != getattr(decided, name)]
 
 
 def retimed(recorded: e.Event, decided: e.Event) -> bool:

@@ -9,7 +9,8 @@ import msgspec
 
 from application.history import event_json
 from application.status import incident_entry
-from application.what_if_course import Course
+from application.what_if_course import Course, Left
+from application.what_if_paths import differing
 from domain import events as e
 from domain.state import State
 
@@ -65,8 +66,19 @@ def _parting(course: Course) -> str:
     """Where the paths part, in words without values."""
     assert course.left is not None
     recorded, instead = course.left.recorded, course.left.instead
+    if members := _differs(course.left):
+        assert instead is not None
+        return f"{_words(course.state, instead)} with other {' and '.join(members)}"
     before = _words(course.record.state, recorded) if recorded is not None else "nothing"
     return f"{_words(course.state, instead) if instead is not None else 'nothing'} instead of {before}"
+
+
+def _differs(left: Left) -> list[str]:
+    """The members in which the same event of the same run differs."""
+    recorded, instead = left.recorded, left.instead
+    if recorded is None or instead is None or getattr(recorded, "run", None) != getattr(instead, "run", None):
+        return []
+    return differing(recorded, instead) or []
 
 
 def _words(state: State, event: e.Event) -> str:
@@ -88,7 +100,12 @@ def result(course: Course) -> Json:
         "why": found.why,
         "leaves_at": None
         if left is None
-        else {"version": left.version, "recorded": _event(left.recorded), "instead": _event(left.instead)},
+        else {
+            "version": left.version,
+            "recorded": _event(left.recorded),
+            "instead": _event(left.instead),
+            "differs": _differs(left),
+        },
         **_what_happened(course.state, course.events, course.sources, course.shared, repeats),
         "assumptions": list(course.assumptions),
         "recorded": {

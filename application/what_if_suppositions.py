@@ -72,12 +72,15 @@ def fault_of(change: Change, callout: str) -> Fault:
         usual = Fault(OURS + "refused", 422, "Refused", "supposed: it was refused")
     else:
         usual = Fault(SPEC + "communication", 409, "Conflict", "supposed: it was refused")
-    if change.error is None:
-        return usual
-    given = change.error
-    return Fault(
-        given.get("type", usual.type), given.get("status", usual.status), given.get("title"), given.get("detail")
-    )
+    if change.error is not None:
+        given = change.error
+        type_, status = given.get("type", usual.type), given.get("status", usual.status)
+        usual = Fault(type_, status, given.get("title"), given.get("detail"))
+    if callout != "function" and change.outcome == "refused":
+        # Without an answer it would be a lost connection, which is tried again.
+        answer = {"status": usual.status, "headers": {}, "content": None}
+        usual = msgspec.structs.replace(usual, response=answer)
+    return usual
 
 
 def check(supposed: Suppositions, plans: Iterable[Plan]) -> None:

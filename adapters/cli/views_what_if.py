@@ -37,11 +37,10 @@ def course_view(found: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [head]
     if found["why"]:
         parts.append(Text(printable(found["why"])))
-    parts += [Text(), table(_SIDES, list(_rows(_lines(recorded), _lines(found)))), Text()]
+    parts += [Text(), table(_SIDES, list(_rows(*_sides(recorded, found)))), Text()]
     if parting := found["leaves_at"]:
-        was, instead = _event(parting["recorded"]), _event(parting["instead"])
-        parts.append(Text(printable(f"The paths part at version {parting['version']}: {instead} instead of {was}.")))
-    parts += [Text(printable(f"Taken for granted: {each}.")) for each in found["assumptions"]]
+        parts.append(Text(printable(f"The paths part at version {parting['version']}: {_parting(parting)}.")))
+    parts += [Text(printable(f"Assumed: {each}.")) for each in found["assumptions"]]
     return Group(*parts)
 
 
@@ -69,6 +68,17 @@ def fleet_view(told: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
+def _sides(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[Line], list[Line]]:
+    """The lines of both; a call that only looks the same is marked."""
+    left, right = _lines(recorded), _lines(found)
+    known = {text for text, _ in left}
+    for number, call in enumerate(found["calls"]):
+        text, answer = right[number]
+        if not call["recorded"] and text in known:
+            right[number] = (f"{text}, asked with other arguments", answer)
+    return left, right
+
+
 def _lines(course: Mapping[str, Any]) -> list[Line]:
     lines = [(_call(each), _FROM.get(each["answer_from"], "")) for each in course["calls"]]
     lines += [(f"left behind: {each['task']} ({each['why']})", "") for each in course["left_behind"]]
@@ -76,7 +86,7 @@ def _lines(course: Mapping[str, Any]) -> list[Line]:
         lines.append((f"operator needed: {each['kind']} of {each['task']}: {fault(each['error'])}", ""))
     lines.append((f"= {course['status']}", ""))
     if course["output"] is not None:
-        lines.append((f"output {compact(course['output'], 60)}", ""))
+        lines.append((f"output {compact(course['output'], 40)}", ""))
     if course["error"]:
         lines.append((f"error {fault(course['error'])}", ""))
     return lines
@@ -101,6 +111,13 @@ def _rows(left: Sequence[Line], right: Sequence[Line]) -> Iterator[list[Any]]:
 
 def _shown(line: str) -> Text | str:
     return coloured(line[2:]) if line.startswith("= ") else line
+
+
+def _parting(parting: Mapping[str, Any]) -> str:
+    instead = _event(parting["instead"])
+    if parting["differs"]:
+        return f"{instead} with other {' and '.join(parting['differs'])}"
+    return f"{instead} instead of {_event(parting['recorded'])}"
 
 
 def _event(event: Mapping[str, Any] | None) -> str:

@@ -539,6 +539,7 @@ class WhatIfParting(Open):
     version: int
     recorded: dict[str, Any] | None
     instead: dict[str, Any] | None
+    differs: list[str] = Field(description="In which members, where it is the same event of the same run.")
 
 
 class WhatIfAnswer(WhatIfCourse):

@@ -119,7 +119,7 @@ async def test_the_flight_had_been_refused(travel):
     assert answer["calls"][-1]["arguments"] == {"id": "h-TURIN"}
     assert [each["task"] for each in answer["undone"]] == ["hotel"]
     assert answer["recorded"]["status"] == "completed"
-    assert answer["assumptions"] == ["the undo of hotel is taken to succeed"]
+    assert answer["assumptions"] == ["the undo of hotel succeeds"]
     assert (await travel.api.history(id_), travel.called) == (before, called)
 
 
