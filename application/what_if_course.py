@@ -50,6 +50,20 @@ class Left(msgspec.Struct, frozen=True):
     instead: e.Event | None
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """The first answer to an attempt: where it came from; completed, refused, uncertain or unusable."""
+
+    source: Source
+    outcome: str
+
+
+def outcome_of(command: c.ReportResult | c.ReportChild) -> str:
+    """In the words of callouts."""
+    if isinstance(command, c.ReportResult):
+        return command.outcome
+    return {"completed": "completed", "terminated": "uncertain"}.get(command.status, "refused")
+
+
 class Course:
     """`walk` it to its end; then the other attributes tell what came of it."""
 
@@ -66,8 +80,8 @@ class Course:
         self.left: Left | None = None
         self.expectations = Expectations(record, plan, supposed)
         self.assumptions = self.expectations.assumptions
-        self.sources: dict[tuple[str, int], Source] = {}
-        """Where the answer to an attempt came from."""
+        self.heard: dict[tuple[str, int], Heard] = {}
+        """What was first heard of each attempt."""
         self.broken: str | None = None
         """Why nothing more could be decided."""
         self._most = most_decisions
@@ -168,9 +182,10 @@ class Course:
 
     def _note_source(self, command: c.Command, source: Source) -> None:
         if isinstance(command, c.ReportResult):
-            self.sources.setdefault((command.run, command.number), source)
+            self.heard.setdefault((command.run, command.number), Heard(source, outcome_of(command)))
         elif isinstance(command, c.ReportChild) and command.run in self.state.runs:
-            self.sources.setdefault((command.run, self.state.runs[command.run].attempts), source)
+            number = self.state.runs[command.run].attempts
+            self.heard.setdefault((command.run, number), Heard(source, outcome_of(command)))
 
     def _leave(self, recorded: Step, decided: Sequence[e.Event], index: int) -> None:
         """Note where the two part. Where the recorded decision was over, its next event is the one that came instead."""

@@ -46,7 +46,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 class Expectations:
-    """What is still to come. `silent`: runs in flight whose recorded counterpart never had an answer either."""
+    """What is still to come, in its order."""
 
     def __init__(self, record: Record, plan: Plan, supposed: Suppositions) -> None:
         self._record = record
@@ -55,7 +55,6 @@ class Expectations:
         self._heap: list[Expected] = []
         self._number = 0
         self.unknown: list[Unknown] = []
-        self.silent: set[str] = set()
         self.assumptions: dict[str, None] = {}
         self.doubtful: dict[tuple[str, int], Unknown] = {}
         """Attempts whose recorded answer does not count, since it would be waited for longer."""
@@ -110,8 +109,8 @@ class Expectations:
             if not told and run.flying and run.attempts == number:
                 self.expect(event.at, result_of(change, run, number, event.at, _seed(event), event.callout), "change")
             return
-        if not told and run.flying:
-            self.silent.add(run.id)
+        if not told and run.flying and run.attempts == sent.event.number:
+            self._stays_silent(run)
         for each in told:
             self.expect(each.command.at, each.command, "record", each.version)
 
@@ -138,6 +137,11 @@ class Expectations:
         else:
             self._without_record(event, state, run, recorded)
 
+    def _stays_silent(self, run: Run) -> None:
+        """Its recorded counterpart had no answer either: not yet, or none that was waited for any more."""
+        if self._record.state.final:
+            self.assumptions[f"{run.name} does not answer, since no answer of it was recorded"] = None
+
     def _told(self, recorded: Sent | None) -> list[Told]:
         if recorded is None or recorded.event.child is None:
             return recorded.told if recorded else []
@@ -146,7 +150,7 @@ class Expectations:
     def _as_recorded(self, event: e.AttemptStarted, run: Run, recorded: Sent) -> None:
         told = self._told(recorded)
         if not told:
-            self.silent.add(run.id)
+            self._stays_silent(run)
             return
         if event.child is None and self.in_other_time(event, recorded):
             if (doubt := self.doubtful.get((event.run, event.number))) is not None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from application.history import event_json
 from application.status import incident_entry
-from application.what_if_course import Course, Left
+from application.what_if_course import Course, Heard, Left, outcome_of
 from application.what_if_paths import differing
+from application.what_if_record import Record
+from domain import commands as c
 from domain import events as e
 from domain.state import State
 
 Json = dict[str, Any]
 Outcome = Literal["same", "other", "cannot_continue"]
-_EFFECTS: Final = {"completed": "completed", "failed": "refused", "uncertain": "uncertain", "none": "refused"}
-_SILENT: Mapping[tuple[str, int], str] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -106,11 +106,13 @@ def result(course: Course) -> Json:
             "instead": _event(left.instead),
             "differs": _differs(left),
         },
-        **_what_happened(course.state, course.events, course.sources, course.shared, repeats),
+        **_what_happened(course.state, course.events, course.heard, course.shared, repeats),
         "assumptions": list(course.assumptions),
         "recorded": {
             "definition": course.record.state.definition,
-            **_what_happened(course.record.state, course.record.history, _SILENT, len(course.record.history), set()),
+            **_what_happened(
+                course.record.state, course.record.history, _heard(course.record), len(course.record.history), set()
+            ),
         },
     }
 
@@ -135,20 +137,35 @@ def _event(event: e.Event | None) -> Json | None:
     return None if event is None else event_json(event)
 
 
+def _heard(record: Record) -> dict[tuple[str, int], Heard]:
+    """What was first heard of each recorded attempt."""
+    found: dict[tuple[str, int], Heard] = {}
+    numbers = {
+        each.child[0]: (each.run, each.number)
+        for each in record.history
+        if isinstance(each, e.AttemptStarted) and each.child
+    }
+    for _, command in record.commands:
+        if isinstance(command, c.ReportResult):
+            found.setdefault((command.run, command.number), Heard("record", outcome_of(command)))
+        elif isinstance(command, c.ReportChild) and command.child in numbers:
+            found.setdefault(numbers[command.child], Heard("record", outcome_of(command)))
+    return found
+
+
 def _what_happened(
     state: State,
     events: Sequence[e.Event],
-    sources: Mapping[tuple[str, int], str],
+    heard: Mapping[tuple[str, int], Heard],
     shared: int,
     repeats: set[tuple[str, int]],
 ) -> Json:
-    outcomes = dict(filter(None, map(_outcome_of, events)))
     return {
         "status": state.status,
         "output": state.output,
         "error": state.fault.as_json() if state.fault else None,
         "calls": [
-            _call(state, each, outcomes, sources, recorded=number < shared or (each.run, each.number) in repeats)
+            _call(state, each, heard, recorded=number < shared or (each.run, each.number) in repeats)
             for number, each in enumerate(events)
             if isinstance(each, e.AttemptStarted)
         ],
@@ -162,31 +179,9 @@ def _what_happened(
     }
 
 
-def _outcome_of(event: e.Event) -> tuple[tuple[str, int], str] | None:
-    """What an event tells of an attempt: ((run, number), completed, refused, uncertain or unusable)."""
-    match event:
-        case e.TaskCompleted(run=run, attempt=int(number)):
-            return (run, number), "completed"
-        case e.TaskUncertain(run=run, attempt=int(number)):
-            return (run, number), "uncertain"
-        case e.AttemptFailed(run=run, number=number, effect=effect):
-            return (run, number), _EFFECTS[effect]
-        case e.TaskFailed(run=run, attempt=int(number), effect=effect) if effect != "none":
-            return (run, number), "unusable" if effect == "completed" else _EFFECTS[effect]
-        case e.ResultLate(run=run, number=number, effect=effect):
-            return (run, number), _EFFECTS[effect]
-    return None
-
-
-def _call(
-    state: State,
-    event: e.AttemptStarted,
-    outcomes: Mapping[tuple[str, int], str],
-    sources: Mapping[tuple[str, int], str],
-    *,
-    recorded: bool,
-) -> Json:
+def _call(state: State, event: e.AttemptStarted, heard: Mapping[tuple[str, int], Heard], *, recorded: bool) -> Json:
     """`answer_from`: record, change or assumption; null where there is no answer."""
+    answer = heard.get((event.run, event.number))
     run = state.runs[event.run]
     undone = state.undoing(run.scope)
     arguments = event.arguments
@@ -199,8 +194,8 @@ def _call(
         "arguments": arguments,
         "compensates": state.runs[undone].name if undone else None,
         "recorded": recorded,
-        "outcome": outcomes.get((event.run, event.number)),
-        "answer_from": sources.get((event.run, event.number)),
+        "outcome": answer.outcome if answer else None,
+        "answer_from": answer.source if answer else None,
     }
 
 

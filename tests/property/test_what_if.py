@@ -71,7 +71,7 @@ class Answering(World):
 
     def play(self) -> None:
         self.start()
-        for number, seconds in enumerate((1.5, 4, 40)):
+        for number, seconds in enumerate((1.37, 4.11, 40.93)):
             self.pass_time(seconds)
             if not self.root.final:
                 self.receive("go", id=f"go-{number}")
