@@ -9,37 +9,26 @@ generator that yields the questions that the record does not answer, and none at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from application.what_if_answers import Asking, RecordedAnswers
+from application.what_if_answers import Asking
+from application.what_if_decisions import Decisions
 from application.what_if_expected import Expectations, Source, Unknown
 from application.what_if_paths import first_difference, retimed
 from application.what_if_record import Record
 from application.what_if_suppositions import Suppositions, result_of
 from domain import commands as c
 from domain import events as e
-from domain.decision import Question, Validation
 from domain.errors import RetraceError
 from domain.evolve import evolve
-from domain.lifecycle import IllegalTransitionError
-from domain.orchestration import opened, step
 from domain.plan import Plan
 from domain.redeciding import NotRedecidedError, Step
 from domain.state import State
 
 MOST_DECISIONS: Final = 10_000
 """After the recorded path was left."""
-_WORDS: Final[dict[type[c.Command], str]] = {
-    c.ReceiveEvent: "event",
-    c.Cancel: "cancel",
-    c.Terminate: "terminate",
-    c.Suspend: "suspend",
-    c.Resume: "resume",
-    c.Resolve: "answer to an incident",
-    c.UndoChild: "undo by the parent",
-}
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -73,8 +62,6 @@ class Course:
         self.record = record
         self.plan = plan
         self.supposed = supposed
-        self.state = State()
-        self.events: list[e.Event] = []
         self.shared = 0
         """So many events are on the recorded path."""
         self.left: Left | None = None
@@ -87,8 +74,9 @@ class Course:
         self._most = most_decisions
         self._other_input = supposed.input is not msgspec.UNSET
         self._same_plan = record.plan is plan and not self._other_input
-        self._answers = RecordedAnswers(record.plan, record.steps)
-        self._limits = record.steps[0].limits
+        self._decisions = Decisions(record, plan, self.assumptions, as_recorded=self._same_plan)
+        self.state = self._decisions.state
+        self.events = self._decisions.events
         self._next = 1
         """Version of the first recorded event that is not followed any more."""
         self._parted = 1
@@ -123,9 +111,9 @@ class Course:
             if self._answered_at_once or self._something_else_first(recorded):
                 return
             changed, command, source = self._command(recorded)
-            self._limits = recorded.limits
+            self._decisions.limits = recorded.limits
             began = len(self.events)
-            messages = yield from self._carried_out(command, None if changed else recorded)
+            messages = yield from self._decisions.carried_out(command, None if changed else recorded)
             self._next = recorded.version + len(recorded.events)
             self._note_source(command, source)
             decided = self.events[began:]
@@ -237,7 +225,7 @@ class Course:
         if fitting is None:
             return
         began = len(self.events)
-        messages = yield from self._carried_out(fitting, None)
+        messages = yield from self._decisions.carried_out(fitting, None)
         self._note_source(fitting, source)
         decided = self.events[began:]
         if decided and self.left is None:
@@ -273,54 +261,6 @@ class Course:
             for state, each in ((self.record.state, one), (self.state, other))
         ]
         return one.kind == other.kind and names[0] == names[1]
-
-    # Deciding ---------------------------------------------------------------------------------------------------------
-
-    def _carried_out(self, command: c.Command, recorded: Step | None) -> Asking:
-        """The messages of one decision; none where the command is refused, as some of people may be."""
-        try:
-            return (yield from self._decide(command, recorded))
-        except IllegalTransitionError:
-            raise
-        except RetraceError as error:
-            self.assumptions[f"the recorded {_WORDS.get(type(command), 'command')} is refused: {error}"] = None
-            return ()
-
-    def _decide(self, command: c.Command, recorded: Step | None) -> Asking:
-        """One decision. `recorded`: the one that it repeats; under the same plan its questions are the recorded ones."""
-        at = self.state.updated_at
-        if at is not None and command.at < at:
-            command = msgspec.structs.replace(command, at=at)
-        decision = opened(self.plan, self.state, command, self._limits)
-        questions, asked = step(decision), 0
-        while questions:
-            if recorded is not None and self._same_plan:
-                answers = [recorded.answer(asked + number, each) for number, each in enumerate(questions)]
-            else:
-                answers = yield from self._answered(questions, recorded)
-            asked += len(questions)
-            questions = step(decision, answers)
-        self.events += decision.events
-        yield []
-        return decision.messages
-
-    def _answered(self, questions: list[Question], recorded: Step | None) -> Asking:
-        """From the record where the same was asked there, else from whoever drives this."""
-        yield from self._answers.until(recorded.version if recorded is not None and self.left is None else None)
-        answers: list[Any] = []
-        missing: list[tuple[int, Question]] = []
-        for number, question in enumerate(questions):
-            known, answer = self._answers.find(question)
-            if not known and isinstance(question.ask, Validation) and question.ask.resource is not None:
-                known, answer = True, []
-                self.assumptions["a value is valid by a schema that would have to be fetched"] = None
-            answers.append(answer)
-            if not known:
-                missing.append((number, question))
-        if missing:
-            for (number, _), answer in zip(missing, (yield [question for _, question in missing]), strict=True):
-                answers[number] = answer
-        return answers
 
 
 def _next_seed(last: e.Event, count: int) -> bytes:

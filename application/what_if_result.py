@@ -11,7 +11,7 @@ from application.history import event_json
 from application.status import incident_entry
 from application.what_if_course import Course, Heard, Left, outcome_of
 from application.what_if_paths import differing
-from application.what_if_record import Record
+from application.what_if_record import Record, same_call
 from domain import commands as c
 from domain import events as e
 from domain.state import State
@@ -97,6 +97,7 @@ def result(course: Course) -> Json:
         "id": course.record.state.id,
         "definition": course.plan.reference,
         "outcome": found.outcome,
+        "same_calls": same_calls(course),
         "why": found.why,
         "leaves_at": None
         if left is None
@@ -110,9 +111,7 @@ def result(course: Course) -> Json:
         "assumptions": list(course.assumptions),
         "recorded": {
             "definition": course.record.state.definition,
-            **_what_happened(
-                course.record.state, course.record.history, _heard(course.record), len(course.record.history), set()
-            ),
+            **_as_recorded(course.record),
         },
     }
 
@@ -126,6 +125,7 @@ def brief(course: Course) -> Json:
         "id": started.id,
         "definition": started.definition,
         "outcome": found.outcome,
+        "same_calls": found.outcome == "same" or same_calls(course),
         "reason": found.reason,
         "why": found.why,
         "leaves_at": left.version if left else None,
@@ -133,18 +133,38 @@ def brief(course: Course) -> Json:
     }
 
 
+def same_calls(course: Course) -> bool:
+    """Whether everybody is asked for just what was recorded, in that order, and it ends as recorded: a path that nobody
+    outside could tell from the recorded one.
+    """
+    here, there = (
+        [each for each in events if isinstance(each, e.AttemptStarted)]
+        for events in (course.events, course.record.history)
+    )
+    if len(here) != len(there) or not all(same_call(one, other) for one, other in zip(here, there, strict=True)):
+        return False
+    return _end(course.state) == _end(course.record.state)
+
+
+def _end(state: State) -> tuple[Any, ...]:
+    """How it ended, wherever in the document."""
+    why = None if state.fault is None else msgspec.structs.replace(state.fault, instance=None)
+    return state.status, state.output, why
+
+
 def _event(event: e.Event | None) -> Json | None:
     return None if event is None else event_json(event)
+
+
+def _as_recorded(record: Record) -> Json:
+    return _what_happened(record.state, record.history, _heard(record), len(record.history), set())
 
 
 def _heard(record: Record) -> dict[tuple[str, int], Heard]:
     """What was first heard of each recorded attempt."""
     found: dict[tuple[str, int], Heard] = {}
-    numbers = {
-        each.child[0]: (each.run, each.number)
-        for each in record.history
-        if isinstance(each, e.AttemptStarted) and each.child
-    }
+    sent = [each for each in record.history if isinstance(each, e.AttemptStarted)]
+    numbers = {each.child[0]: (each.run, each.number) for each in sent if each.child}
     for _, command in record.commands:
         if isinstance(command, c.ReportResult):
             found.setdefault((command.run, command.number), Heard("record", outcome_of(command)))

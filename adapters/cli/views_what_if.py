@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _SIDES = [("RECORDED", "free"), ("", "whole"), ("WHAT IF", "free"), ("ANSWER", "whole")]
-_GROUPS = [("OUTCOME", "whole"), ("COUNT", "right"), ("WHY", "free"), ("FOR EXAMPLE", "whole")]
+_GROUPS = [("OUTCOME", "whole"), ("COUNT", "right"), ("CALLS", "whole"), ("WHY", "free"), ("FOR EXAMPLE", "whole")]
 _WORDS = {"same": "same path", "other": "other path", "cannot_continue": "cannot continue"}
 _STYLES = {"same": "green", "other": "yellow", "cannot_continue": "red"}
 _FROM = {"record": "recorded", "change": "supposed", "assumption": "assumed", None: ""}
@@ -56,6 +56,7 @@ def fleet_view(told: Mapping[str, Any]) -> RenderableType:
         [
             Text(_WORDS[each["outcome"]], _STYLES[each["outcome"]]),
             each["count"],
+            "same" if each["same_calls"] else "",
             each["reason"],
             each["examples"][0]["id"],
         ]

@@ -60,7 +60,11 @@ def what_if(
     ] = None,
     allow: Annotated[
         list[str] | None,
-        typer.Option("--allow", metavar="OUTCOME", help="Many: other or cannot_continue is no reason for exit code 1."),
+        typer.Option(
+            "--allow",
+            metavar="OUTCOME",
+            help="Many: same_calls (other, but with the same calls and end), other or cannot_continue is no failure.",
+        ),
     ] = None,
 ) -> None:
     """Recorded facts against another definition or other facts; nobody is called and nothing changes."""
@@ -79,8 +83,8 @@ def what_if(
         return _one(session, id_, supposed)
     if definition is None or input_ is not None:
         raise typer.BadParameter("without an ID it needs --definition, and takes no --input", param_hint="ID")
-    if wrong := set(allow or ()) - {"other", "cannot_continue"}:
-        raise typer.BadParameter(f"{min(wrong)!r} is neither other nor cannot_continue", param_hint="--allow")
+    if wrong := set(allow or ()) - {"same_calls", "other", "cannot_continue"}:
+        raise typer.BadParameter(f"{min(wrong)!r} is none of same_calls, other, cannot_continue", param_hint="--allow")
     chosen = {"status": [one for each in status for one in each.split(",")]} if status else {}
     return _many(session, {**supposed, **chosen, "last": last, **({"for": of} if of else {})}, set(allow or ()))
 
@@ -99,7 +103,8 @@ def _many(session: Session, chosen: dict[str, Any], allowed: set[str]) -> None:
     operation = session.client.what_if_fleet(**chosen)
     result: Any = watched(session, operation["id"], "what if")["result"]
     session.printer.show(result, lambda: fleet_view(result))
-    if any(result[outcome] for outcome in ("other", "cannot_continue") if outcome not in allowed):
+    others = result["other"] - (result["same_calls"] if "same_calls" in allowed else 0)
+    if (others and "other" not in allowed) or (result["cannot_continue"] and "cannot_continue" not in allowed):
         raise typer.Exit(1)
 
 

@@ -547,6 +547,7 @@ class WhatIfAnswer(WhatIfCourse):
 
     id: str
     outcome: Literal["same", "other", "cannot_continue"]
+    same_calls: bool = Field(description="Whether it asks everybody for the same and ends as recorded.")
     why: str | None
     leaves_at: WhatIfParting | None
     assumptions: list[str]

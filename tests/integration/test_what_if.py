@@ -150,6 +150,7 @@ async def test_a_fleet_before_a_deployment(travel):
         "considered": 3,
         "same": 3,
         "other": 0,
+        "same_calls": 0,
         "cannot_continue": 0,
         "groups": [],
         "not_grouped": 0,
@@ -162,6 +163,8 @@ async def test_a_fleet_before_a_deployment(travel):
     without_undo = {"hotel": {name: value for name, value in TRIP["do"][0]["hotel"].items() if name != "compensate"}}
     told = await travel.fleet(definition=changed(do=[without_undo, TRIP["do"][1]]))
     assert (told["same"], told["other"]) == (2, 1)
+    told = await travel.fleet(definition=changed(do=[*TRIP["do"][:1], {"x": {"set": {"n": 1}}}, TRIP["do"][1]]))
+    assert (told["other"], told["same_calls"]) == (3, 3)
     assert travel.called == called
 
 

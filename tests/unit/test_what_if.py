@@ -155,7 +155,7 @@ def test_an_undo_that_is_not_there_any_more_is_another_path_once_it_is_needed():
 
 def test_a_task_that_has_another_place_is_answered_as_it_was():
     found = what_if(played(TRIP), plan_of([{"first": {"set": {"n": 1}}}, *TRIP]))
-    assert (found["outcome"], found["status"]) == ("other", "completed")
+    assert (found["outcome"], found["status"], found["same_calls"]) == ("other", "completed", True)
     assert [each["recorded"] for each in found["calls"]] == [True, True, True]
 
 
@@ -311,9 +311,10 @@ def test_a_task_that_is_nowhere_is_refused_with_its_place():
 def test_a_tally_is_bounded():
     tally = Tally()
     for number in range(250):
-        tally.add({"id": f"o_{number}", "outcome": "other", "reason": str(number % 125), "why": None})
-    tally.add({"id": "o_", "outcome": "same", "reason": None, "why": None})
+        found = {"id": f"o_{number}", "outcome": "other", "same_calls": number == 0, "why": None}
+        tally.add({**found, "reason": str(number % 125)})
+    tally.add({"id": "o_", "outcome": "same", "same_calls": True, "reason": None, "why": None})
     told = tally.told()
     assert (told["considered"], told["other"], told["same"]) == (251, 250, 1)
-    assert (len(told["groups"]), told["not_grouped"]) == (100, 50)
+    assert (len(told["groups"]), told["not_grouped"], told["same_calls"]) == (100, 51, 1)
     assert all(len(group["examples"]) <= 3 for group in told["groups"])
