@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _SIDES = [("RECORDED", "free"), ("", "whole"), ("WHAT IF", "free"), ("ANSWER", "whole")]
-_GROUPS = [("OUTCOME", "whole"), ("COUNT", "right"), ("CALLS", "whole"), ("WHY", "free"), ("FOR EXAMPLE", "whole")]
+_GROUPS = [("OUTCOME", "whole"), ("COUNT", "right"), ("WHY", "free")]
 _WORDS = {"same": "same path", "other": "other path", "cannot_continue": "cannot continue"}
 _STYLES = {"same": "green", "other": "yellow", "cannot_continue": "red"}
 _FROM = {"record": "recorded", "change": "supposed", "assumption": "assumed", None: ""}
@@ -53,13 +53,7 @@ def fleet_view(told: Mapping[str, Any]) -> RenderableType:
     if not told["groups"]:
         return counts
     rows = [
-        [
-            Text(_WORDS[each["outcome"]], _STYLES[each["outcome"]]),
-            each["count"],
-            "same" if each["same_calls"] else "",
-            each["reason"],
-            each["examples"][0]["id"],
-        ]
+        [Text(_WORDS[each["outcome"]], _STYLES[each["outcome"]]), each["count"], _reason(each)]
         for each in told["groups"]
     ]
     parts: list[RenderableType] = [counts, Text(), table(_GROUPS, rows), Text()]
@@ -67,6 +61,11 @@ def fleet_view(told: Mapping[str, Any]) -> RenderableType:
         parts.append(Text(f"{told['not_grouped']} more have other reasons."))
     parts.append(Text("Look at one with: retrace what-if ID --definition ... ; --output json has more examples."))
     return Group(*parts)
+
+
+def _reason(group: Mapping[str, Any]) -> str:
+    same = " (the same calls, the same end)" if group["same_calls"] else ""
+    return f"{group['reason']}{same}\ne.g. {group['examples'][0]['id']}"
 
 
 def _sides(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[Line], list[Line]]:
