@@ -22,13 +22,15 @@ from domain.plan import Plan
 from domain.state import DETACHED, Run, State
 
 Source = Literal["record", "change", "assumption"]
-_AFTER_ALL_RECORDED: Final = 1 << 40
+_SENT_SINCE: Final = 1 << 40
 _TIMEOUT: Final = SPEC + "timeout"
 _CANCELLED: Final = fault("cancelled", "supposed: it was cancelled and undid itself")
 
 
 class Expected(NamedTuple):
-    """A command to come. `rank` orders what comes at one instant: as it was recorded, then what was not."""
+    """A command to come. `rank` orders what comes at one instant: what was under way when the paths parted, as it was
+    recorded; then the answers to what was sent since, in the order of sending.
+    """
 
     at: datetime
     rank: int
@@ -74,7 +76,7 @@ class Expectations:
     def expect(self, at: datetime, command: c.Command, source: Source, rank: int | None = None) -> None:
         """A command will come at an instant."""
         self._number += 1
-        rank = _AFTER_ALL_RECORDED if rank is None else rank
+        rank = _SENT_SINCE if rank is None else rank
         command = msgspec.structs.replace(command, at=at)
         heapq.heappush(self._heap, Expected(at, rank, self._number, command, source))
 
@@ -159,7 +161,7 @@ class Expectations:
         for each in told:
             members = {"child": event.child[0]} if event.child else {}
             command = msgspec.structs.replace(each.command, run=run.id, **members)
-            self.expect(event.at + recorded.delay(each), command, "record", each.version)
+            self.expect(event.at + recorded.delay(each), command, "record")
 
     def in_other_time(self, event: e.AttemptStarted, recorded: Sent) -> bool:
         """Whether its recorded answer does not count, because it would be waited for longer or not as long. It is either
@@ -238,7 +240,7 @@ class Expectations:
             started = self._record.history[began - 1].at
             for told in self._record.children_told(recorded.child[0], began - 1):
                 reply = msgspec.structs.replace(told.command, run=run.id, child=run.child[0])
-                self.expect(at + (told.command.at - started), reply, "record", told.version)
+                self.expect(at + (told.command.at - started), reply, "record")
                 return
         self.assumptions[f"the undo of {run.name} succeeds"] = None
         done = c.ReportChild(

@@ -71,6 +71,9 @@ def _reason(group: Mapping[str, Any]) -> str:
 def _sides(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[list[Line], list[Line]]:
     """The lines of both; a call that only looks the same is marked."""
     left, right = _lines(recorded), _lines(found)
+    if recorded["status"] == found["status"] and recorded["output"] != found["output"]:
+        for lines, side in ((left, recorded), (right, found)):
+            lines.append((f"output {compact(side['output'], 60)}", ""))
     known = {text for text, _ in left}
     for number, call in enumerate(found["calls"]):
         text, answer = right[number]
@@ -85,8 +88,6 @@ def _lines(course: Mapping[str, Any]) -> list[Line]:
     for each in course["incidents"]:
         lines.append((f"operator needed: {each['kind']} of {each['task']}: {fault(each['error'])}", ""))
     lines.append((f"= {course['status']}", ""))
-    if course["output"] is not None:
-        lines.append((f"output {compact(course['output'], 40)}", ""))
     if course["error"]:
         lines.append((f"error {fault(course['error'])}", ""))
     return lines
