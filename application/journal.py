@@ -78,13 +78,11 @@ class Entry(msgspec.Struct):
     streams: list[Appended]
     work: list[WorkChange]
     done: asyncio.Future[list[bytes]]
+    size: int
+    """How many events it holds."""
     tries: int = 0
     in_doubt: bool = False
     """A transaction with it was not found committed, but may be on its way: nobody can say that it will not happen."""
-
-    @property
-    def size(self) -> int:
-        return sum(len(stream.events) for stream in self.streams)
 
 
 class Journal:
@@ -166,12 +164,15 @@ class Journal:
             raise StorageError("the service stops")
         if self.epoch(partition) != epoch:
             raise OwnershipLostError
+        encode, size = self._codec.encode, 0
         for stream in streams:
-            stream.states = [self._codec.encode(event) for event in stream.events]
-        entry = Entry(partition, epoch, streams, work, asyncio.get_running_loop().create_future())
+            stream.states = [encode(event) for event in stream.events]
+            size += len(stream.states)
+        entry = Entry(partition, epoch, streams, work, asyncio.get_running_loop().create_future(), size)
+        if not self._queue:
+            self._idle.clear()
+            self._wake.set()
         self._queue.append(entry)
-        self._idle.clear()
-        self._wake.set()
         return await entry.done
 
     async def _run(self) -> None:
