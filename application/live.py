@@ -9,7 +9,7 @@ its parent's events.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -44,7 +44,7 @@ class Live(msgspec.Struct):
     plan: Plan | None = None
     event_hash: bytes = GENESIS
     agenda: tuple[bool, datetime | None] = (False, None)
-    subscribed: Set[str] = frozenset()
+    subscribed: frozenset[str] = frozenset()
     deciding: bool = False
     epoch: int | None = None
     """The epoch of the partition under which this was read; None: the partition was not ours."""
@@ -63,11 +63,12 @@ def agenda_of(state: State) -> tuple[bool, datetime | None]:
     return state.calls > 0, state.next_due()
 
 
-def listening_runs(state: State) -> Set[str]:
+def listening_runs(state: State) -> frozenset[str]:
     """Runs that wait for events."""
     if not state.watched:
         return _NONE
-    return {name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done}
+    waiting = (name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done)
+    return frozenset(waiting)
 
 
 class _Folded(msgspec.Struct):

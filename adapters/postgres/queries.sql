@@ -351,11 +351,12 @@ SELECT partition, position FROM tracking WHERE projection = %(projection)s;
 -- name: start_tracking
 INSERT INTO tracking (partition, projection, position) VALUES (%(partition)s, %(projection)s, 0) ON CONFLICT DO NOTHING;
 
--- No row: someone else has projected these events.
+-- A partition that is not returned: someone else has projected these events.
 -- name: move_tracking
-UPDATE tracking SET position = %(until)s
-WHERE partition = %(partition)s AND projection = %(projection)s AND position = %(after)s
-RETURNING position;
+UPDATE tracking AS t SET position = m.until
+FROM json_to_recordset(%(moves)s::json) AS m (partition smallint, after bigint, until bigint)
+WHERE t.partition = m.partition AND t.projection = %(projection)s AND t.position = m.after
+RETURNING t.partition;
 
 -- name: put_status
 INSERT INTO status

@@ -306,11 +306,13 @@ SELECT partition, position FROM tracking WHERE projection = :projection;
 -- name: start_tracking
 INSERT INTO tracking (partition, projection, position) VALUES (:partition, :projection, 0) ON CONFLICT DO NOTHING;
 
--- No row: someone else has projected these events.
+-- A partition that is not returned: someone else has projected these events.
 -- name: move_tracking
-UPDATE tracking SET position = :until
-WHERE partition = :partition AND projection = :projection AND position = :after
-RETURNING position;
+UPDATE tracking SET position = json_extract(m.value, '$.until')
+FROM json_each(:moves) AS m
+WHERE partition = json_extract(m.value, '$.partition') AND projection = :projection
+  AND position = json_extract(m.value, '$.after')
+RETURNING partition;
 
 -- name: put_status
 INSERT INTO status
