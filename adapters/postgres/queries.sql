@@ -210,9 +210,12 @@ LIMIT %(limit)s;
 
 -- name: emitted
 SELECT orchestration, number, event FROM emitted
-WHERE partition = %(partition)s
+WHERE partition = %(partition)s /* where */
 ORDER BY orchestration, number
 LIMIT %(limit)s;
+
+-- name: emitted_after
+(orchestration, number) > (%(after_orchestration)s, %(after_number)s)
 
 -- name: subscribers
 SELECT p.partition, each.orchestration

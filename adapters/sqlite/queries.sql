@@ -174,9 +174,12 @@ LIMIT :limit;
 
 -- name: emitted
 SELECT orchestration, number, event FROM emitted
-WHERE partition = :partition
+WHERE partition = :partition /* where */
 ORDER BY orchestration, number
 LIMIT :limit;
+
+-- name: emitted_after
+(orchestration, number) > (:after_orchestration, :after_number)
 
 -- name: subscribers
 SELECT DISTINCT partition, orchestration FROM subscriptions
