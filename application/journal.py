@@ -22,7 +22,7 @@ import structlog
 
 from application.chain import event_hash, log_hash
 from application.storage import Head, LogStore, PartitionWrite, StoredRecord, WorkChange
-from domain.errors import OwnershipLostError, StorageError
+from domain.errors import OwnershipLostError, StorageAwayError, StorageError
 from domain.events import Event
 from domain.state import State
 
@@ -161,7 +161,7 @@ class Journal:
         not be committed, StorageError when nobody knows; in both cases the caller must forget what it decided.
         """
         if self._stopped:
-            raise StorageError("the service stops")
+            raise StorageAwayError("the service stops")
         if self.epoch(partition) != epoch:
             raise OwnershipLostError
         encode, size = self._codec.encode, 0
@@ -189,7 +189,7 @@ class Journal:
                     await self._commit(batch)
                 except asyncio.CancelledError:
                     for entry in batch:
-                        _fail(entry, StorageError("the service stops"))
+                        _fail(entry, StorageAwayError("the service stops"))
                     raise
                 except Exception as error:
                     _log.exception("journal.broken")
@@ -268,7 +268,7 @@ class Journal:
                 for partition, (write, hashes) in prepared.items():
                     self._committed(write, by_partition[partition], hashes)
                 return []
-            trouble = StorageError("a fence did not hold")
+            trouble: StorageError = StorageAwayError("a fence did not hold")
         except StorageError as error:
             trouble, sent = error, True
         heads = await self._true_heads(list(prepared), give_up_at)
@@ -325,7 +325,7 @@ class Journal:
             records = []
             if head.epoch == known.epoch or write.records:
                 for entry in entries:
-                    _fail(entry, StorageError("it is not known whether this was committed"))
+                    _fail(entry, StorageAwayError("it is not known whether this was committed"))
         if head.epoch != known.epoch:
             written = {record.position: record.log_hash for record in records}
             if write.records and written.get(write.after.position) == write.after.log_hash:
@@ -333,7 +333,7 @@ class Journal:
             for entry in entries:
                 _fail(entry, _lost(entry))
         for entry in entries:
-            _fail(entry, StorageError("the log had moved on; the decision has to be made again"))
+            _fail(entry, StorageAwayError("the log had moved on; the decision has to be made again"))
         self._lose(known)
 
     def _lose(self, head: Head) -> None:
@@ -372,7 +372,7 @@ class Journal:
 
 def _lost(entry: Entry) -> Exception:
     """What is told when the partition is another's. Who hears OwnershipLostError asks the next owner for the same."""
-    return StorageError("it is not known whether this was committed") if entry.in_doubt else OwnershipLostError()
+    return StorageAwayError("it is not known whether this was committed") if entry.in_doubt else OwnershipLostError()
 
 
 def _fail(entry: Entry, error: Exception) -> None:
