@@ -61,8 +61,9 @@ class StatusProjector:
         moved = self._moved.setdefault(partition, {})
         for orchestration in orchestrations:
             moved[orchestration.int] = orchestration
-        self._since.setdefault(partition, self._engine.clock.now())
-        self._wake.set()
+        if partition not in self._since:
+            self._since[partition] = self._engine.clock.now()
+            self._wake.set()
 
     def gained(self, head: Head) -> None:
         """Read what the last owner left unseen."""
