@@ -38,8 +38,8 @@ _PRAGMAS = (
     "PRAGMA busy_timeout = 5000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -65536",
-    # A checkpoint syncs the file and writes each page once, however often it changed since the last: 32 MiB.
-    "PRAGMA wal_autocheckpoint = 8192",
+    # A checkpoint syncs the file and writes each page once, however often it changed since the last: 8 MiB.
+    "PRAGMA wal_autocheckpoint = 2048",
 )
 
 
