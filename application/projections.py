@@ -243,8 +243,10 @@ class Projections:
         else:
             self.look_again()  # someone else has moved it
         if failure is not None:
-            _log.error("projection.failed", projection=build.name, version=build.version, id=failure.orchestration,
-                       event=failure.version, detail=failure.error)  # fmt: skip
+            of_event = f"event {failure.version} ({failure.type}) of {failure.orchestration}"
+            _log.error(
+                "projection.failed", projection=build.name, version=build.version, at=of_event, detail=failure.error
+            )
 
     async def _folded(self, build: Build, fold: Fold, partition: int, seen: Sequence[Seen]) -> Folded:
         if not seen:
