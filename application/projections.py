@@ -91,6 +91,8 @@ class Projections:
         self._at: dict[tuple[str, int], Progress] = {}
         self._goals: dict[str, dict[int, int]] = {}
         """By build: heads that were there some time ago. Who has seen them has caught up."""
+        self._patient_until_s: dict[str, float] = {}
+        """By build: until when another try to make it live would only hold others up."""
         self._begun: set[str] = set()
         self._stale = True
         self._look_at_s = 0.0
@@ -120,14 +122,10 @@ class Projections:
 
     # Life -------------------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Begin what is new. Raises ProjectionChangedError."""
+    def start(self) -> None:
+        """Keep them from now on."""
         if not self.folds:
             return
-        try:
-            await self._begin()
-        except StorageError as error:  # the loop tries again
-            _log.warning("projections.not_begun", detail=error.detail)
         self._task = asyncio.create_task(self._run(), name="projections")
 
     async def stop(self) -> None:
@@ -136,11 +134,18 @@ class Projections:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Begin what is new; what cannot be begun now is begun later. Raises ProjectionChangedError."""
         for fold in self.folds.values():
             if fold.name in self._begun:
                 continue
-            build = await self._store.begin(fold.name, fold.version, fold.shape, self._clock.now(), revise=self._revise)
+            try:
+                build = await self._store.begin(
+                    fold.name, fold.version, fold.shape, self._clock.now(), revise=self._revise
+                )
+            except StorageError as error:
+                _log.warning("projection.not_begun", projection=fold.name, detail=error.detail)
+                continue
             self._begun.add(fold.name)
             if build is None:
                 _log.warning("projection.older", projection=fold.name, version=fold.version)
@@ -148,7 +153,6 @@ class Projections:
     async def _run(self) -> None:
         while True:
             try:
-                await self._begin()
                 while True:
                     await self._turn()
             except StorageError as error:
@@ -169,7 +173,8 @@ class Projections:
         building = [build for build in self._builds if build.state == "building"]
         if building and loop.time() >= self._finish_at_s:
             for build in building:
-                await self._finish(build)
+                if loop.time() >= self._patient_until_s.get(build.tracking, 0.0):
+                    await self._finish(build)
             self._finish_at_s = loop.time() + _FINISHES_EVERY_S
         if more:
             await asyncio.sleep(loop.time() - began_s)
@@ -182,6 +187,7 @@ class Projections:
     async def _refresh(self) -> None:
         """What there is to keep, and how far it is."""
         self._stale = False
+        await self.begin()
         ours = [build for build in await self._store.builds() if build.state != "retired" and self._is_ours(build)]
         self._builds = sorted(ours, key=lambda build: build.state)  # building comes before live
         self._at = {}
@@ -271,7 +277,13 @@ class Projections:
             return
         if any(progress[partition].position < position for partition, position in goal.items()):
             return
-        if await self._store.swap(build):
+        try:
+            swapped = await self._store.swap(build)
+        except StorageError as error:  # somebody reads the table that would go
+            _log.warning("projection.not_swapped", projection=build.name, detail=error.detail)
+            self._patient_until_s[build.tracking] = asyncio.get_running_loop().time() + _LOOKS_EVERY_S
+            return
+        if swapped:
             _log.info("projection.live", projection=build.name, version=build.version)
             self.look_again()
             with contextlib.suppress(StorageError):

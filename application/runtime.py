@@ -227,11 +227,12 @@ class Node:
         )
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
+        await self.projections.begin()  # the one thing here that code may be refused for
         self.journal.start()
         await self.projector.start()
         await signals.open()
         await self.ownership.join()
-        await self.projections.start()
+        self.projections.start()
 
     def _introduction(self) -> NodeIdentity:
         options, world = self.options, self.world

@@ -69,7 +69,7 @@ class PostgresDatabase:
         # A session of its own: a table that somebody reads cannot be dropped, and the writer must not wait for that.
         try:
             with self.sessions.connect() as connection, connection.transaction():
-                connection.execute(b"SET LOCAL lock_timeout = '1s'")
+                connection.execute(b"SET LOCAL lock_timeout = '200ms'")
                 return work(_PostgresTransaction(connection))
         except _ERRORS as error:
             raise unusable(error) from error

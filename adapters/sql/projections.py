@@ -1,7 +1,8 @@
 """Users' projections over a SQL database: a table for each build, a view of the live one under its name.
 
 Tables are made and dropped in transactions of their own, beside the writer, which give up soon when somebody reads what is
-to be dropped. Such a transaction first takes the tracking rows, then the tables, in the order in which `apply` does.
+to be dropped. Such a transaction takes the view, then the tracking rows, then the table; the last two in the order in which
+`apply` does.
 """
 
 from __future__ import annotations
@@ -69,14 +70,14 @@ class SqlProjections:
         """Gives where it had got to. Its table is not there afterwards, and nobody can write to it."""
         place = {"name": build.name, "version": build.version, "number": build.number}
         transaction.run("move_projection_build", {**place, "from_state": build.state, "state": "retired"})
+        if build.state == "live":  # first: whoever reads is waited for before writers would have to wait as well
+            transaction.perform(self._statements(build).text("drop_view"), {})
         ended: dict[int, int] = {}
         for partition in range(self._database.partitions):
             for (position,) in transaction.run(
                 "end_projection", {"partition": partition, "projection": build.tracking}
             ):
                 ended[partition] = position
-        if build.state == "live":
-            transaction.perform(self._statements(build).text("drop_view"), {})
         transaction.perform(self._statements(build).text("drop_table"), {})
         return ended
 

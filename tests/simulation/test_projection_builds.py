@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -97,10 +99,10 @@ def test_a_crash_at_any_commit_changes_nothing(when):
         assert tables_are_right(data)
         return crash.seen
 
-    commits = simulate(1, lambda loop: life(loop, 0)).total()
+    commits = simulate(1, partial(life, at=0)).total()
     assert commits > 20
     for at in range(1, commits + 1):
-        simulate(at, lambda loop, at=at: life(loop, at))
+        simulate(at, partial(life, at=at))
 
 
 def test_the_late_write_of_an_owner_that_was_replaced_does_nothing():
@@ -233,7 +235,7 @@ def test_a_fold_that_fails_stops_at_that_event_and_no_other_projection_does():
 def test_a_newer_version_replaces_one_that_failed():
     async def main(loop: SimulatedLoop) -> None:
         data = MemoryData()
-        columns = dict(COUNTED.columns)
+        columns: dict[str, Any] = dict(COUNTED.columns)
         node = await running(loop, data, folds=Inline([made("counted", Fussy(), **columns)]))
         await deploy(node, TASKS)
         await some(node)
