@@ -117,8 +117,10 @@ async def open_service(
     policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
     jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
     python = FunctionCallouts(functions)
+    folds = PythonFolds(projections)
     storage = open_storage(settings.database)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(folds.close)
         session = open_session(policy)
         http = HttpCallouts(session, secrets)
         callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python)
@@ -138,7 +140,7 @@ async def open_service(
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
-            folds=PythonFolds(projections),
+            folds=folds,
         )
         node = Node(world, _options(settings, development=development))
         stack.push_async_callback(storage.log.close)

@@ -1,9 +1,10 @@
-"""Users' projections (`retrace.projections`) as the application's `Fold`s; their code runs on threads beside the loop."""
+"""Users' projections (`retrace.projections`) as the application's `Fold`s; their code runs on a thread beside the loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
@@ -48,10 +49,15 @@ class PythonFold:
 
 
 class PythonFolds:
-    """`Folds` over all that were registered."""
+    """`Folds` over all that were registered. One thread is enough: batches are folded one after the other."""
 
     def __init__(self, projections: Iterable[Projection]) -> None:
         self.all: Sequence[Fold] = [PythonFold(each) for each in projections]
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="retrace-projections")
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.to_thread(work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def close(self) -> None:
+        """Does not wait for a fold that is still running."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -2,7 +2,7 @@
 
 An event in the log names its orchestration by an id that never leaves the service; readers outside want the public id and the
 definition, which stand in its first event. They are remembered for the orchestrations seen lately. What is archived is read
-from the archive, as the log vouches for it.
+from the archive, as the log vouches for it; what an operator has deleted there is passed over, and said to be so.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from application.archive import ArchiveReader
 from application.folding import Seen
 from application.history import event_json
 from application.journal import Codec
 from application.storage import LogStore, StoredRecord
-from domain.errors import StorageError
+from domain.errors import ArchivedError, StorageError
 from domain.events import OrchestrationStarted
 
+_log = structlog.get_logger(__name__)
 _REMEMBERED: Final = 10_000
 Origin = tuple[str, str]
 
@@ -70,9 +73,16 @@ class LogPages:
         whole: dict[int, StoredRecord] = {}
         for orchestration, versions in bare.items():
             first, last = versions[0], versions[-1]
-            page, _ = await self._archive.page(partition, orchestration, first - 1, last - first + 1)
+            try:
+                page, _ = await self._archive.page(partition, orchestration, first - 1, last - first + 1)
+            except ArchivedError:
+                _log.warning(
+                    "log.events_gone", detail="events are neither in the log nor in the archive; they are passed over"
+                )
+                continue
             whole |= {each.position: each for each in page}
-        return [whole.get(each.position, each) for each in records]
+        found = [whole.get(each.position, each) for each in records]
+        return [each for each in found if each.state_hash is None]
 
     async def _origin(self, partition: int, orchestration: UUID) -> Origin:
         known = self._origins.get(orchestration)
