@@ -146,10 +146,19 @@ def _checked_row(shape: Shape, key: str, given: Any) -> Row:
         raise UnfitValueError(f"A fold gives a dict with the columns of its row, or None; it gave {given!r:.100}.")
     if given.get(shape.key, key) != key:
         raise UnfitValueError(f"The row of {key!r:.100} came back with {given[shape.key]!r:.100} in {shape.key}.")
-    known = {shape.key, *(column.name for column in shape.columns)}
-    if unknown := [name for name in given if name not in known]:
-        raise UnfitValueError(f"There is no column {unknown[0]!r:.100} in its table.")
-    return tuple(_checked(column, given.get(column.name)) for column in shape.columns)
+    known = 1 if shape.key in given else 0
+    row: list[Value] = []
+    for column in shape.columns:
+        if column.name in given:
+            known += 1
+            row.append(_checked(column, given[column.name]))
+        else:
+            row.append(None)
+    if known != len(given):
+        names = {shape.key, *(column.name for column in shape.columns)}
+        unknown = next(name for name in given if name not in names)
+        raise UnfitValueError(f"There is no column {unknown!r:.100} in its table.")
+    return tuple(row)
 
 
 def _checked(column: Column, value: Any) -> Value:

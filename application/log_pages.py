@@ -35,7 +35,7 @@ class LogPages:
         self._log = log
         self._archive = archive
         self._codec = codec
-        self._origins: OrderedDict[UUID, Origin] = OrderedDict()
+        self._origins: OrderedDict[int, Origin] = OrderedDict()  # a UUID's own hash is computed in Python
 
     async def read(
         self, partition: int, after: int, limit: int, topics: frozenset[str] | None = None
@@ -52,7 +52,8 @@ class LogPages:
             event = self._codec.decode(record.topic, record.state)
             if isinstance(event, OrchestrationStarted):
                 self._remember(record.orchestration, (event.id, event.definition))
-            public_id, definition = await self._origin(partition, record.orchestration)
+            known = self._origins.get(record.orchestration.int)
+            public_id, definition = known or await self._origin(partition, record.orchestration)
             item = {"orchestration": public_id, "definition": definition, **event_json(event, record.version)}
             found.append(Seen(record.position, event.at, item))
         return found
@@ -85,17 +86,14 @@ class LogPages:
         return [each for each in found if each.state_hash is None]
 
     async def _origin(self, partition: int, orchestration: UUID) -> Origin:
-        known = self._origins.get(orchestration)
-        if known is None:
-            first = await self._whole(partition, await self._log.stream(partition, orchestration, 0, 1))
-            event = self._codec.decode(first[0].topic, first[0].state) if first else None
-            if not isinstance(event, OrchestrationStarted):
-                raise StorageError("an orchestration does not begin with its start")
-            known = event.id, event.definition
-            self._remember(orchestration, known)
-        return known
+        first = await self._whole(partition, await self._log.stream(partition, orchestration, 0, 1))
+        event = self._codec.decode(first[0].topic, first[0].state) if first else None
+        if not isinstance(event, OrchestrationStarted):
+            raise StorageError("an orchestration does not begin with its start")
+        self._remember(orchestration, (event.id, event.definition))
+        return event.id, event.definition
 
     def _remember(self, orchestration: UUID, origin: Origin) -> None:
-        self._origins[orchestration] = origin
+        self._origins[orchestration.int] = origin
         if len(self._origins) > _REMEMBERED:
             self._origins.popitem(last=False)

@@ -203,16 +203,24 @@ class Projections:
     # Folding ----------------------------------------------------------------------------------------------------------
 
     async def _round(self) -> bool:
-        """One batch for every build in every partition of ours; whether there is certainly more to do."""
+        """One batch for every build in every partition of ours; whether there is certainly more to do. All partitions at
+        once, so that their changes share a commit.
+        """
+        ended = await asyncio.gather(*map(self._partition, self._ownership.held), return_exceptions=True)
+        for each in ended:
+            if isinstance(each, BaseException):
+                raise each
+        return any(ended)
+
+    async def _partition(self, partition: int) -> bool:
+        if self._journal.epoch(partition) is None:
+            return False
+        head = self._journal.position(partition)
+        behind = [(build, at) for build in self._builds if (at := self._position(build, partition)) < head]
+        behind.sort(key=lambda each: each[1])
         more = False
-        for partition in self._ownership.held:
-            if self._journal.epoch(partition) is None:
-                continue
-            head = self._journal.position(partition)
-            behind = [(build, at) for build in self._builds if (at := self._position(build, partition)) < head]
-            behind.sort(key=lambda each: each[1])
-            for position, group in groupby(behind, key=lambda each: each[1]):
-                more = await self._step(partition, position, [build for build, _ in group]) or more
+        for position, group in groupby(behind, key=lambda each: each[1]):
+            more = await self._step(partition, position, [build for build, _ in group]) or more
         return more
 
     def _position(self, build: Build, partition: int) -> float:
