@@ -63,6 +63,10 @@ class ProjectionCatalog(Protocol):
         """Go on where it failed. Raises NotFoundError."""
         ...
 
+    async def drop(self, name: str, actor: str) -> None:
+        """Remove its tables. A node that has its code builds it again when it starts. Raises NotFoundError."""
+        ...
+
 
 class StoredCatalog:
     """`ProjectionCatalog` over the store."""
@@ -128,25 +132,33 @@ class StoredCatalog:
         return await self._told(build)
 
     async def retry(self, name: str, actor: str) -> Json:
-        active = [each for each in await self._store.builds() if each.name == name and each.state != "retired"]
-        if not active:
-            raise NotFoundError(f"There is no projection {name}.")
+        active = await self._active(name)
         for build in active:
             if await self._store.retry(build):
                 _log.info("projection.retry", projection=name, version=build.version, actor=actor)
         await self._signals.tell(HINT)
         return await self._told(active[-1])
 
-    async def _live(self, name: str) -> Build:
+    async def drop(self, name: str, actor: str) -> None:
+        for build in await self._active(name):
+            if await self._store.end(build):
+                _log.info("projection.dropped", projection=name, version=build.version, actor=actor)
+        await self._signals.tell(HINT)
+
+    async def _active(self, name: str) -> Sequence[Build]:
+        """Its builds that are there, at least one."""
         builds = [each for each in await self._store.builds() if each.name == name and each.state != "retired"]
-        for build in builds:
+        if not builds:
+            raise NotFoundError(f"There is no projection {name}; GET /v1/projections lists those that there are.")
+        return builds
+
+    async def _live(self, name: str) -> Build:
+        for build in await self._active(name):
             if build.state == "live":
                 return build
-        if builds:
-            raise NotFoundError(
-                f"The projection {name} is being built for the first time; GET /v1/projections says how far."
-            )
-        raise NotFoundError(f"There is no projection {name}; GET /v1/projections lists those that there are.")
+        raise NotFoundError(
+            f"The projection {name} is being built for the first time; GET /v1/projections says how far."
+        )
 
     async def _told(self, build: Build) -> Json:
         progress = await self._store.progress(build)

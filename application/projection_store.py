@@ -89,7 +89,7 @@ class ProjectionChangedError(RetraceError):
 
 
 class ProjectionStore(Protocol):
-    """What changes tables (`begin`, `swap`) waits for nobody long: it raises StorageError when somebody reads them."""
+    """What changes tables (`begin`, `swap`, `end`) waits for nobody long: it raises StorageError when somebody reads them."""
 
     async def builds(self) -> list[Build]:
         """All of them, by name, version and number."""
@@ -129,6 +129,10 @@ class ProjectionStore(Protocol):
         """Make a build that is `building` the live one, and retire those that it replaces. False (nothing done) when it is
         not building any more, or is behind the live one anywhere.
         """
+        ...
+
+    async def end(self, build: Build) -> bool:
+        """Retire it, whatever its state, with its table and the view. False when it is retired already."""
         ...
 
     async def retry(self, build: Build) -> int:

@@ -117,6 +117,10 @@ class Client:
         path = f"/v1/projections/{quote(name, safe='')}/retry"
         return cast("dict[str, Any]", self._server.call("POST", path, json={}))
 
+    def drop_projection(self, name: str) -> None:
+        """Remove it and its tables; whoever has its code builds it again at its next start."""
+        self._server.response("DELETE", f"/v1/projections/{quote(name, safe='')}")
+
     # --- orchestrations
 
     def start(

@@ -1,6 +1,6 @@
 """``retrace projections``: the tables that users' folds build, how far they have come, and their rows.
 
-``retrace projections`` lists; ``retrace projections rows|rebuild|retry NAME`` read and mend one.
+``retrace projections`` lists; ``retrace projections rows|rebuild|retry|drop NAME`` read, mend and remove one.
 """
 
 from __future__ import annotations
@@ -68,6 +68,14 @@ def retry(session: Session, name: Name) -> None:
     """Go on at the event where it failed."""
     answer = session.client.retry_projection(name)
     session.printer.show(answer, lambda: f"{name} version {answer['version']} goes on.")
+
+
+@app.command()
+@remote
+def drop(session: Session, name: Name) -> None:
+    """Remove it and its tables. A node that has its code builds it again when it starts."""
+    session.client.drop_projection(name)
+    session.printer.show({"dropped": name}, lambda: f"{name} is gone.")
 
 
 def _view(found: list[dict[str, Any]]) -> RenderableType:

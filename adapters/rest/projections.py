@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from adapters.rest.bodies import JsonBody
 from adapters.rest.calls import Call, json_response, next_link
+from adapters.rest.forms import COLUMN_VALUE
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.parameters import CURSOR, LIMIT, text
 from adapters.rest.schemas import Body, Projection, ProjectionList, ProjectionRows
@@ -13,9 +14,7 @@ from adapters.rest.schemas import Body, Projection, ProjectionList, ProjectionRo
 _PATH = "/v1/projections"
 _TAG = "Projections"
 _NAME = {"name": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,29}$"}}
-_WHERE = text(
-    "where", "`column:value`; may be repeated, and then all have to hold.", pattern="[a-z][a-z0-9_]*:[^\\0]*", many=True
-)
+_WHERE = text("where", "`column:value`; may be repeated, and then all have to hold.", pattern=COLUMN_VALUE, many=True)
 
 
 class NothingBody(Body):
@@ -45,6 +44,12 @@ async def rebuild(call: Call) -> Response:
 async def retry(call: Call) -> Response:
     """POST /v1/projections/{name}/retry."""
     return json_response(await call.services.projections.retry(call.segment("name"), call.actor))
+
+
+async def drop(call: Call) -> Response:
+    """DELETE /v1/projections/{name}."""
+    await call.services.projections.drop(call.segment("name"), call.actor)
+    return Response(status_code=204)
 
 
 OPERATIONS = (
@@ -93,6 +98,17 @@ OPERATIONS = (
         problems=("not-found",),
         request_headers=("Idempotency-Key",),
         body=JsonBody(NothingBody, optional=True),
+        path_schemas=_NAME,
+    ),
+    Operation(
+        "dropProjection",
+        "DELETE",
+        f"{_PATH}/{{name}}",
+        drop,
+        "Remove a projection and its tables",
+        _TAG,
+        {204: Answer("It is gone. A node that has its code builds it again when it starts.", media=())},
+        problems=("not-found",),
         path_schemas=_NAME,
     ),
 )

@@ -139,6 +139,16 @@ class SqlProjections:
         except _BehindError:
             return False
 
+    async def end(self, build: Build) -> bool:
+        def end(transaction: Transaction) -> bool:
+            builds = [_build(row) for row in transaction.run("projection_builds", {})]
+            now = [each for each in builds if each.tracking == build.tracking and each.state != "retired"]
+            for each in now:
+                self._retire(transaction, each)
+            return bool(now)
+
+        return await self._database.reshape(end)
+
     async def retry(self, build: Build) -> int:
         def retry(transaction: Transaction) -> int:
             place = {"projection": build.tracking}

@@ -149,6 +149,22 @@ async def test_building_anew_is_another_build_beside_the_live_one(storage):
     assert await everything(storage, build) == {(1, "a"): ("new", 1)}
 
 
+async def test_what_ends_is_gone_and_may_begin_again(storage):
+    live = await begun(storage)
+    await storage.projections.swap(live)
+    await storage.projections.apply(live, 1, 0, 3, {"a": ("old", 1)})
+    building = await begun(storage, anew=True)
+    assert await storage.projections.end(live)
+    assert not await storage.projections.end(live)
+    assert await storage.projections.end(building)
+    assert not await storage.projections.apply(live, 1, 3, 4, {"a": ("late", 1)})
+    assert await states(storage) == [(1, 1, "retired"), (1, 2, "retired")]
+    again = await begun(storage)
+    assert again.number == 3
+    assert await everything(storage, again) == {}
+    assert await storage.projections.swap(again)
+
+
 async def test_an_older_version_is_left_alone(storage):
     await begun(storage, version=2)
     assert await storage.projections.begin("sales", 1, SHAPE, NOON) is None

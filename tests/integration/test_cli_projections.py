@@ -85,6 +85,13 @@ def test_mending(service, terminal, word, status):
     assert "trips version 2" in terminal.out
 
 
+def test_dropping(service, terminal):
+    service.gives("DELETE", f"{PATH}/trips", "", status=204)
+    assert terminal.json("projections", "drop", "trips") == {"dropped": "trips"}
+    assert terminal.run("projections", "drop", "trips") == 0
+    assert terminal.out == "trips is gone.\n"
+
+
 def test_a_projection_that_is_not_there(service, terminal):
     service.declines("POST", f"{PATH}/nothing/retry", 404, "not-found", title="Not found", detail="There is no such.")
     assert terminal.run("projections", "retry", "nothing") == 1

@@ -214,6 +214,23 @@ async def test_a_new_version_takes_over_also_what_is_archived(database, tmp_path
         assert await rows(api) == found
 
 
+async def test_a_projection_that_is_dropped_is_gone_for_everyone(database, tmp_path):
+    async with serving(database, code(tmp_path)) as (_, api):
+        await api.deploy(DEFINITION)
+        await send(api, "Faro")
+        await until(api, caught_up())
+        assert (await api.http.delete("/v1/projections/parcels")).status_code == 204
+        assert (await api.http.delete("/v1/projections/parcels")).status_code == 404
+        assert (await api.http.get("/v1/projections/parcels/rows")).status_code == 404
+        with pytest.raises((sqlite3.Error, psycopg.Error)):
+            queried(database, "SELECT * FROM projection_parcels")
+        ids = await send(api, "Cork")
+        assert [each["state"] for each in await told(api)] == ["retired"]
+    async with serving(database, code(tmp_path)) as (_, api):
+        await until(api, caught_up())
+        assert len(await rows(api)) == 1 + len(ids)
+
+
 async def test_other_columns_under_the_same_version_do_not_start(database, tmp_path):
     async with serving(database, code(tmp_path), development=False):
         pass

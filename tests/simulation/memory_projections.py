@@ -98,6 +98,14 @@ class MemoryProjections:
             self._data.builds[build.tracking] = replace(build, state="live")
             return True
 
+    async def end(self, build: Build) -> bool:
+        async with self._calls.call("end build"):
+            found = self._data.builds.get(build.tracking)
+            if found is None or found.state == "retired":
+                return False
+            self._retire(found)
+            return True
+
     async def retry(self, build: Build) -> int:
         async with self._calls.call("retry"):
             failed = {p: each for p, each in self._progress(build).items() if each.failure is not None}
