@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import asynccontextmanager, closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -13,8 +13,9 @@ import psycopg
 import pytest
 
 from adapters.bootstrap import open_service
+from adapters.postgres.storage import PostgresStorage
 from adapters.settings import Settings
-from application.projection_store import ProjectionChangedError
+from application.projection_store import Build, Column, ProjectionChangedError, Shape
 from domain.errors import StorageError
 from retrace.functions import load_functions
 from tests.support.service import Api
@@ -280,3 +281,23 @@ async def test_a_long_query_holds_up_the_swap_and_nobody_else(fresh_postgres, tm
             await send(api, "b")  # writers go on
         await until(api, lambda each: caught_up()(each) and each["table"].endswith("_2"))
         assert len(await rows(api)) == 2
+
+
+async def test_nodes_that_begin_and_go_live_at_the_same_moment_agree(fresh_postgres):
+    storages = [PostgresStorage(fresh_postgres) for _ in range(3)]
+    for each in storages:
+        await each.log.open(4, 10.0)
+    shape = Shape("id", (Column("n", "integer"),))
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    begun = [each.projections.begin("p", 1, shape, at) for each in storages]
+    found = [each for each in await asyncio.gather(*begun, return_exceptions=True) if isinstance(each, Build)]
+    assert found, "one of them at least has made it; the others may have to try again"
+    (build,) = await storages[0].projections.builds()
+    swapped = [each.projections.swap(build) for each in storages]
+    went = [each for each in await asyncio.gather(*swapped, return_exceptions=True) if each is True]
+    assert went == [True]
+    assert [each.state for each in await storages[0].projections.builds()] == ["live"]
+    written = [each.projections.apply(build, 1, 0, 5, {"a": (number,)}) for number, each in enumerate(storages)]
+    assert sorted(await asyncio.gather(*written)) == [False, False, True]
+    for each in storages:
+        await each.log.close()
