@@ -215,7 +215,8 @@ class StoredCatalog:
 def _is_registered(folds: Mapping[str, Fold], build: Build) -> bool:
     """Whether the node that answers keeps it."""
     fold = folds.get(build.name)
-    return fold is not None and (fold.version, fold.shape) == (build.version, build.shape)
+    same = fold is not None and (fold.version, fold.shape) == (build.version, build.shape)
+    return same and build.state != "retired"
 
 
 def _error(failure: Failure) -> Json:

@@ -206,7 +206,8 @@ async def test_a_new_version_takes_over_also_what_is_archived(database, tmp_path
         found = await rows(api)
         assert {each["parcel"] for each in found} == set(ids)
         assert [{**each, "note": None} for each in before] == [each for each in found if each["city"] != "Oslo"]
-        assert {(each["version"], each["state"]) for each in await told(api)} == {(1, "retired"), (2, "live")}
+        found_now = {(each["version"], each["state"], each["registered"]) for each in await told(api)}
+        assert found_now == {(1, "retired", False), (2, "live", True)}
         with pytest.raises((sqlite3.Error, psycopg.Error)):
             queried(database, "SELECT * FROM projection_parcels_v1")
         anew = await api.done("POST", "/v1/projections/parcels/rebuild", json={})
