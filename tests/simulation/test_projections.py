@@ -11,7 +11,7 @@ from tests.simulation.folded import stored_of
 from tests.simulation.world import Simulation, Trouble, run_seed
 from tests.support.projected import SAMPLES, Inline, expected, folds, plain
 
-SEEDS = int(os.environ.get("RETRACE_SIMULATE_SEEDS", "500")) // 5
+SEEDS = int(os.environ.get("RETRACE_SIMULATE_SEEDS", "500")) // 10
 BATCH = 10
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from retrace import projection
 from retrace.functions import load_functions
-from retrace.projections import DuplicateProjectionError, ProjectionRegistry, collecting
+from retrace.projections import DuplicateProjectionError, Event, ProjectionRegistry, collecting
 
 TABLE = {"city": str}
 
@@ -113,3 +116,35 @@ def test_a_file_brings_functions_and_projections(tmp_path, registry):
     assert (list(found), list(found.projections)) == (["f"], ["trips"])
     assert not registry
     assert list(load_functions(file).projections) == ["trips"]
+
+
+def documented(registry):
+    """What the page of projections registers, its blocks run one after the other."""
+    page = (Path(__file__).parents[2] / "docs" / "projections.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    return registry
+
+
+def test_the_folds_of_the_documentation_do_what_it_says(registry):
+    bookings, calls = documented(registry).values()
+
+    def event(version, kind, task=None, **data):
+        at = datetime(2030, 1, version, tzinfo=UTC)
+        return Event("o_1", "travel/trip-booking@1.0.0", version, kind, at, None, task, 1 if task else None, None, data)
+
+    history = [
+        event(1, "orchestration.started", input={"city": "Lisbon"}),
+        event(2, "attempt.started", "/do/0/reserveCar"),
+        event(3, "task.completed", "/do/0/reserveCar"),
+        event(4, "orchestration.completed"),
+    ]
+    booking = call = None
+    for each in history:
+        booking = bookings.fold(booking, each)
+        if each.type in calls.types:
+            assert calls.by(each) == "o_1 /do/0/reserveCar 1"
+            call = calls.fold(call, each)
+    assert booking == {"city": "Lisbon", "status": "completed", "started_at": history[0].at, "attempts": 1}
+    assert call == {"started_at": history[1].at, "outcome": "task.completed"}
