@@ -25,7 +25,7 @@ from application.journal import Journal
 from application.log_pages import LogPages
 from application.ownership import Ownership
 from application.ports import Clock
-from application.projection_store import Build, Progress, ProjectionStore
+from application.projection_store import Build, Progress, ProjectionChangedError, ProjectionStore
 from application.storage import Head, LogStore, StoredRecord
 from domain.errors import StorageError
 
@@ -187,7 +187,10 @@ class Projections:
     async def _refresh(self) -> None:
         """What there is to keep, and how far it is."""
         self._stale = False
-        await self.begin()
+        try:
+            await self.begin()
+        except ProjectionChangedError as error:  # begun elsewhere meanwhile; the others go on
+            _log.error("projection.changed", detail=error.detail)
         ours = [build for build in await self._store.builds() if build.state != "retired" and self._is_ours(build)]
         self._builds = sorted(ours, key=lambda build: build.state)  # building comes before live
         self._at = {}

@@ -29,6 +29,7 @@ from retrace.representations import (
     HistoryEvent,
     NodeList,
     Orchestration,
+    ProjectionStatus,
     RollbackPlan,
 )
 
@@ -97,9 +98,9 @@ class Client:
 
     # --- projections
 
-    def projections(self) -> list[dict[str, Any]]:
+    def projections(self) -> list[ProjectionStatus]:
         """Every projection, its state and how far it has seen the log."""
-        return cast("list[dict[str, Any]]", self._server.call("GET", "/v1/projections")["items"])
+        return cast("list[ProjectionStatus]", self._server.call("GET", "/v1/projections")["items"])
 
     def projection_rows(
         self, name: str, where: Iterable[str] = (), limit: int | None = None
@@ -107,15 +108,15 @@ class Client:
         """Rows of its live version, at most `limit`; `where` has filters of the form ``column:value``."""
         yield from self._listed(f"/v1/projections/{quote(name, safe='')}/rows", {"where": list(where)}, limit)
 
-    def rebuild_projection(self, name: str) -> dict[str, Any]:
+    def rebuild_projection(self, name: str) -> ProjectionStatus:
         """Build it anew beside the live one; gives the new build."""
         path = f"/v1/projections/{quote(name, safe='')}/rebuild"
-        return cast("dict[str, Any]", self._server.call("POST", path, json={}))
+        return cast("ProjectionStatus", self._server.call("POST", path, json={}))
 
-    def retry_projection(self, name: str) -> dict[str, Any]:
+    def retry_projection(self, name: str) -> ProjectionStatus:
         """Go on at the event where it failed."""
         path = f"/v1/projections/{quote(name, safe='')}/retry"
-        return cast("dict[str, Any]", self._server.call("POST", path, json={}))
+        return cast("ProjectionStatus", self._server.call("POST", path, json={}))
 
     def drop_projection(self, name: str) -> None:
         """Remove it and its tables; whoever has its code builds it again at its next start."""

@@ -16,6 +16,8 @@ from adapters.cli.remote import Choices, OutputOption, ServerOption, Session, re
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from retrace.representations import ProjectionStatus
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the projection.", show_default=False)]
 
 _COLUMNS = [("NAME", "whole"), ("VERSION", "right"), ("STATE", "whole"), ("SEEN", "right"), ("LAG", "right"),
@@ -78,7 +80,7 @@ def drop(session: Session, name: Name) -> None:
     session.printer.show({"dropped": name}, lambda: f"{name} is gone.")
 
 
-def _view(found: list[dict[str, Any]]) -> RenderableType:
+def _view(found: list[ProjectionStatus]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -108,7 +110,7 @@ def _view(found: list[dict[str, Any]]) -> RenderableType:
     return Group(*parts)
 
 
-def _seen(projection: dict[str, Any]) -> str:
+def _seen(projection: ProjectionStatus) -> str:
     """How much of the log, in percent; never rounded up to all of it."""
     done, total = projection["events_done"], projection["events_total"]
     if projection["state"] == "retired":
