@@ -78,7 +78,8 @@ class OrchestrationCommands:
         identity = self._engine.identity
         if request.idempotency_key is None:
             # A node that owns nothing leaves it to chance who begins it.
-            public_id = identity.draw_in(self._ownership.owned) if self._ownership.owned else identity.draw()
+            owned = self._ownership.owned
+            public_id = identity.draw_in(owned) if owned else identity.draw()
         else:
             public_id = identity.derived(request.actor, request.idempotency_key)
             if (known := await self._known_repeat(public_id)) is not None:

@@ -95,11 +95,14 @@ class OrchestrationQueries:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         while True:
-            live = await self._live(id_)
-            enough = live.state.final if after_version is None else live.state.version > after_version
-            if enough or self._watch.closed:
-                return
-            if not await self._watch.changed((live.partition, live.orchestration), until - loop.time()):
+            # What is decided and not enough need not be committed to be looked at: nobody waits for the lock of its family.
+            state = self._reader.ahead(id_)
+            if state is None or _reached(state, after_version):
+                state = (await self._live(id_)).state
+                if _reached(state, after_version) or self._watch.closed:
+                    return
+            place = self._engine.identity.locate(id_)
+            if not await self._watch.changed(place, until - loop.time(), ended_only=after_version is None):
                 return
 
     async def tasks(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
@@ -260,6 +263,11 @@ class MalformedCursorError(RetraceError):
     """This cursor is not one that this service gave; start again without it."""
 
     code = "malformed-request"
+
+
+def _reached(state: State, after_version: int | None) -> bool:
+    """Whether it has moved beyond this version; None: whether it has ended."""
+    return state.final if after_version is None else state.version > after_version
 
 
 def _bounded(records: list[StoredRecord]) -> list[StoredRecord]:

@@ -25,11 +25,14 @@ from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
 from application.load import Load
+from application.log_pages import LogPages
 from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
+from application.projection_catalog import StoredCatalog
+from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
@@ -60,6 +63,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     chance: Chance
     liveness: Liveness
+    folds: Folds = NoFolds()
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +190,21 @@ class Node:
             options.retention_s,
         )
         archive = ArchiveReader(storage.archive, log)
+        pages = LogPages(log, archive, world.codec)
+        self.projections = Projections(
+            world.folds,
+            storage.projections,
+            pages,
+            log,
+            self.journal,
+            self.ownership,
+            signals,
+            world.clock,
+            revise=options.revise,
+        )
+        self.catalog = StoredCatalog(
+            self.projections.folds, storage.projections, pages, log, signals, world.clock, identity.sealing_key()
+        )
         keys = BusinessKeys(storage.keys, self.router, reader)
         self.commands = OrchestrationCommands(
             self.engine,
@@ -219,12 +238,14 @@ class Node:
         )
         histories = Histories(log, archive, world.codec, identity)
         self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
-        for tenant in (self.journal, self.cache, self.projector, self.watch):
+        for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
+        await self.projections.begin()  # the one thing here that code may be refused for
         self.journal.start()
         await self.projector.start()
         await signals.open()
         await self.ownership.join()
+        self.projections.start()
 
     def _introduction(self) -> NodeIdentity:
         options, world = self.options, self.world
@@ -269,6 +290,7 @@ class Node:
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()
+        await self.projections.stop()
         await self.projector.stop()
         await self.journal.stop()
         await self.ownership.leave()

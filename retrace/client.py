@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
@@ -30,6 +30,7 @@ from retrace.representations import (
     NodeList,
     Operation,
     Orchestration,
+    ProjectionStatus,
     RollbackPlan,
 )
 
@@ -111,6 +112,32 @@ class Client:
     def cancel_operation(self, operation: str) -> Operation:
         """Stop an operation; one that has ended stays as it is."""
         return cast("Operation", self._server.call("POST", f"/v1/operations/{quote(operation, safe='')}/cancel"))
+
+    # --- projections
+
+    def projections(self) -> list[ProjectionStatus]:
+        """Every projection, its state and how far it has seen the log."""
+        return cast("list[ProjectionStatus]", self._server.call("GET", "/v1/projections")["items"])
+
+    def projection_rows(
+        self, name: str, where: Iterable[str] = (), limit: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of its live version, at most `limit`; `where` has filters of the form ``column:value``."""
+        yield from self._listed(f"/v1/projections/{quote(name, safe='')}/rows", {"where": list(where)}, limit)
+
+    def rebuild_projection(self, name: str) -> ProjectionStatus:
+        """Build it anew beside the live one; gives the new build."""
+        path = f"/v1/projections/{quote(name, safe='')}/rebuild"
+        return cast("ProjectionStatus", self._server.call("POST", path, json={}))
+
+    def retry_projection(self, name: str) -> ProjectionStatus:
+        """Go on at the event where it failed."""
+        path = f"/v1/projections/{quote(name, safe='')}/retry"
+        return cast("ProjectionStatus", self._server.call("POST", path, json={}))
+
+    def drop_projection(self, name: str) -> None:
+        """Remove it and its tables; whoever has its code builds it again at its next start."""
+        self._server.response("DELETE", f"/v1/projections/{quote(name, safe='')}")
 
     # --- orchestrations
 

@@ -11,7 +11,17 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import commands, definitions, incidents, nodes, operations, orchestrations, servers, what_if
+from adapters.cli import (
+    commands,
+    definitions,
+    incidents,
+    nodes,
+    operations,
+    orchestrations,
+    projections,
+    servers,
+    what_if,
+)
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -40,6 +50,7 @@ nodes.register(app)
 what_if.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)
+app.add_typer(projections.app, name="projections")
 
 
 @app.command()

@@ -23,7 +23,17 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from adapters.rest import commands, definitions, events, long_running, orchestrations, running, stream, what_if
+from adapters.rest import (
+    commands,
+    definitions,
+    events,
+    long_running,
+    orchestrations,
+    projections,
+    running,
+    stream,
+    what_if,
+)
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
 from adapters.rest.calls import JSON, Call
@@ -46,6 +56,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *definitions.OPERATIONS,
     *long_running.OPERATIONS,
     *what_if.OPERATIONS,
+    *projections.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -447,6 +447,48 @@ class NodeList(Open):
     unowned: list[NodePartition]
 
 
+class ProjectionError(Open):
+    """The event that could not be folded, and why."""
+
+    orchestration: str
+    version: int = Field(description="Of the event, in the history of the orchestration.")
+    type: str
+    detail: str
+    at: Instant
+
+
+class Projection(Open):
+    """A table that a user's fold builds from the log."""
+
+    name: str
+    version: int
+    live: bool = Field(description="Whether its rows are those that are read.")
+    state: Literal["building", "live", "failed", "retired"]
+    table: str = Field(description="In the database of the service.")
+    registered: bool = Field(description="Whether the node that answers has its code.")
+    events_done: int
+    events_total: int
+    lag_events: int
+    lag_ms: int = Field(description="How long the first event that it has not seen has been there.")
+    error: ProjectionError | None
+    created_at: Instant
+
+
+class ProjectionList(Open):
+    """All projections; of each name also the last that was replaced."""
+
+    items: list[Projection]
+    next: None
+
+
+class ProjectionRows(Open):
+    """A page of rows, by the names of the columns."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+    version: int = Field(description="The version of the projection.")
+
+
 class ProblemExplanation(Open):
     """What a problem means and what a client can do."""
 
