@@ -30,7 +30,7 @@ from domain.errors import InvalidInputError, NotFoundError, Problem
 from domain.plan import Plan
 
 KIND: Final = "what-if"
-_MOST_EVENTS: Final = 50_000
+_MOST_EVENTS: Final = 20_000
 _MOST_EVENTS_EACH: Final = 5_000
 """Of an orchestration in a fleet: a few dozen are in memory at a time."""
 _MOST_DECISIONS_EACH: Final = 1_000

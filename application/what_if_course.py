@@ -94,6 +94,8 @@ class Course:
     def walk(self) -> Asking:
         """All of it."""
         try:
+            if not self._same_plan or self.supposed.changes:
+                yield from self._looked_through()
             yield from self._follow()
             if self.left is not None or self._next <= len(self.record.history) or self._answered_at_once:
                 yield from self._go_on()
@@ -101,6 +103,10 @@ class Course:
             self.broken = f"it cannot be decided: {error}"
         except Exception as error:  # whatever another definition leads to must be told, not end the walk over a fleet
             self.broken = f"it cannot be decided: {type(error).__name__}: {error}"
+
+    def _looked_through(self) -> Asking:
+        for _ in self.record.look_through():
+            yield []
 
     # On the recorded path ---------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ stays on the recorded path asks for the steps alone.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -21,6 +22,7 @@ from domain.plan import Plan
 from domain.redeciding import Step, steps
 from domain.state import Run, State
 
+_PIECE = 200
 _OF_TASKS = (c.ReportResult, c.ReportChild)
 Identity = tuple[str | None, str, int]
 """(the task that it undoes, its own name, number of its run)."""
@@ -53,18 +55,32 @@ class Record:
         self.plan = plan
         self.history = history
         self.steps: list[Step] = list(steps(history))
+        self._state: State | None = None
+        self._commands: list[tuple[int, c.Command]] | None = None
 
-    @cached_property
+    def look_through(self) -> Iterator[None]:
+        """Find out all that is asked below, in small pieces, so that others have their turn with a long history."""
+        if self._state is None:
+            state = State()
+            for number, event in enumerate(self.history, 1):
+                evolve(state, event)
+                if number % _PIECE == 0:
+                    yield
+            self._state = state
+        if self._commands is None:
+            commands: list[tuple[int, c.Command]] = []
+            for number, each in enumerate(self.steps, 1):
+                commands.append((each.version, each.command()))
+                if number % _PIECE == 0:
+                    yield
+            self._commands = commands
+
+    @property
     def state(self) -> State:
         """What all of it folds to."""
-        return self.state_at(len(self.history))
-
-    def state_at(self, version: int) -> State:
-        """What it folds to up to a version."""
-        state = State()
-        for event in self.history[:version]:
-            evolve(state, event)
-        return state
+        deque(self.look_through(), maxlen=0)
+        assert self._state is not None
+        return self._state
 
     def event(self, version: int) -> e.Event | None:
         """The event of a version, if there is one."""
@@ -129,10 +145,12 @@ class Record:
 
     # Everything from outside ------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def commands(self) -> list[tuple[int, c.Command]]:
         """(version of the decision, its command), all of them."""
-        return [(step.version, step.command()) for step in self.steps]
+        deque(self.look_through(), maxlen=0)
+        assert self._commands is not None
+        return self._commands
 
     def from_outside(self, version: int) -> Iterator[tuple[int, c.Command]]:
         """What came from outside in decisions from this version on: events, commands of people and of the parent. Neither

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from adapters.callouts.dispatch import CalloutDispatch
+from adapters.callouts.resources import HttpResources
 from retrace.functions import load_functions
 from tests.support.service import Api, running_service
 
@@ -121,6 +123,25 @@ async def test_the_flight_had_been_refused(travel):
     assert answer["recorded"]["status"] == "completed"
     assert answer["assumptions"] == ["the undo of hotel succeeds"]
     assert (await travel.api.history(id_), travel.called) == (before, called)
+
+
+async def test_nobody_is_called(travel, monkeypatch):
+    async def send(*_: Any) -> Any:
+        raise AssertionError("somebody was called")
+
+    ids = [await travel.trip(city) for city in ("Turin", "Nowhere")]
+    for way in (CalloutDispatch, HttpResources):
+        for name in ("send", "fetch"):
+            if hasattr(way, name):
+                monkeypatch.setattr(way, name, send)
+    for id_ in ids:
+        for outcome in ("refused", "uncertain", "completed"):
+            changes = [{"task": task, "outcome": outcome} for task in ("hotel", "flight")]
+            for change in changes:
+                answer = await travel.what_if(id_, changes=[change], assume={"flight": {"id": "f"}})
+                assert answer["status"] in ("completed", "compensated", "faulted")
+    told = await travel.fleet(definition="travel/trip", changes=[{"task": "hotel", "outcome": "uncertain"}])
+    assert told["other"] == 2
 
 
 async def test_nothing_said_is_the_same(travel):

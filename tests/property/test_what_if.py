@@ -21,7 +21,7 @@ from tests.property.test_any_orchestration import OUTCOMES, CarefulWorld, bring_
 from tests.support.pure_world import Attempt, Result, World, done, doubt, plan_of, refused
 from tests.support.what_if import Change, walked
 
-EXAMPLES = int(os.environ.get("STORIES", "300"))
+EXAMPLES = int(os.environ.get("STORIES", "200"))
 CHANGED = {"completed": done({"n": 7}), "refused": refused(), "uncertain": doubt()}
 Name = tuple[str, int]
 
