@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from aiohttp import ClientSession
 from fastapi import FastAPI
 
 from adapters import documents
@@ -21,6 +22,7 @@ from adapters.callouts.openapi import OpenApiCallouts
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
+from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
@@ -29,8 +31,10 @@ from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
 from adapters.rest.services import Services
 from adapters.settings import Settings
+from adapters.signatures import Ed25519Keys, Ed25519Signer, read_private, read_public
 from adapters.stored_events import EventMapper
 from adapters.system import ProcessLiveness, SystemChance, SystemClock, process_mark
+from application.checkpoint_store import CheckpointOutlet
 from application.database import Storage
 from application.definitions import DefinitionRegistry
 from application.runtime import Node, Options, World
@@ -130,6 +134,7 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
+            **_audit(settings, session),
         )
         node = Node(world, _options(settings, development=development))
         stack.push_async_callback(storage.log.close)
@@ -146,6 +151,7 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             queries=node.queries,
             definitions=node.definitions,
             operations=node.operations,
+            verification=node.verification,
             requests=storage.requests,
             clock=world.clock.now,
             ready=ready,
@@ -157,6 +163,22 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
         app = build_app(services)
         await node.go_on()
         return Service(node, app, services, stack.pop_all(), settings.grace)
+
+
+def _audit(settings: Settings, session: ClientSession) -> dict[str, Any]:
+    """What signs checkpoints, what checks them, and where they go."""
+    signer = None if settings.audit_key is None else Ed25519Signer(read_private(settings.audit_key))
+    trusted = [read_public(each) for each in settings.audit_trust]
+    outlet: CheckpointOutlet | None = None
+    if settings.checkpoint_to is not None:
+        is_address = settings.checkpoint_to.startswith(("http://", "https://"))
+        outlet = (
+            CheckpointReceiver(settings.checkpoint_to, session)
+            if is_address
+            else CheckpointFile(Path(settings.checkpoint_to))
+        )
+    keys = Ed25519Keys(trusted, current=None if signer is None else signer.public)
+    return {"signer": signer, "keys": keys, "outlet": outlet}
 
 
 def _options(settings: Settings, *, development: bool) -> Options:
@@ -176,6 +198,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
         ),
         held_events_for_s=settings.held_events_for,
         retention_s=settings.retention,
+        checkpoint_every_s=settings.checkpoint_every,
         revise=development,
     )
 

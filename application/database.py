@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from application.audit_log import AuditLog
+from application.checkpoint_store import CheckpointStore
 from application.inbox import Inbox, Signals
 from application.leases import Leases
 from application.operation_store import OperationStore
@@ -41,6 +43,10 @@ class Storage(Protocol):
     def held(self) -> HeldEventStore: ...
     @property
     def operations(self) -> OperationStore: ...
+    @property
+    def audit_log(self) -> AuditLog: ...
+    @property
+    def checkpoints(self) -> CheckpointStore: ...
 
     async def ready(self) -> bool:
         """Whether the database answers."""

@@ -11,6 +11,8 @@ import structlog
 from application.archive import ArchiveReader
 from application.archivist import Archivist
 from application.business_keys import BusinessKeys
+from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
+from application.checkpoints import Checkpoints, fingerprint
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
@@ -37,6 +39,7 @@ from application.routing import Router
 from application.serving import InboxServer
 from application.snapshots import Snapshots
 from application.timers import Timers
+from application.verification import Verification
 from application.watching import Watch
 from domain.decision import Limits
 
@@ -58,6 +61,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     chance: Chance
     liveness: Liveness
+    signer: Signer | None = None
+    keys: PublicKeys = NoKeys()
+    outlet: CheckpointOutlet | None = None
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +84,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     most_in_progress: int = 10_000
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
+    checkpoint_every_s: float = 60.0
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -165,6 +172,25 @@ class Node:
         self.operations = Operations(
             storage.operations, world.clock, world.chance, self.ownership.me.node, lambda: self.watch.closed
         )
+        self.verification = Verification(
+            storage.audit_log,
+            storage.checkpoints,
+            world.keys,
+            identity,
+            log,
+            storage.archive,
+            world.codec,
+            self.operations,
+        )
+        self.checkpoints = Checkpoints(
+            storage.checkpoints,
+            world.clock,
+            fingerprint(identity.place_key()),
+            self.journal.heads,
+            world.signer,
+            world.outlet,
+            every_s=options.checkpoint_every_s,
+        )
         self.housekeeping = Housekeeping(
             storage.requests,
             storage.held,
@@ -249,6 +275,7 @@ class Node:
         self.inbox.start()
         self.snapshots.start()
         self.archivist.start()
+        self.checkpoints.start()
         self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
@@ -267,6 +294,7 @@ class Node:
         await self.router.stop()
         await self.projector.stop()
         await self.journal.stop()
+        await self.checkpoints.stop()
         await self.ownership.leave()
         await self.world.storage.signals.close()
         await self.world.storage.log.close()

@@ -609,3 +609,101 @@ UPDATE operations SET cancel_requested = true WHERE operation = %(operation)s AN
 DELETE FROM operations
 WHERE started_at < %(before)s AND (status <> 'running' OR alive_until < now())
 RETURNING operation;
+
+-- == Verification ======================================================================================================
+
+-- One statement, so all of it is as of one instant.
+-- name: audit_head
+SELECT p.head_position, p.head_hash,
+       coalesce((SELECT max(e.position) FROM events AS e WHERE e.partition = %(partition)s), 0),
+       coalesce((
+           SELECT t.position FROM tracking AS t WHERE t.partition = %(partition)s AND t.projection = 'status'
+       ), 0)
+FROM partitions AS p
+WHERE p.partition = %(partition)s;
+
+-- name: audit_page
+SELECT position, uuid_send(orchestration), version, topic, state, event_hash, log_hash, state_hash
+FROM events
+WHERE partition = %(partition)s AND position > %(after)s AND position <= %(until)s
+ORDER BY position
+LIMIT %(limit)s;
+
+-- name: audit_event_hash
+SELECT event_hash FROM events
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND version = %(version)s;
+
+-- name: audit_unlogged
+SELECT uuid_send(s.orchestration), s.public_id, s.version, coalesce(logged.version, 0)
+FROM status AS s
+LEFT JOIN (
+    SELECT e.partition, e.orchestration, max(e.version) AS version FROM events AS e
+    WHERE e.partition = %(partition)s
+    GROUP BY e.partition, e.orchestration
+) AS logged ON logged.partition = s.partition AND logged.orchestration = s.orchestration
+WHERE s.partition = %(partition)s AND s.version > coalesce(logged.version, 0)
+LIMIT %(limit)s;
+
+-- name: audit_archived
+SELECT uuid_send(orchestration), public_id, events, content FROM archive
+WHERE partition = %(partition)s /* where */
+ORDER BY orchestration
+LIMIT %(limit)s;
+
+-- name: audit_archived_after
+orchestration > %(after)s
+
+-- name: audit_archived_events
+SELECT uuid_send(e.orchestration), e.version, e.position, e.state_hash
+FROM archive AS a
+JOIN events AS e ON e.partition = a.partition AND e.orchestration = a.orchestration
+WHERE a.partition = %(partition)s AND a.orchestration >= %(first)s AND a.orchestration <= %(last)s
+ORDER BY e.orchestration, e.version;
+
+-- name: audit_unarchived
+SELECT uuid_send(e.orchestration), min(e.position)
+FROM events AS e
+WHERE e.partition = %(partition)s AND e.state_hash IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM archive AS a WHERE a.partition = e.partition AND a.orchestration = e.orchestration
+)
+GROUP BY e.orchestration
+ORDER BY min(e.position)
+LIMIT %(limit)s;
+
+-- == Checkpoints =======================================================================================================
+
+-- name: put_checkpoint
+INSERT INTO checkpoints (partition, position, log_hash, made_at, key_id, signature)
+VALUES (%(partition)s, %(position)s, %(log_hash)s, %(made_at)s, %(key_id)s, %(signature)s)
+ON CONFLICT DO NOTHING;
+
+-- name: checkpoints
+SELECT each.partition, each.position, each.log_hash, each.made_at, each.key_id, each.signature
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM checkpoints AS c
+    WHERE c.partition = p.partition /* where */
+    ORDER BY c.position
+    LIMIT %(limit)s
+) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
+ORDER BY each.partition, each.position
+LIMIT %(limit)s;
+
+-- name: checkpoints_after
+(c.partition, c.position) > (%(after_partition)s, %(after_position)s)
+
+-- name: latest_checkpoints
+SELECT each.partition, each.position, each.log_hash, each.made_at, each.key_id, each.signature
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM checkpoints AS c
+    WHERE c.partition = p.partition /* where */
+    ORDER BY c.position DESC
+    LIMIT 1
+) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
+ORDER BY each.partition;
+
+-- name: checkpoints_until
+made_at <= %(until)s

@@ -23,7 +23,16 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from adapters.rest import commands, definitions, events, long_running, orchestrations, running, stream
+from adapters.rest import (
+    audit_verification,
+    commands,
+    definitions,
+    events,
+    long_running,
+    orchestrations,
+    running,
+    stream,
+)
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
 from adapters.rest.calls import JSON, Call
@@ -45,6 +54,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *stream.OPERATIONS,
     *definitions.OPERATIONS,
     *long_running.OPERATIONS,
+    *audit_verification.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -443,3 +443,59 @@ class LongOperationList(Open):
 
     items: list[LongOperation]
     next: str | None
+
+
+class VerifyBody(Body):
+    """What to verify; the whole log unless said."""
+
+    orchestration: str | None = Field(None, max_length=64, description="Only this one, by itself.")
+    since: str | None = Field(
+        None,
+        max_length=64,
+        description="Only what came after a checkpoint: `latest`, an instant (the last before it), or "
+        "`partition:position` of one.",
+    )
+    checkpoints: list[dict[str, Any]] = Field(
+        default_factory=list,
+        max_length=2000,
+        description="Checkpoints that were kept outside, as they were sent there.",
+    )
+    archive: bool = Field(True, description="Whether what is archived is checked too.")
+
+
+class Checkpoint(Open):
+    """The log hash of a partition at a position, signed."""
+
+    format: int
+    database: str = Field(description="A fingerprint.")
+    partition: int
+    position: int
+    log_hash: str = Field(description="In hexadecimal.")
+    made_at: Instant
+    key_id: str
+    signature: str = Field(description="Ed25519, in base64.")
+
+
+class CheckpointList(Open):
+    """A page of checkpoints."""
+
+    items: list[Checkpoint]
+    next: str | None
+
+
+class AuditKey(Open):
+    """A public key."""
+
+    key_id: str
+    algorithm: Literal["Ed25519"]
+    public_key: str = Field(description="32 bytes in base64.")
+    pem: str
+    current: bool = Field(description="Whether checkpoints are signed with it now.")
+
+
+class AuditKeyList(Open):
+    """The keys whose signatures count."""
+
+    items: list[AuditKey]
+    next: None
+    database: str = Field(description="The fingerprint that checkpoints of this database have.")

@@ -15,6 +15,7 @@ from typing import Any
 from adapters.rest.admission import Admission
 from application.registers import RequestStore
 from application.service import Commands, Definitions, Operations, Queries
+from application.verification import Verification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Services:
     queries: Queries
     definitions: Definitions
     operations: Operations
+    verification: Verification
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]

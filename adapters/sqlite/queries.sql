@@ -541,3 +541,88 @@ DELETE FROM operations
 WHERE started_at < :before
   AND (status <> 'running' OR alive_until < CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER))
 RETURNING operation;
+
+-- == Verification ======================================================================================================
+
+-- One statement, so all of it is as of one instant.
+-- name: audit_head
+SELECT p.head_position, p.head_hash,
+       coalesce((SELECT max(e.position) FROM events AS e WHERE e.partition = p.partition), 0),
+       coalesce((SELECT t.position FROM tracking AS t WHERE t.partition = p.partition AND t.projection = 'status'), 0)
+FROM partitions AS p
+WHERE p.partition = :partition;
+
+-- name: audit_page
+SELECT position, orchestration, version, topic, state, event_hash, log_hash, state_hash
+FROM events
+WHERE partition = :partition AND position > :after AND position <= :until
+ORDER BY position
+LIMIT :limit;
+
+-- name: audit_event_hash
+SELECT event_hash FROM events
+WHERE partition = :partition AND orchestration = :orchestration AND version = :version;
+
+-- name: audit_unlogged
+SELECT s.orchestration, s.public_id, s.version,
+       coalesce((
+           SELECT max(e.version) FROM events AS e
+           WHERE e.partition = s.partition AND e.orchestration = s.orchestration
+       ), 0) AS logged
+FROM status AS s
+WHERE s.partition = :partition AND s.version > coalesce((
+    SELECT max(e.version) FROM events AS e
+    WHERE e.partition = s.partition AND e.orchestration = s.orchestration
+), 0)
+LIMIT :limit;
+
+-- name: audit_archived
+SELECT orchestration, public_id, events, content FROM archive
+WHERE partition = :partition /* where */
+ORDER BY orchestration
+LIMIT :limit;
+
+-- name: audit_archived_after
+orchestration > :after
+
+-- name: audit_archived_events
+SELECT e.orchestration, e.version, e.position, e.state_hash
+FROM archive AS a
+JOIN events AS e ON e.partition = a.partition AND e.orchestration = a.orchestration
+WHERE a.partition = :partition AND a.orchestration >= :first AND a.orchestration <= :last
+ORDER BY e.orchestration, e.version;
+
+-- name: audit_unarchived
+SELECT e.orchestration, min(e.position)
+FROM events AS e
+WHERE e.partition = :partition AND e.state_hash IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM archive AS a WHERE a.partition = e.partition AND a.orchestration = e.orchestration
+)
+GROUP BY e.orchestration
+ORDER BY min(e.position)
+LIMIT :limit;
+
+-- == Checkpoints =======================================================================================================
+
+-- name: put_checkpoint
+INSERT INTO checkpoints (partition, position, log_hash, made_at, key_id, signature)
+VALUES (:partition, :position, :log_hash, :made_at, :key_id, :signature)
+ON CONFLICT DO NOTHING;
+
+-- name: checkpoints
+SELECT partition, position, log_hash, made_at, key_id, signature FROM checkpoints
+WHERE partition = :partition /* where */
+ORDER BY position
+LIMIT :limit;
+
+-- name: checkpoints_after
+(partition, position) > (:after_partition, :after_position)
+
+-- name: latest_checkpoints
+SELECT partition, position, log_hash, made_at, key_id, signature FROM checkpoints
+WHERE partition = :partition /* where */
+ORDER BY position DESC
+LIMIT 1;
+
+-- name: checkpoints_until
+made_at <= :until

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapters.sql.archive import SqlArchive
+from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.inbox import SqlInbox
@@ -41,6 +42,8 @@ class SqliteStorage:
         self.keys = SqlKeys(self._database)
         self.held = SqlHeldEvents(self._database)
         self.operations = SqlOperations(self._database)
+        self.audit_log = SqlAuditLog(self._database)
+        self.checkpoints = SqlCheckpoints(self._database)
 
     async def ready(self) -> bool:
         """Whether the database answers and is set up."""

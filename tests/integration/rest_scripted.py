@@ -120,6 +120,7 @@ class Scripted:
             queries=self.queries,  # type: ignore[arg-type]
             definitions=NoDefinitions(),  # type: ignore[arg-type]
             operations=None,  # type: ignore[arg-type]
+            verification=None,  # type: ignore[arg-type]
             requests=self.requests,
             clock=lambda: self.now,
             **given,
