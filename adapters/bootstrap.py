@@ -30,8 +30,8 @@ from adapters.expressions.schemas import JsonSchemas
 from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
 from adapters.rest.services import Services
-from adapters.settings import Settings
-from adapters.signatures import Ed25519Keys, Ed25519Signer, read_private, read_public
+from adapters.settings import Settings, SettingsError
+from adapters.signatures import Ed25519Keys, Ed25519Signer, KeyUnusableError, make_key, read_private, read_public
 from adapters.stored_events import EventMapper
 from adapters.system import ProcessLiveness, SystemChance, SystemClock, process_mark
 from application.checkpoint_store import CheckpointOutlet
@@ -134,7 +134,7 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
-            **_audit(settings, session),
+            **_audit(settings, session, development=development),
         )
         node = Node(world, _options(settings, development=development))
         stack.push_async_callback(storage.log.close)
@@ -165,9 +165,10 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
         return Service(node, app, services, stack.pop_all(), settings.grace)
 
 
-def _audit(settings: Settings, session: ClientSession) -> dict[str, Any]:
+def _audit(settings: Settings, session: ClientSession, *, development: bool) -> dict[str, Any]:
     """What signs checkpoints, what checks them, and where they go."""
-    signer = None if settings.audit_key is None else Ed25519Signer(read_private(settings.audit_key))
+    key = settings.audit_key or (developers_key(settings) if development else None)
+    signer = None if key is None else Ed25519Signer(read_private(key))
     trusted = [read_public(each) for each in settings.audit_trust]
     outlet: CheckpointOutlet | None = None
     if settings.checkpoint_to is not None:
@@ -179,6 +180,21 @@ def _audit(settings: Settings, session: ClientSession) -> dict[str, Any]:
         )
     keys = Ed25519Keys(trusted, current=None if signer is None else signer.public)
     return {"signer": signer, "keys": keys, "outlet": outlet}
+
+
+def developers_key(settings: Settings) -> str | None:
+    """A key file beside a developer's SQLite database, made when there is none, so that checkpoints work at once."""
+    database = settings.sqlite_path
+    if database is None:
+        return None
+    path = database.with_name(f"{database.name}.audit-key.pem")
+    if not path.exists():
+        make_key(path)
+    try:
+        read_private(str(path))
+    except KeyUnusableError as error:
+        raise SettingsError([f"{path} {error}"]) from None
+    return str(path)
 
 
 def _options(settings: Settings, *, development: bool) -> Options:

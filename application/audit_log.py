@@ -49,8 +49,8 @@ class AuditLog(Protocol):
         ...
 
     async def unlogged(self, partition: int, limit: int) -> list[tuple[bytes, str, int, int]]:
-        """(orchestration, public id, version, last version in the log, 0 when none) of orchestrations of which the status
-        view has seen more than the log has; as of one instant.
+        """(orchestration, public id, version, last version in the log, 0 when none), by orchestration, of those of which the
+        status view or the archive has seen more than the log has; as of one instant.
         """
         ...
 

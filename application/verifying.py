@@ -78,7 +78,7 @@ class Verifier:
             await run.chain(begins.get(partition), progress)
             if scope.archive:
                 async for damage in archive_damage(self._audit, partition, self._identity.locate, tally.count_archived):
-                    tally.findings.append(damage)
+                    tally.add_unless_known(damage)
             tally.partitions += 1
         return tally
 
@@ -232,6 +232,14 @@ class Tally:
         self.partitions = 0
         self.checkpoints = 0
         self.archived = 0
+
+    def add_unless_known(self, damage: Damage) -> None:
+        """The archive tells again of orchestrations that are gone from the log."""
+        if damage.kind == "orchestration_missing" and any(
+            each.kind == damage.kind and each.identity == damage.identity for each in self.findings
+        ):
+            return
+        self.findings.append(damage)
 
     def count_archived(self) -> None:
         """One more orchestration of the archive."""

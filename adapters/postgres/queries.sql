@@ -635,13 +635,18 @@ WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND versio
 
 -- name: audit_unlogged
 SELECT uuid_send(s.orchestration), s.public_id, s.version, coalesce(logged.version, 0)
-FROM status AS s
+FROM (
+    SELECT partition, orchestration, public_id, version FROM status WHERE partition = %(partition)s
+    UNION ALL
+    SELECT partition, orchestration, public_id, events FROM archive WHERE partition = %(partition)s
+) AS s
 LEFT JOIN (
     SELECT e.partition, e.orchestration, max(e.version) AS version FROM events AS e
     WHERE e.partition = %(partition)s
     GROUP BY e.partition, e.orchestration
 ) AS logged ON logged.partition = s.partition AND logged.orchestration = s.orchestration
-WHERE s.partition = %(partition)s AND s.version > coalesce(logged.version, 0)
+WHERE s.version > coalesce(logged.version, 0)
+ORDER BY s.orchestration
 LIMIT %(limit)s;
 
 -- name: audit_archived

@@ -564,16 +564,20 @@ SELECT event_hash FROM events
 WHERE partition = :partition AND orchestration = :orchestration AND version = :version;
 
 -- name: audit_unlogged
-SELECT s.orchestration, s.public_id, s.version,
-       coalesce((
-           SELECT max(e.version) FROM events AS e
-           WHERE e.partition = s.partition AND e.orchestration = s.orchestration
-       ), 0) AS logged
-FROM status AS s
-WHERE s.partition = :partition AND s.version > coalesce((
-    SELECT max(e.version) FROM events AS e
-    WHERE e.partition = s.partition AND e.orchestration = s.orchestration
-), 0)
+SELECT orchestration, public_id, version, logged
+FROM (
+    SELECT s.orchestration, s.public_id, s.version, coalesce((
+        SELECT max(e.version) FROM events AS e
+        WHERE e.partition = :partition AND e.orchestration = s.orchestration
+    ), 0) AS logged
+    FROM (
+        SELECT orchestration, public_id, version FROM status WHERE partition = :partition
+        UNION ALL
+        SELECT orchestration, public_id, events FROM archive WHERE partition = :partition
+    ) AS s
+)
+WHERE version > logged
+ORDER BY orchestration
 LIMIT :limit;
 
 -- name: audit_archived

@@ -40,12 +40,14 @@ class MemoryAuditLog:
 
     async def unlogged(self, partition: int, limit: int) -> list[tuple[bytes, str, int, int]]:
         async with self._calls.call("audit unlogged"):
+            known = [(*key, row.public_id, row.version) for key, row in self._data.status.items()]
+            known += [(*key, row.public_id, row.events) for key, row in self._data.archive.items()]
             found = []
-            for (place, orchestration), row in self._data.status.items():
+            for place, orchestration, public_id, version in known:
                 last = max((each.version for each in self._stream(partition, orchestration.bytes)), default=0)
-                if place == partition and row.version > last:
-                    found.append((orchestration.bytes, row.public_id, row.version, last))
-            return found[:limit]
+                if place == partition and version > last:
+                    found.append((orchestration.bytes, public_id, version, last))
+            return sorted(found)[:limit]
 
     async def archived(self, partition: int, after: bytes | None, limit: int) -> list[ArchivedRow]:
         async with self._calls.call("audit archived"):
@@ -76,7 +78,8 @@ class MemoryAuditLog:
             return sorted(found.items(), key=lambda each: each[1])[:limit]
 
     def _stream(self, partition: int, orchestration: bytes) -> list[StoredRecord]:
-        return self._data.partitions[partition].streams.get(UUID(bytes=orchestration), [])
+        found = UUID(bytes=orchestration) if len(orchestration) == 16 else None
+        return [] if found is None else self._data.partitions[partition].streams.get(found, [])
 
 
 class MemoryCheckpoints:
