@@ -61,6 +61,11 @@ class PartitionCheck:
         return self._diagnosis.position
 
     @property
+    def chain(self) -> bytes | None:
+        """The log hash of the last row seen, as far as it can be told."""
+        return self._diagnosis.chain
+
+    @property
     def gaps(self) -> list[tuple[int, int]]:
         """Runs of positions that have no event."""
         return self._diagnosis.gaps
@@ -131,7 +136,7 @@ class PartitionCheck:
             self._compare()
 
     def finish(self, head: LogHead) -> None:
-        """The end of the log, and what the partition's own row says of it."""
+        """The end of the log, and what the partition's own row says of it. Without such a row it is what the log says."""
         self._diagnosis.finish(head)
         beyond = [mark for mark in self._marks[self._next_mark :] if mark.position > self.position]
         if beyond and not self.hopeless:

@@ -11,7 +11,17 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import commands, definitions, incidents, nodes, operations, orchestrations, servers
+from adapters.cli import (
+    audit,
+    audit_verify,
+    commands,
+    definitions,
+    incidents,
+    nodes,
+    operations,
+    orchestrations,
+    servers,
+)
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -39,6 +49,8 @@ commands.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)
+audit_verify.register(audit.app)
+app.add_typer(audit.app, name="audit")
 
 
 @app.command()

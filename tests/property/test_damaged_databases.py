@@ -248,7 +248,10 @@ def test_the_tail_cut_after_a_checkpoint(copies, partition, where, thorough, out
 def checkpoints_of(database: Database) -> list[CheckpointRecord]:
     rows = database.run("SELECT partition, position, log_hash, made_at, key_id, signature FROM checkpoints")
     return [
-        CheckpointRecord(*row[:3], row[3] if isinstance(row[3], datetime) else at(row[3]), *row[4:]) for row in rows
+        CheckpointRecord(
+            partition, position, log_hash, made_at if isinstance(made_at, datetime) else at(made_at), *signed
+        )
+        for partition, position, log_hash, made_at, *signed in rows
     ]
 
 

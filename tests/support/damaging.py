@@ -52,8 +52,8 @@ class Database:
     def run(self, statement: str, *values: Any) -> list[Any]:
         """Its rows, if it gives any; committed."""
         if self.is_sqlite:
-            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection, connection:
-                return connection.execute(statement, values).fetchall()
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as file, file:
+                return file.execute(statement, values).fetchall()
         with psycopg.connect(self.url) as connection:
             cursor = connection.execute(statement.replace("?", "%s").encode(), values)
             return cursor.fetchall() if cursor.description else []
