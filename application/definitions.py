@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from application.checking import problems_of
 from application.ports import Callouts, Clock, Expressions, Schemas
 from application.service import Deployed
 from application.storage import DefinitionRecord, DefinitionStore
@@ -151,28 +152,8 @@ class DefinitionRegistry:
         return msgspec.structs.replace(stored, warnings=warnings)
 
     async def _errors(self, read: ReadDefinition) -> list[Problem]:
-        problems = []
-        checked: dict[tuple[str, tuple[str, ...]], str | None] = {}
-        for pointer, expression, names in self._documents.expressions_of(read.plan):
-            mentioned = expression.variables
-            unknown = [n for n in mentioned if names is not None and n not in names and n not in _bound(expression)]
-            complaint: str | None
-            if unknown:
-                complaint = f"${unknown[0]} is not defined here"
-            elif expression.path is not None:
-                complaint = None
-            else:
-                key = (expression.program, mentioned)
-                if key not in checked:
-                    checked[key] = await self._expressions.check(expression.program, mentioned)
-                complaint = checked[key]
-            if complaint is not None:
-                problems.append(Problem(pointer, complaint, "expression"))
-        for pointer, schema in self._documents.schemas_of(read.plan):
-            complaint = None if schema.resource is not None else self._schemas.check(schema.document)
-            if complaint is not None:
-                problems.append(Problem(pointer, complaint, "schema"))
-        return [read.placed(problem) for problem in problems]
+        found = await problems_of(read.plan, self._documents, self._expressions, self._schemas)
+        return [read.placed(problem) for problem in found]
 
     async def _warnings(self, read: ReadDefinition) -> list[Problem]:
         found = []
@@ -273,15 +254,6 @@ class DefinitionRegistry:
                 schema = plan.input_schema.document if plan.input_schema else None
                 found[plan.resource.path] = (_deployed(newest), schema, plan.resource.labels)
         return found
-
-
-def _bound(expression: Expression) -> set[str]:
-    """Variables that the program itself binds with ``as $x`` or as parameters."""
-    return (
-        set(re.findall(r"(?:\bas\s*|[\[,:(;{]\s*)\$([A-Za-z_]\w*)", expression.program))
-        if (" as " in expression.program or "def " in expression.program or "reduce" in expression.program)
-        else set()
-    )
 
 
 def _deployed(record: DefinitionRecord, *, created: bool = False) -> Deployed:

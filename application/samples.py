@@ -1,0 +1,182 @@
+"""Values made up from a JSON Schema: small, the same every time, and valid as far as that can be had without search.
+
+What the author wrote comes first (``const``, ``examples``, ``default``, ``enum``); then what each keyword asks for at least:
+the required members, the fewest items, the least number, the shortest text. A ``pattern`` is not solved; a few texts
+that patterns of practice often allow are tried. Where nothing fits, the value is near, and whoever uses it is told so by the
+validator, not by this.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_DEEPEST = 8
+_FORMATS = {
+    "date-time": "2026-01-01T00:00:00Z",
+    "date": "2026-01-01",
+    "time": "00:00:00Z",
+    "duration": "PT1S",
+    "email": "someone@example.com",
+    "hostname": "example.com",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "uri": "https://example.com/",
+    "uri-reference": "/",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+_TEXTS = (
+    "text",
+    "1",
+    "a",
+    "A",
+    "AA",
+    "AAA",
+    "a-1",
+    "2026-01-01",
+    "someone@example.com",
+    "PT1S",
+    "https://example.com/",
+)
+
+
+def sample(schema: Any) -> Any:
+    """A value for a JSON Schema (draft 2020-12); null where the schema says nothing of its type."""
+    return _made(schema, schema, 0)
+
+
+def _made(schema: Any, whole: Any, depth: int) -> Any:
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return None
+    schema = _merged(schema, whole, depth)
+    if "const" in schema:
+        return schema["const"]
+    for name in ("examples", "enum"):
+        if isinstance(schema.get(name), list) and schema[name]:
+            return schema[name][0]
+    if "default" in schema:
+        return schema["default"]
+    match _kind(schema):
+        case "object":
+            return _object(schema, whole, depth)
+        case "array":
+            return _array(schema, whole, depth)
+        case "string":
+            return _text(schema)
+        case "integer" | "number" as kind:
+            return _number(schema, whole_number=kind == "integer")
+        case "boolean":
+            return True
+    return None
+
+
+def _merged(schema: dict[str, Any], whole: Any, depth: int) -> dict[str, Any]:
+    """The schema with what ``$ref``, ``allOf``, and the first of ``anyOf`` and ``oneOf`` add."""
+    parts: list[Any] = [_referred(schema["$ref"], whole)] if isinstance(schema.get("$ref"), str) else []
+    parts += schema["allOf"] if isinstance(schema.get("allOf"), list) else []
+    for name in ("anyOf", "oneOf"):
+        if isinstance(schema.get(name), list) and schema[name]:
+            parts.append(schema[name][0])
+    merged = dict(schema)
+    for part in parts if depth < _DEEPEST else ():
+        if isinstance(part, dict):
+            added = _merged(part, whole, depth + 1)
+            properties = {**_objects(added, "properties"), **_objects(merged, "properties")}
+            required = [*_listed(merged, "required"), *_listed(added, "required")]
+            merged = {**added, **merged, "properties": properties, "required": required}
+    return merged
+
+
+def _referred(reference: str, whole: Any) -> Any:
+    """What a reference inside the document points to; references to elsewhere lead nowhere."""
+    if not reference.startswith("#"):
+        return None
+    found = whole
+    for token in reference[1:].split("/")[1:]:
+        found = found.get(token.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    return found
+
+
+def _objects(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    return schema[name] if isinstance(schema.get(name), dict) else {}
+
+
+def _listed(schema: dict[str, Any], name: str) -> list[Any]:
+    return schema[name] if isinstance(schema.get(name), list) else []
+
+
+def _kind(schema: dict[str, Any]) -> str | None:
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = next((each for each in kind if each != "null"), "null")
+    if isinstance(kind, str):
+        return kind
+    hints: dict[str, tuple[str, ...]] = {
+        "object": ("properties", "required"),
+        "array": ("items", "minItems"),
+        "string": ("pattern", "minLength"),
+    }
+    hints["number"] = ("minimum", "maximum", "exclusiveMinimum", "multipleOf")
+    return next((kind for kind, names in hints.items() if any(schema.get(name) for name in names)), None)
+
+
+def _object(schema: dict[str, Any], whole: Any, depth: int) -> dict[str, Any]:
+    properties = _objects(schema, "properties")
+    return {
+        name: _made(properties.get(name, {}), whole, depth + 1)
+        for name in _listed(schema, "required")
+        if isinstance(name, str)
+    }
+
+
+def _array(schema: dict[str, Any], whole: Any, depth: int) -> list[Any]:
+    """One item where the schema says what items are: an empty list would show nothing of what is done with them."""
+    first = [_made(each, whole, depth + 1) for each in _listed(schema, "prefixItems")]
+    least = schema.get("minItems", 1 if "items" in schema else 0)
+    wanted = min(least, 100) if isinstance(least, int) else 0
+    item = _made(schema.get("items"), whole, depth + 1)
+    return first + [item] * max(0, wanted - len(first))
+
+
+def _text(schema: dict[str, Any]) -> str:
+    least, most = schema.get("minLength", 0), schema.get("maxLength")
+    known = _FORMATS.get(schema.get("format", "")) if isinstance(schema.get("format"), str) else None
+    candidates = [known] if known else list(_TEXTS)
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str):
+        candidates += [f"PT1{unit}" for unit in "SMH"] + ["0" * count for count in range(1, 11)]
+        candidates = [text for text in candidates if _matches(pattern, text)] or candidates
+    text = candidates[0]
+    if isinstance(least, int) and len(text) < least:
+        text = text.ljust(min(least, 10_000), "x")
+    return text[:most] if isinstance(most, int) else text
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Candidates are short, so that no pattern takes long; one that Python does not know is left alone."""
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        return True
+
+
+def _number(schema: dict[str, Any], *, whole_number: bool) -> int | float:
+    least, most, step = (_numeric(schema, name) for name in ("minimum", "maximum", "multipleOf"))
+    above, below = _numeric(schema, "exclusiveMinimum"), _numeric(schema, "exclusiveMaximum")
+    value: float = 1
+    if least is not None:
+        value = max(value, least)
+    if above is not None and value <= above:
+        value = above + 1
+    if most is not None:
+        value = min(value, most)
+    if below is not None and value >= below:
+        value = below - 1
+    if step is not None and step > 0:
+        value = -(-value // step) * step
+    return int(value) if whole_number or float(value).is_integer() else value
+
+
+def _numeric(schema: dict[str, Any], name: str) -> float | None:
+    value = schema.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
