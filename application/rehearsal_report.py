@@ -68,7 +68,7 @@ def _scenario(course: Course, number: int, usual: Sequence[Choice]) -> Json:
     why = root.cause.fault if root.cause is not None else root.fault
     return {
         "number": number,
-        "title": _title(course, usual),
+        "title": _title(course, usual if number else ()),
         "mishaps": [_mishap(course, each) for each in course.script.mishaps],
         "choices": [_choice(course.stage, each) for each in course.script.choices],
         "status": root.status,
@@ -110,8 +110,12 @@ def _title(course: Course, usual: Sequence[Choice]) -> str:
         particular = f" with {mishap.fault.status} {mishap.fault.type.rpartition('/')[2]}" if mishap.fault else ""
         turn = f" (run {entry['run']})" if entry["run"] > 1 else ""
         parts.append(f"{what}{turn} {_WORDS[mishap.outcome]}{particular}")
-    parts += [_choice(course.stage, each)["text"] for each in course.script.choices if each not in usual]
-    return ", then ".join(parts if course.script.mishaps else ["everything succeeds", *parts])
+    ways = [_choice(course.stage, each)["text"] for each in course.script.choices if each not in usual]
+    if not course.script.mishaps:
+        return (
+            ", where ".join(["everything succeeds", *ways]) if ways or not usual else "everything succeeds, as it comes"
+        )
+    return ", where ".join([", then ".join(parts), *ways])
 
 
 def _mishap(course: Course, mishap: Mishap) -> Json:

@@ -38,6 +38,12 @@ _TEXTS = (
     "PT1S",
     "https://example.com/",
 )
+_HINTS: dict[str, tuple[str, ...]] = {
+    "object": ("properties", "required"),
+    "array": ("items", "minItems"),
+    "string": ("pattern", "minLength"),
+    "number": ("minimum", "maximum", "exclusiveMinimum", "multipleOf"),
+}
 
 
 def sample(schema: Any) -> Any:
@@ -111,13 +117,7 @@ def _kind(schema: dict[str, Any]) -> str | None:
         kind = next((each for each in kind if each != "null"), "null")
     if isinstance(kind, str):
         return kind
-    hints: dict[str, tuple[str, ...]] = {
-        "object": ("properties", "required"),
-        "array": ("items", "minItems"),
-        "string": ("pattern", "minLength"),
-    }
-    hints["number"] = ("minimum", "maximum", "exclusiveMinimum", "multipleOf")
-    return next((kind for kind, names in hints.items() if any(schema.get(name) for name in names)), None)
+    return next((kind for kind, names in _HINTS.items() if any(schema.get(name) for name in names)), None)
 
 
 def _object(schema: dict[str, Any], whole: Any, depth: int) -> dict[str, Any]:
