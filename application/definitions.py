@@ -17,8 +17,10 @@ import msgspec
 
 from application.checking import problems_of
 from application.ports import Callouts, Clock, Expressions, Schemas
-from application.service import Deployed
+from application.rehearsals import Rehearsals
+from application.service import Deployed, RehearsalRequest
 from application.storage import DefinitionRecord, DefinitionStore
+from domain.decision import Limits
 from domain.errors import DefinitionExistsError, InvalidDefinitionError, NotFoundError, Problem
 from domain.expressions import Expression
 from domain.plan import Plan, Run, Schema
@@ -90,6 +92,7 @@ class DefinitionRegistry:
         clock: Clock,
         *,
         revise: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._documents = documents
@@ -98,6 +101,7 @@ class DefinitionRegistry:
         self._callouts = callouts
         self._clock = clock
         self._revise = revise
+        self._rehearsals = Rehearsals(self.find, documents, expressions, schemas, clock.now, limits or Limits())
         self._plans: OrderedDict[str, Plan] = OrderedDict()
         self._current: dict[tuple[str, str, str], tuple[DefinitionRecord, datetime]] = {}
         """What was found and when: another node may have deployed a later version since."""
@@ -167,6 +171,16 @@ class DefinitionRegistry:
                 text = f"{child.namespace}/{child.name}@{child.version} is not deployed yet"
                 found.append(Problem(pointer, text, "unknown-child"))
         return [read.placed(problem) for problem in found]
+
+    # Rehearsing -------------------------------------------------------------------------------------------------------
+
+    async def rehearse(self, request: RehearsalRequest) -> dict[str, Any]:
+        if isinstance(request.definition, str):
+            plan, warnings = self._plan(await self.record(*split_reference(request.definition))), []
+        else:
+            read = self._documents.read(request.definition, "application/json")
+            plan, warnings = read.plan, read.warnings
+        return await self._rehearsals.of_plan(plan, warnings, request.input, request.outputs, request.limit)
 
     # Finding ----------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ share the way to the point where they part (`Mark`).
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -107,6 +108,8 @@ class Course:
         """Until nothing can happen any more."""
         while self.endless is None and await self._next():
             self._steps += 1
+            if self._steps % 64 == 0:
+                await asyncio.sleep(0)  # a node has other things to do as well
             if self._steps > _MOST_STEPS:
                 self.endless = "it goes on and on"
 

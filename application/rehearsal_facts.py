@@ -100,7 +100,8 @@ class Answers:
         failed = isinstance(result, EvaluationFailed) and self._stage.made_up
         if not failed and not _might_be_wrong(name, value):
             return result
-        unknown = failed or self._stage.touches_unknown(ask.program, ask.values)
+        lost = value is None and name not in _CONDITIONS and self._stage.made_up  # where null itself would be a fault
+        unknown = failed or lost or self._stage.touches_unknown(ask.program, ask.values)
         pointer = _pointer_of(question.key[0])
         instead: Any = None
         if not unknown or name == "listen.filter":

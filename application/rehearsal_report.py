@@ -34,7 +34,7 @@ def report(
     scenarios = [_scenario(course, number, usual if number else ()) for number, course in enumerate(found.courses)]
     plan = found.request.plan
     not_reached = _not_reached(found)
-    own = _own_warnings(scenarios, not_reached, warnings)
+    own = _own_warnings(scenarios, not_reached if not found.left_out else (), warnings)
     return {
         "definition": plan.reference,
         "digest": plan.digest,

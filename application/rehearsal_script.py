@@ -91,7 +91,7 @@ def expected_faults(plan: Plan) -> dict[str, tuple[tuple[Outcome, Fault], ...]]:
         scope, awaited = left.pop()
         for node in scope.nodes.values():
             if isinstance(node.work, Call) and awaited:
-                found[node.pointer] = tuple(dict.fromkeys(awaited))
+                found[node.pointer] = tuple(each for n, each in enumerate(awaited) if each not in awaited[:n])
             left += [(inner, awaited + _caught(node, inner)) for inner in _scopes(node)]
     return found
 

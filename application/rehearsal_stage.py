@@ -158,8 +158,8 @@ def accepting(node: Node, index: int, event: str, *, until: bool) -> Node:
 
 
 def _only(strategy: Strategy, index: int, event: str) -> tuple[EventFilter, ...]:
-    count = max(len(strategy.filters), 1)
-    return tuple(EventFilter((("id", event if number == index else ""),)) for number in range(count))
+    """Without filters every event is taken anyway."""
+    return tuple(EventFilter((("id", event if n == index else ""),)) for n in range(len(strategy.filters)))
 
 
 def _chosen(node: Node, choice: Choice) -> Node:
@@ -178,7 +178,9 @@ def _chosen(node: Node, choice: Choice) -> Node:
 
 
 def _asking(plan: Plan) -> Plan:
-    """The plan with those plain paths asked for, where a null would be a fault: so that something can be assumed."""
+    """The plan with those plain paths asked for, where a null would be a fault or decide something: so that something can
+    be assumed instead.
+    """
     return msgspec.structs.replace(plan, nodes={pointer: _asks(node) for pointer, node in plan.nodes.items()})
 
 
@@ -186,9 +188,16 @@ def _asks(node: Node) -> Node:
     changes: dict[str, Any] = {}
     if node.timeout is not None and node.timeout.expression is not None:
         changes["timeout"] = _open_duration(node.timeout)
+    if node.if_ is not None:
+        changes["if_"] = _open(node.if_)
+    if node.compensate is not None and node.compensate.if_ is not None:
+        changes["compensate"] = msgspec.structs.replace(node.compensate, if_=_open(node.compensate.if_))
     match node.work:
         case For() as work:
             changes["work"] = msgspec.structs.replace(work, in_=_open(work.in_))
+        case Switch(cases=cases):
+            asked = (Case(case.name, case.when and _open(case.when), case.then) for case in cases)
+            changes["work"] = Switch(tuple(asked))
         case Wait(duration=duration):
             changes["work"] = Wait(_open_duration(duration))
         case Emit(event=template):

@@ -40,7 +40,8 @@ _UNDO_OUTCOMES: tuple[Outcome, ...] = ("refused", "timed_out")
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What to rehearse. `input` UNSET: one is made from ``input.schema``. `outputs`: task (name or reference) -> what its
-    participant answers. `children`: reference -> plan, of the child definitions that are at hand.
+    participant answers. `children`: reference -> plan, of the child definitions that are at hand. `most_scenarios`: beside
+    the happy path.
     """
 
     plan: Plan
@@ -106,7 +107,7 @@ class _Director:
         self._stage = stage
         self._answers = answers
         self._input = input_
-        self._most = most
+        self._most = most + 1  # beside the happy path
         self._told = told
         self._jobs: list[tuple[int, int, _Job]] = []
         self._undos: list[tuple[Course, Mark]] = []

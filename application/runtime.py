@@ -97,6 +97,7 @@ class Node:
             world.callouts,
             world.clock,
             revise=options.revise,
+            limits=options.limits,
         )
         self.partitions = 0
 

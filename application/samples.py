@@ -12,6 +12,8 @@ import re
 from typing import Any
 
 _DEEPEST = 8
+_MOST_PARTS = 1_000
+_LONGEST_TEXT = 10_000
 _FORMATS = {
     "date-time": "2026-01-01T00:00:00Z",
     "date": "2026-01-01",
@@ -47,50 +49,68 @@ _HINTS: dict[str, tuple[str, ...]] = {
 
 
 def sample(schema: Any) -> Any:
-    """A value for a JSON Schema (draft 2020-12); null where the schema says nothing of its type."""
-    return _made(schema, schema, 0)
+    """A value for a JSON Schema (draft 2020-12); null where the schema says nothing of its type, or far too much."""
+    return _Maker(schema).made(schema, 0)
 
 
-def _made(schema: Any, whole: Any, depth: int) -> Any:
-    if not isinstance(schema, dict) or depth > _DEEPEST:
+class _Maker:
+    """Makes one value. `_left` bounds the work: schemas may refer to themselves more than once."""
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+        self._left = _MOST_PARTS
+
+    def made(self, schema: Any, depth: int) -> Any:
+        self._left -= 1
+        if not isinstance(schema, dict) or depth > _DEEPEST or self._left < 0:
+            return None
+        schema = self._merged(schema, depth)
+        if "const" in schema:
+            return schema["const"]
+        for name in ("examples", "enum"):
+            if isinstance(schema.get(name), list) and schema[name]:
+                return schema[name][0]
+        if "default" in schema:
+            return schema["default"]
+        match _kind(schema):
+            case "object":
+                return self._object(schema, depth)
+            case "array":
+                return self._array(schema, depth)
+            case "string":
+                return _text(schema)
+            case "integer" | "number" as kind:
+                return _number(schema, whole_number=kind == "integer")
+            case "boolean":
+                return True
         return None
-    schema = _merged(schema, whole, depth)
-    if "const" in schema:
-        return schema["const"]
-    for name in ("examples", "enum"):
-        if isinstance(schema.get(name), list) and schema[name]:
-            return schema[name][0]
-    if "default" in schema:
-        return schema["default"]
-    match _kind(schema):
-        case "object":
-            return _object(schema, whole, depth)
-        case "array":
-            return _array(schema, whole, depth)
-        case "string":
-            return _text(schema)
-        case "integer" | "number" as kind:
-            return _number(schema, whole_number=kind == "integer")
-        case "boolean":
-            return True
-    return None
 
+    def _merged(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+        """The schema with what ``$ref``, ``allOf``, and the first of ``anyOf`` and ``oneOf`` add."""
+        parts: list[Any] = [_referred(schema["$ref"], self._whole)] if isinstance(schema.get("$ref"), str) else []
+        parts += _listed(schema, "allOf") + _listed(schema, "anyOf")[:1] + _listed(schema, "oneOf")[:1]
+        merged = dict(schema)
+        for part in parts if depth < _DEEPEST else ():
+            self._left -= 1
+            if isinstance(part, dict) and self._left > 0:
+                added = self._merged(part, depth + 1)
+                properties = {**_objects(added, "properties"), **_objects(merged, "properties")}
+                required = [*_listed(merged, "required"), *_listed(added, "required")][:_MOST_PARTS]
+                merged = {**added, **merged, "properties": properties, "required": required}
+        return merged
 
-def _merged(schema: dict[str, Any], whole: Any, depth: int) -> dict[str, Any]:
-    """The schema with what ``$ref``, ``allOf``, and the first of ``anyOf`` and ``oneOf`` add."""
-    parts: list[Any] = [_referred(schema["$ref"], whole)] if isinstance(schema.get("$ref"), str) else []
-    parts += schema["allOf"] if isinstance(schema.get("allOf"), list) else []
-    for name in ("anyOf", "oneOf"):
-        if isinstance(schema.get(name), list) and schema[name]:
-            parts.append(schema[name][0])
-    merged = dict(schema)
-    for part in parts if depth < _DEEPEST else ():
-        if isinstance(part, dict):
-            added = _merged(part, whole, depth + 1)
-            properties = {**_objects(added, "properties"), **_objects(merged, "properties")}
-            required = [*_listed(merged, "required"), *_listed(added, "required")]
-            merged = {**added, **merged, "properties": properties, "required": required}
-    return merged
+    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+        properties = _objects(schema, "properties")
+        names = dict.fromkeys(name for name in _listed(schema, "required") if isinstance(name, str))
+        return {name: self.made(properties.get(name, {}), depth + 1) for name in names}
+
+    def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
+        """One item where the schema says what items are: an empty list would show nothing of what is done with them."""
+        items = [self.made(each, depth + 1) for each in _listed(schema, "prefixItems")]
+        least = schema.get("minItems", 1 if "items" in schema else 0)
+        while isinstance(least, int) and len(items) < least and self._left > 0:
+            items.append(self.made(schema.get("items"), depth + 1))
+        return items
 
 
 def _referred(reference: str, whole: Any) -> Any:
@@ -120,24 +140,6 @@ def _kind(schema: dict[str, Any]) -> str | None:
     return next((kind for kind, names in _HINTS.items() if any(schema.get(name) for name in names)), None)
 
 
-def _object(schema: dict[str, Any], whole: Any, depth: int) -> dict[str, Any]:
-    properties = _objects(schema, "properties")
-    return {
-        name: _made(properties.get(name, {}), whole, depth + 1)
-        for name in _listed(schema, "required")
-        if isinstance(name, str)
-    }
-
-
-def _array(schema: dict[str, Any], whole: Any, depth: int) -> list[Any]:
-    """One item where the schema says what items are: an empty list would show nothing of what is done with them."""
-    first = [_made(each, whole, depth + 1) for each in _listed(schema, "prefixItems")]
-    least = schema.get("minItems", 1 if "items" in schema else 0)
-    wanted = min(least, 100) if isinstance(least, int) else 0
-    item = _made(schema.get("items"), whole, depth + 1)
-    return first + [item] * max(0, wanted - len(first))
-
-
 def _text(schema: dict[str, Any]) -> str:
     least, most = schema.get("minLength", 0), schema.get("maxLength")
     known = _FORMATS.get(schema.get("format", "")) if isinstance(schema.get("format"), str) else None
@@ -148,7 +150,7 @@ def _text(schema: dict[str, Any]) -> str:
         candidates = [text for text in candidates if _matches(pattern, text)] or candidates
     text = candidates[0]
     if isinstance(least, int) and len(text) < least:
-        text = text.ljust(min(least, 10_000), "x")
+        text = text.ljust(min(least, _LONGEST_TEXT), "x")
     return text[:most] if isinstance(most, int) else text
 
 
@@ -171,7 +173,8 @@ def _number(schema: dict[str, Any], *, whole_number: bool) -> int | float:
     if most is not None:
         value = min(value, most)
     if below is not None and value >= below:
-        value = below - 1
+        low = above if above is not None else least
+        value = (low + below) / 2 if low is not None and below - 1 <= low else below - 1
     if step is not None and step > 0:
         value = -(-value // step) * step
     return int(value) if whole_number or float(value).is_integer() else value

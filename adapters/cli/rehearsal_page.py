@@ -140,7 +140,7 @@ def _scenario(scenario: Mapping[str, Any]) -> str:
         parts.append(f"<p><b>Error</b> {_text(what + detail)}</p>")
     took = f" after {lasts(scenario['took_s'])}" if scenario["took_s"] else ""
     number, title = scenario["number"], _text(_capital(scenario["title"]))
-    summary = f"<summary><b>{number}</b> {title} {_status(scenario)}{took}</summary>"
+    summary = f"<summary><b>{number}</b> {title}: {_status(scenario)}{took}</summary>"
     return f'<details id="s{number}">{summary}{"".join(parts)}</details>\n'
 
 

@@ -28,6 +28,7 @@ from domain import commands as c
 from domain.decision import ChildChoice
 from domain.plan import Listen, Plan
 from domain.state import Run, State
+from tests.property.test_any_orchestration import plans
 from tests.simulation.programs import Author
 from tests.support.pure_world import Attempt, Result, World, compile_yaml, done
 
@@ -172,6 +173,16 @@ def test_every_scenario_agrees_with_the_domain_in_another_world(seed):
     found = rehearsed(plan, {child.reference: child})
     as_json(found)
     assert found.courses
+    for course in found.courses:
+        if course.rest != "endless":
+            agrees(course, found.input)
+
+
+@settings(max_examples=int(os.environ.get("REHEARSALS", "60")), deadline=None)
+@given(plans())
+def test_every_scenario_agrees_also_where_expressions_fail_and_undos_are_composites(drawn):
+    found = rehearsed(drawn["x"], {drawn["child"].reference: drawn["child"]})
+    as_json(found)
     for course in found.courses:
         if course.rest != "endless":
             agrees(course, found.input)
