@@ -44,6 +44,12 @@ def test_the_trip_is_rehearsed_without_a_service(terminal):
     assert terminal.err == ""
 
 
+def test_the_transcript_in_the_documentation_is_what_is_printed(terminal):
+    assert terminal.run("rehearse", TRIP) == 0
+    page = (EXAMPLES.parent / "docs" / "rehearsal.md").read_text(encoding="utf-8")
+    assert f"```text\n{terminal.out.rstrip()}\n```" in page
+
+
 def test_warnings_have_their_places_and_fail_only_a_strict_rehearsal(terminal):
     assert terminal.run("rehearse", SIGNUP) == 0
     place = next(n for n, line in enumerate(Path(SIGNUP).read_text().splitlines(), 1) if "sendMail:" in line)
