@@ -15,8 +15,9 @@ from typing import Any, Literal
 import msgspec
 
 from application.rehearsal_facts import Answers, Assumption
+from application.rehearsal_plans import accepting
 from application.rehearsal_script import Choice, Place, Script, fault_of
-from application.rehearsal_stage import Stage, accepting
+from application.rehearsal_stage import Stage
 from domain import commands as c
 from domain import events as e
 from domain.errors import RetraceError

@@ -17,6 +17,7 @@ is believed unless it could have read a value that nobody knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ _EXCEPTIONS = ("catch.exceptWhen", "retry.exceptWhen")
 _DURATIONS = ("wait", "timeout", "retry.delay", "retry.jitter", "retry.limit")
 _TEMPLATES = ("raise.error", "emit.event.with")
 _REMEMBERED = 20_000
+_read = lru_cache(4096)(parse)
 
 
 class Assumption(msgspec.Struct, frozen=True):
@@ -78,7 +80,7 @@ class Answers:
         results: list[Evaluand | None] = []
         keys = []
         for ask in batch:
-            plain = resolve(parse(ask.program), ask.values[0], dict(zip(ask.names, ask.values[1:], strict=True)))
+            plain = resolve(_read(ask.program), ask.values[0], dict(zip(ask.names, ask.values[1:], strict=True)))
             key = (ask.program, ask.names, msgspec.msgpack.encode(ask.values) if plain is None else b"")
             results.append(plain if plain is not None else self._known.get(key))
             keys.append(key)

@@ -11,6 +11,7 @@ import msgspec
 from application.rehearsal_course import ROOT_ID, Course
 from application.rehearsal_script import Choice, Mishap, Place
 from application.rehearsal_stage import Stage
+from application.rehearsal_warnings import never_reached, warnings_of
 from application.rehearsing import Found
 from domain import events as e
 from domain.errors import Fault, Problem
@@ -33,8 +34,8 @@ def report(
     usual = found.courses[0].script.choices
     scenarios = [_scenario(course, number, usual if number else ()) for number, course in enumerate(found.courses)]
     plan = found.request.plan
-    not_reached = _not_reached(found)
-    own = _own_warnings(scenarios, not_reached if not found.left_out else (), warnings)
+    not_reached = never_reached(found)
+    own = warnings_of(scenarios, not_reached if not found.left_out else (), warnings)
     return {
         "definition": plan.reference,
         "digest": plan.digest,
@@ -249,61 +250,8 @@ def _waiting(course: Course) -> str | None:
     return f"{', '.join(names) or 'it'} waits for ever: no timeout ends it"
 
 
-# What to look at ----------------------------------------------------------------------------------------------------------
-
-
-def _not_reached(found: Found) -> list[Json]:
-    reached = {
-        (course.digests[id_], event.run.rpartition("#")[0])
-        for course in found.courses
-        for id_, event in course.log
-        if isinstance(event, e.TaskScheduled)
-    }
-    plans = {found.stage.digest: found.request.plan}
-    plans |= {plan.digest: plan for plan in found.request.children.values()}
-    used = {digest for digest, _ in reached}
-    missing: list[Json] = []
-    for digest, plan in plans.items():
-        for pointer, node in plan.nodes.items():
-            if digest in used and (digest, pointer) not in reached:
-                entry: Json = {"task": node.name, "reference": pointer}
-                missing.append(entry if digest == found.stage.digest else entry | {"definition": plan.reference})
-    return missing
-
-
 def _warning(problem: Problem) -> Json:
     return {name: getattr(problem, name) for name in ("code", "detail", "pointer", "line", "column")}
-
-
-def _own_warnings(
-    scenarios: Sequence[Json], not_reached: Sequence[Json], known: Sequence[Problem]
-) -> Iterator[Problem]:
-    told = {(problem.code, problem.pointer) for problem in known}
-    happy = scenarios[0]
-    if happy["status"] != "completed":
-        error = happy["error"] or {}
-        why = error.get("detail") or error.get("title") or happy["remark"] or "an operator is needed"
-        detail = f"even when every callout succeeds it does not complete (it is {happy['status']}): {why}"
-        yield Problem(error.get("instance", ""), detail, "no-happy-end")
-    left: dict[tuple[str, str], list[Json]] = {}
-    for scenario in scenarios:
-        for entry in scenario["left_behind"]:
-            left.setdefault((entry["reference"], entry.get("definition", "")), []).append(entry)
-    for (reference, of), entries in left.items():
-        if ("left-behind", reference) in told and not of:
-            continue
-        whys = ", ".join(sorted({entry["why"] for entry in entries}))
-        count = f"{len(entries)} scenario{'s' if len(entries) > 1 else ''}"
-        name = f"{entries[0]['task']!r}{f' of {of}' if of else ''}"
-        yield Problem(reference, f"the effect of {name} is left behind in {count}: {whys}", "left-behind")
-    remarks = {each["remark"]: each for each in scenarios[1:] if each["remark"]}
-    for text, scenario in remarks.items():
-        where = (scenario["mishaps"] or scenario["choices"] or [{"reference": ""}])[-1]["reference"]
-        code = "waits-for-ever" if scenario["ends"] == "waits" else "endless"
-        yield Problem(where, f"{text} (when {scenario['title']})", code)
-    for entry in not_reached:
-        if ("unreachable", entry["reference"]) not in told:
-            yield Problem(entry["reference"], f"no scenario reached the task {entry['task']!r}", "not-reached")
 
 
 def as_json(

@@ -20,14 +20,13 @@ import msgspec
 from application.ports import Expressions, Schemas
 from application.rehearsal_course import Course, Mark
 from application.rehearsal_facts import Answers
-from application.rehearsal_script import FORWARD, Choice, Mishap, Outcome, Script, expected_faults
+from application.rehearsal_script import FORWARD, Mishap, Outcome, Script, expected_faults
 from application.rehearsal_stage import Stage
+from application.rehearsal_ways import other_ways
 from application.samples import sample
-from domain import events as e
 from domain.decision import Limits
 from domain.errors import Fault, InvalidInputError, Problem
-from domain.plan import Plan, Switch
-from domain.rollback import IF_IS_FALSE
+from domain.plan import Plan
 
 MOST_SCENARIOS = 1_000
 _HAPPY, _HANDLERS, _CHOICES, _TURNS = range(4)
@@ -138,13 +137,13 @@ class _Director:
         first = await self._played(_Job(Script()))
         tried, best = [first], first
         taken: set[tuple[str, str, str]] = set()
-        ways = list(_choices(first, 0, taken)) if self._stage.made_up else []
+        ways = list(other_ways(first, 0, taken)) if self._stage.made_up else []
         while best.root.status != "completed" and ways and len(tried) < _MOST_WAYS:
             best = await self._played(_Job(Script(choices=(ways.pop(0),))))
             tried.append(best)
         best = best if best.root.status == "completed" else first
         if best is not first:
-            for choice in _choices(first, 0, self._taken):
+            for choice in other_ways(first, 0, self._taken):
                 self._push(_CHOICES, _Job(Script().choosing(choice)))
         await self._take(best, 0)
         if best is not first:
@@ -167,7 +166,7 @@ class _Director:
     async def _take(self, course: Course, began: int) -> None:
         self.courses.append(course)
         self._look_at_marks(course)
-        for choice in _choices(course, began, self._taken):
+        for choice in other_ways(course, began, self._taken):
             self._push(_CHOICES, _Job(course.script.choosing(choice)))
         self._told(course)
         await asyncio.sleep(0)
@@ -239,44 +238,3 @@ def _is_undo_failing(course: Course) -> bool:
     place = course.script.mishaps[-1].place
     state = course.states[place.orchestration]
     return state.undoing(state.runs[place.run].scope) is not None
-
-
-# Ways that were not taken -------------------------------------------------------------------------------------------------
-
-
-def _choices(course: Course, began: int, taken: set[tuple[str, str, str]]) -> Iterator[Choice]:
-    """The choices that would lead this course elsewhere, each once in a rehearsal; notes those that it made itself."""
-    found: list[tuple[Choice, str]] = []
-    for id_, event in course.log[began:]:
-        digest = course.digests[id_]
-        plan = course.stage.plan_of(digest)
-        if isinstance(event, e.TaskCompleted):
-            pointer = event.run.rpartition("#")[0]
-            if isinstance(plan.nodes[pointer].work, Switch) and event.to:
-                taken.add((digest, pointer, event.to[0]))
-                found += _other_cases(plan, digest, pointer)
-        elif isinstance(event, e.TaskScheduled | e.TaskSkipped):
-            pointer, runs = event.run.rpartition("#")[0], isinstance(event, e.TaskScheduled)
-            if plan.nodes[pointer].if_ is not None:
-                taken.add((digest, pointer, f"if {runs:d}"))
-                found.append((Choice(digest, pointer, "if", int(not runs)), f"if {not runs:d}"))
-        elif isinstance(event, e.CompensationDecided):
-            asked = {each.run: True for each in event.plan if each.condition}
-            asked |= {each.run: False for each in event.left_behind if each.why == IF_IS_FALSE}
-            for run, held in asked.items():
-                pointer = run.rpartition("#")[0]
-                taken.add((digest, pointer, f"undo {held:d}"))
-                found.append((Choice(digest, pointer, "undo_if", int(not held)), f"undo {not held:d}"))
-    for choice, name in found:
-        if (choice.digest, choice.pointer, name) not in taken:
-            taken.add((choice.digest, choice.pointer, name))
-            yield choice
-
-
-def _other_cases(plan: Plan, digest: str, pointer: str) -> Iterator[tuple[Choice, str]]:
-    node = plan.nodes[pointer]
-    assert isinstance(node.work, Switch)
-    for index, case in enumerate(node.work.cases):
-        yield Choice(digest, pointer, "case", index), case.then
-    if all(case.when is not None for case in node.work.cases):
-        yield Choice(digest, pointer, "case", -1), node.then
