@@ -74,7 +74,8 @@ class Course:
         self.digests: dict[str, str] = {ROOT_ID: stage.digest}
         self.marks: list[Mark] = []
         self.assumed: list[Assumption] = []
-        self.flying: list[Flight] = []
+        self.flying: dict[Place, Flight] = {}
+        """In the order of sending."""
         self.endless: str | None = None
         """Why it was stopped."""
         self._answers = answers
@@ -94,7 +95,7 @@ class Course:
     def fork(self, mark: Mark, script: Script) -> Course:
         """Another course that shares everything up to the mark."""
         other = Course(self.stage, self._answers, script)
-        other.now, other._count, other.flying = mark.now, mark.count, list(mark.flying)
+        other.now, other._count, other.flying = mark.now, mark.count, {flight.place: flight for flight in mark.flying}
         other.log = self.log[: mark.length]
         other.assumed = self.assumed[: mark.assumed]
         for id_, event in other.log:
@@ -126,17 +127,31 @@ class Course:
 
     async def _next(self) -> bool:
         """Let one thing happen. Whether there was any."""
-        self.flying = [flight for flight in self.flying if self._awaited(flight)]
-        for flight in self.flying:
-            mishap = self.script.mishap(flight.place)
-            if mishap is not None and mishap.outcome != "timed_out":
-                await self._report(flight)
-                return True
-        for flight in self.flying:
-            if self.script.mishap(flight.place) is None:
-                await self._report(flight)
-                return True
+        flight = self._first_mishap() or self._first_answer()
+        if flight is not None:
+            await self._report(flight)
+            return True
         return await self._bring_event() or await self._let_time_pass()
+
+    def _first_mishap(self) -> Flight | None:
+        places = {mishap.place for mishap in self.script.mishaps if mishap.outcome != "timed_out"} & self.flying.keys()
+        if not places:
+            return None
+        found = (flight for place, flight in self.flying.items() if place in places)
+        return next(filter(self._awaited, found), None)
+
+    def _first_answer(self) -> Flight | None:
+        given_up = []
+        found = None
+        for place, flight in self.flying.items():
+            if self.script.mishap(place) is None:
+                if self._awaited(flight):
+                    found = flight
+                    break
+                given_up.append(place)
+        for place in given_up:
+            del self.flying[place]
+        return found
 
     def _awaited(self, flight: Flight) -> bool:
         """Whether its result would still be taken; one that was given up stays without an answer here."""
@@ -153,7 +168,7 @@ class Course:
             outcome = "refused" if mishap.outcome == "refused" else "uncertain"
             members = {"outcome": outcome, "fault": fault_of(mishap, flight.kind, flight.name)}
         run, number = flight.place.run, flight.number
-        self.flying.remove(flight)
+        del self.flying[flight.place]
         await self._do(flight.place.orchestration, c.ReportResult, run=run, number=number, **members)
 
     async def _bring_event(self) -> bool:
@@ -193,7 +208,8 @@ class Course:
         """Jump to whatever is next: the end of a request without an answer, or a timer."""
         timers = [(when, id_) for id_, state in self.states.items() if (when := state.next_due()) is not None]
         timer = min(timers, key=lambda entry: entry[0], default=None)
-        flight = min(self.flying, key=lambda each: each.deadline, default=None)
+        silent = filter(self._awaited, self.flying.values())
+        flight = min(silent, key=lambda each: each.deadline, default=None)
         if flight is not None and (timer is None or flight.deadline <= timer[0]):
             self.now = max(self.now, flight.deadline)
             await self._report(flight)
@@ -250,7 +266,9 @@ class Course:
         if event.child is None:
             deadline = self.now + timedelta(seconds=event.timeout_s)
             name = state.runs[event.run].name if event.callout != "function" else event.function
-            self.flying.append(Flight(Place(id_, event.run), event.number, name, event.callout, deadline))
+            place = Place(id_, event.run)
+            self.flying.pop(place, None)
+            self.flying[place] = Flight(place, event.number, name, event.callout, deadline)
 
     def _mark(self, id_: str, event: e.AttemptStarted | e.ListenStarted) -> None:
         state, place = self.states[id_], Place(id_, event.run)
@@ -266,8 +284,8 @@ class Course:
         kind: Literal["callout", "undo", "listen"] = "listen" if listens else "callout"
         if state.undoing(run.scope) is not None:
             kind = "undo"
-        if _hungry(run) or any(flight.place == place for flight in self.flying):
-            point = (len(self.log), self._count, self.now, tuple(self.flying), len(self.assumed))
+        if _hungry(run) or place in self.flying:
+            point = (len(self.log), self._count, self.now, tuple(self.flying.values()), len(self.assumed))
             self.marks.append(Mark(place, self.digests[id_], kind, *point))
 
     # Looking ------------------------------------------------------------------------------------------------------------

@@ -43,7 +43,10 @@ def report(
         "input_made_up": found.made_up,
         "happy_path": scenarios[0],
         "scenarios": scenarios[1:],
-        "warnings": [*map(_warning, warnings), *(_warning(placed(each)) for each in own)],
+        "warnings": [
+            *map(_warning, warnings),
+            *(_warning(placed(p)) if of is None else _warning(p, of) for p, of in own),
+        ],
         "not_reached": not_reached,
         "stand_ins": sorted(set(found.stage.stand_ins.values())),
         "left_out": found.left_out,
@@ -250,8 +253,9 @@ def _waiting(course: Course) -> str | None:
     return f"{', '.join(names) or 'it'} waits for ever: no timeout ends it"
 
 
-def _warning(problem: Problem) -> Json:
-    return {name: getattr(problem, name) for name in ("code", "detail", "pointer", "line", "column")}
+def _warning(problem: Problem, of: str | None = None) -> Json:
+    told = {name: getattr(problem, name) for name in ("code", "detail", "pointer", "line", "column")}
+    return told if of is None else told | {"definition": of}
 
 
 def as_json(

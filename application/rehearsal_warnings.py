@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from application.rehearsing import Found
 from domain import events as e
@@ -32,14 +32,22 @@ def never_reached(found: Found) -> list[Json]:
     return missing
 
 
-def warnings_of(scenarios: Sequence[Json], not_reached: Sequence[Json], known: Sequence[Problem]) -> Iterator[Problem]:
+class Remark(NamedTuple):
+    """`of`: the child definition that the problem's pointer belongs to."""
+
+    problem: Problem
+    of: str | None = None
+
+
+def warnings_of(scenarios: Sequence[Json], not_reached: Sequence[Json], known: Sequence[Problem]) -> Iterator[Remark]:
+    """All but those that are `known` from the document itself."""
     told = {(problem.code, problem.pointer) for problem in known}
     happy = scenarios[0]
     if happy["status"] != "completed":
         error = happy["error"] or {}
         why = error.get("detail") or error.get("title") or happy["remark"] or "an operator is needed"
         detail = f"even when every callout succeeds it does not complete (it is {happy['status']}): {why}"
-        yield Problem(error.get("instance", ""), detail, "no-happy-end")
+        yield Remark(Problem(error.get("instance", ""), detail, "no-happy-end"))
     left: dict[tuple[str, str], list[Json]] = {}
     for scenario in scenarios:
         for entry in scenario["left_behind"]:
@@ -49,13 +57,14 @@ def warnings_of(scenarios: Sequence[Json], not_reached: Sequence[Json], known: S
             continue
         whys = ", ".join(sorted({entry["why"] for entry in entries}))
         count = f"{len(entries)} scenario{'s' if len(entries) > 1 else ''}"
-        name = f"{entries[0]['task']!r}{f' of {of}' if of else ''}"
-        yield Problem(reference, f"the effect of {name} is left behind in {count}: {whys}", "left-behind")
+        detail = f"the effect of {entries[0]['task']!r} is left behind in {count}: {whys}"
+        yield Remark(Problem(reference, detail, "left-behind"), of or None)
     remarks = {each["remark"]: each for each in scenarios[1:] if each["remark"]}
     for text, scenario in remarks.items():
-        where = (scenario["mishaps"] or scenario["choices"] or [{"reference": ""}])[-1]["reference"]
+        where = (scenario["mishaps"] or scenario["choices"] or [{"reference": ""}])[-1]
         code = "waits-for-ever" if scenario["ends"] == "waits" else "endless"
-        yield Problem(where, f"{text} (when {scenario['title']})", code)
+        yield Remark(Problem(where["reference"], f"{text} (when {scenario['title']})", code), where.get("definition"))
     for entry in not_reached:
         if ("unreachable", entry["reference"]) not in told:
-            yield Problem(entry["reference"], f"no scenario reached the task {entry['task']!r}", "not-reached")
+            problem = Problem(entry["reference"], f"no scenario reached the task {entry['task']!r}", "not-reached")
+            yield Remark(problem, entry.get("definition"))

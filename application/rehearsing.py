@@ -186,7 +186,7 @@ class _Director:
                     self._undo_places.add(key)
                 continue
             repeated = key in here and not course.script.mishaps
-            if key in self._failed and not repeated:
+            if (key in self._failed and not repeated) or (repeated and course.endless is not None):
                 continue
             if not repeated:
                 self._failed.add(key)

@@ -61,7 +61,8 @@ def _head(report: Mapping[str, Any], title: str) -> str:
 def _warnings(warnings: Iterable[Mapping[str, Any]]) -> str:
     items = []
     for each in warnings:
-        line = f"line {each['line']}: " if each["line"] else ""
+        of = f"{_text(each['definition'])} " if each.get("definition") else ""
+        line = f"line {each['line']}: " if each["line"] else of
         items.append(f"<li>{line}<code>{_text(each['pointer'] or '/')}</code> {_text(each['detail'])}</li>")
     return f'<h2>Warnings</h2><ul class="warnings">{"".join(items)}</ul>' if items else ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -34,7 +34,7 @@ def rehearsal_view(report: Mapping[str, Any], file: str) -> RenderableType:
     parts += [_line(), *(_line(text) for text in _foot(report))]
     if report["warnings"]:
         parts += [_line(), _title("WARNINGS")]
-        parts += [_line(f"  {line}", "yellow") for line in places(report["warnings"], file)]
+        parts += [_line(f"  {line}", "yellow") for line in _warnings(report["warnings"], file)]
     return Group(*parts)
 
 
@@ -121,6 +121,11 @@ def _foot(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"the longest takes {lasts(slowest['took_s'])}: {slowest['title']}"
     if report["left_out"]:
         yield f"{report['left_out']} more scenarios were left out; raise --limit to see them"
+
+
+def _warnings(warnings: Sequence[Mapping[str, Any]], file: str) -> Iterator[str]:
+    for warning in warnings:
+        yield from places([warning], str(warning.get("definition", file)))
 
 
 def _more(count: int) -> list[RenderableType]:
