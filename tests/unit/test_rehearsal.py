@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.documents import read_definition
@@ -18,6 +19,7 @@ from domain.plan import Plan
 from tests.support.pure_world import plan_of
 from tests.support.scripted import bare, step
 
+HEAD = "{dsl: '1.0.3', namespace: test, name: x, version: '1.0.0'}"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -190,6 +192,28 @@ def test_an_expression_that_fails_on_what_was_given_fails():
     report = report_of([bare("first"), {"sum": {"set": {"n": "${ .a + 1 }"}}}], input={}, outputs={"first": {"a": "x"}})
     assert report["happy_path"]["status"] == "faulted"
     assert codes(report)["no-happy-end"] == ["/do/1/sum"]
+
+
+def test_a_warning_about_a_child_tells_whose_it_is():
+    child = msgspec.structs.replace(plan_of([bare("mail"), bare("post")]), name="kid", digest="sha256:kid")
+    plan = plan_of([{"sub": {"run": {"workflow": {"namespace": "test", "name": "kid", "version": "1.0.0"}}}}])
+    warnings = report_of(plan, child)["warnings"]
+    assert {(each["code"], each["definition"]) for each in warnings} == {("left-behind", "test/kid@1.0.0")}
+
+
+def test_an_effect_without_compensation_before_a_pivot_is_warned_of_by_the_document_itself():
+    text = f"document: {HEAD}\ndo:\n  - mail: {{call: mail}}\n  - pay: {{call: pay, pivot: true}}\n"
+    definition = read_definition(text, "application/yaml")
+    found = asyncio.run(rehearse(Request(plan=definition.plan), InlineJq(), JsonSchemas()))
+    (warning,) = as_json(found, definition.warnings, definition.placed)["warnings"]
+    assert (warning["code"], warning["line"], warning["column"]) == ("left-behind", 3, 5)
+    assert "before a pivot" in warning["detail"]
+
+
+def test_a_loop_that_nothing_slows_down_ends_as_it_would():
+    report = report_of([{"a": {"set": {"x": 1}, "then": "b"}}, {"b": {"set": {"x": 1}, "then": "a"}}])
+    assert report["happy_path"]["status"] == "faulted"
+    assert "no-happy-end" in codes(report)
 
 
 def test_a_catch_is_reached_and_what_it_does_fails_too():
