@@ -63,14 +63,17 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Course:
-    """`run` to its rest; then read `log`, `states`, `marks`, `assumed` and `rest`."""
+    """`start` it, or `fork` another and let that `go_on`; then read `log`, `states`, `marks`, `assumed` and `rest`.
+
+    States are folded from the log when they are looked at after `forget`: a thousand of them would take much memory.
+    """
 
     def __init__(self, stage: Stage, answers: Answers, script: Script) -> None:
         self.stage = stage
         self.script = script
         self.now = _START
         self.log: list[tuple[str, e.Event]] = []
-        self.states: dict[str, State] = {}
+        self._states: dict[str, State] | None = {}
         self.digests: dict[str, str] = {ROOT_ID: stage.digest}
         self.marks: list[Mark] = []
         self.assumed: list[Assumption] = []
@@ -82,6 +85,19 @@ class Course:
         self._seen: set[Place] = set()
         self._count = 0
         self._steps = 0
+
+    @property
+    def states(self) -> dict[str, State]:
+        """By id, in the order in which they began."""
+        if self._states is None:
+            self._states = {}
+            for id_, event in self.log:
+                evolve(self._states.setdefault(id_, State()), event)
+        return self._states
+
+    def forget(self) -> None:
+        """Keep only the log."""
+        self._states = None
 
     @property
     def root(self) -> State:
@@ -98,11 +114,9 @@ class Course:
         other.now, other._count, other.flying = mark.now, mark.count, {flight.place: flight for flight in mark.flying}
         other.log = self.log[: mark.length]
         other.assumed = self.assumed[: mark.assumed]
-        for id_, event in other.log:
-            evolve(other.states.setdefault(id_, State()), event)
-            if isinstance(event, e.OrchestrationStarted):
-                other.digests[id_] = event.digest
+        other.forget()
         for state in other.states.values():
+            other.digests[state.id] = state.digest
             other._seen |= {Place(state.id, run) for run in state.runs}
         return other
 

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from application.rehearsal_course import ROOT_ID, Course
 from application.rehearsal_script import Choice, Mishap, Place
 from application.rehearsal_stage import Stage
@@ -27,10 +25,12 @@ _WORDS = {
 }
 
 
-def report(
+def as_json(
     found: Found, warnings: Sequence[Problem] = (), placed: Callable[[Problem], Problem] = lambda problem: problem
 ) -> Json:
-    """The whole report. `warnings`: those of the document itself, which come first; `placed` adds line and column."""
+    """The whole report, made of JSON's own types. `warnings`: those of the document itself, which come first; `placed` adds
+    line and column.
+    """
     usual = found.courses[0].script.choices
     scenarios = [_scenario(course, number, usual if number else ()) for number, course in enumerate(found.courses)]
     plan = found.request.plan
@@ -70,7 +70,7 @@ def _summary(scenarios: Sequence[Json]) -> Json:
 def _scenario(course: Course, number: int, usual: Sequence[Choice]) -> Json:
     root = course.root
     why = root.cause.fault if root.cause is not None else root.fault
-    return {
+    told = {
         "number": number,
         "title": _title(course, usual if number else ()),
         "mishaps": [_mishap(course, each) for each in course.script.mishaps],
@@ -87,6 +87,8 @@ def _scenario(course: Course, number: int, usual: Sequence[Choice]) -> Json:
         "remark": course.endless or _waiting(course),
         "took_s": round((course.now - (root.started_at or course.now)).total_seconds(), 3),
     }
+    course.forget()
+    return told
 
 
 class _Same:
@@ -256,11 +258,3 @@ def _waiting(course: Course) -> str | None:
 def _warning(problem: Problem, of: str | None = None) -> Json:
     told = {name: getattr(problem, name) for name in ("code", "detail", "pointer", "line", "column")}
     return told if of is None else told | {"definition": of}
-
-
-def as_json(
-    found: Found, warnings: Sequence[Problem] = (), placed: Callable[[Problem], Problem] = lambda problem: problem
-) -> Json:
-    """The report in JSON's own types."""
-    whole: Json = msgspec.to_builtins(report(found, warnings, placed))
-    return whole

@@ -81,7 +81,7 @@ class Rehearsals:
             raise InvalidInputError(problems, error.detail) from None
         finally:
             self._waiting -= 1
-        return as_json(found, warnings)
+        return await asyncio.to_thread(as_json, found, warnings)  # it folds many logs
 
     async def _children(self, plan: Plan) -> dict[str, Plan]:
         """The deployed definitions that are run as children, and theirs; those that are missing are played."""

@@ -168,6 +168,7 @@ class _Director:
         self._look_at_marks(course)
         for choice in other_ways(course, began, self._taken):
             self._push(_CHOICES, _Job(course.script.choosing(choice)))
+        course.forget()
         self._told(course)
         await asyncio.sleep(0)
 
