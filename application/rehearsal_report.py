@@ -114,6 +114,7 @@ def _title(course: Course, usual: Sequence[Choice]) -> str:
         if entry["undo_of"] and entry["task"] not in ("compensate", entry["undo_of"]):
             what = f"{entry['task']} ({what})"
         particular = f" with {mishap.fault.status} {mishap.fault.type.rpartition('/')[2]}" if mishap.fault else ""
+        what += _which(course, mishap.place)
         turn = f" (run {entry['run']})" if entry["run"] > 1 else ""
         parts.append(f"{what}{turn} {_WORDS[mishap.outcome]}{particular}")
     ways = [_choice(course.stage, each)["text"] for each in course.script.choices if each not in usual]
@@ -122,6 +123,17 @@ def _title(course: Course, usual: Sequence[Choice]) -> str:
             ", where ".join(["everything succeeds", *ways]) if ways or not usual else "everything succeeds, as it comes"
         )
     return ", where ".join([", then ".join(parts), *ways])
+
+
+def _which(course: Course, place: Place) -> str:
+    """The reference, where another task of the definition has the same name."""
+    digest, state = course.digests[place.orchestration], course.states[place.orchestration]
+    if digest in course.stage.stand_ins:
+        return ""
+    pointer = (state.undoing(state.runs[place.run].scope) or place.run).rpartition("#")[0]
+    nodes = course.stage.plan_of(digest).nodes
+    others = any(node.name == nodes[pointer].name and node.pointer != pointer for node in nodes.values())
+    return f" ({pointer})" if others else ""
 
 
 def _mishap(course: Course, mishap: Mishap) -> Json:

@@ -31,12 +31,10 @@ class Stage:
         limits: Limits,
         children: Mapping[str, Plan],
         outputs: Mapping[str, Any],
-        *,
-        made_up: bool,
     ) -> None:
         self.plan = plan
         self.limits = msgspec.structs.replace(limits, max_events=min(limits.max_events, 20_000))
-        self.made_up = made_up
+        self.made_up = False
         """Whether any value has been made up so far."""
         self.stand_ins: dict[str, str] = {}
         """Digest of a plan that plays a child -> reference of that child."""

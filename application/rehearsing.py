@@ -79,23 +79,24 @@ async def rehearse(
     """Play every scenario. `enough` is asked before each one and ends the rehearsal; `told` hears of each as it ends.
     Raises InvalidInputError when the input that was given does not fit ``input.schema``.
     """
-    input_, made_up = _input(request, schemas)
-    stage = Stage(request.plan, request.limits, request.children, request.outputs, made_up=made_up)
+    stage = Stage(request.plan, request.limits, request.children, request.outputs)
+    input_ = _input(request, schemas, stage)
     director = _Director(stage, Answers(stage, expressions, schemas), input_, request.most_scenarios, told)
     left_out = await director.play_all(enough)
-    return Found(request, input_, made_up, stage, director.courses, left_out)
+    return Found(request, input_, request.input is msgspec.UNSET, stage, director.courses, left_out)
 
 
-def _input(request: Request, schemas: Schemas) -> tuple[Any, bool]:
-    """(the input, whether it was made up)."""
+def _input(request: Request, schemas: Schemas, stage: Stage) -> Any:
+    """The input that was given and fits, or one that is made up."""
     schema = request.plan.input_schema
     document = schema.document if schema is not None and schema.resource is None else None
     if request.input is msgspec.UNSET:
-        return (sample(document), True) if document is not None else ({}, schema is not None)
+        stage.made_up = True
+        return sample(document) if document is not None else stage.unknown("the input")
     if document is not None and (violations := schemas.violations(document, request.input)):
         problems = [Problem(pointer, message, "schema") for pointer, message in violations]
         raise InvalidInputError(problems, "The input does not fit input.schema.")
-    return request.input, False
+    return request.input
 
 
 class _Director:

@@ -5,6 +5,7 @@ Scenarios with the same result stand together: "uncertain, timed out" is one lin
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -76,12 +77,17 @@ def _by_task(scenarios: Sequence[Scenario]) -> list[OfTask]:
         last = scenario["mishaps"][-1]
         return last.get("definition"), last["reference"], last["run"], before(scenario)
 
-    found = []
+    found: list[OfTask] = []
+    references: list[str] = []
     for (_, _, run, earlier), members in _kept_together(scenarios, key):
         last = members[0]["mishaps"][-1]
         name = f"{last['task']} (run {run})" if run > 1 else str(last["task"])
         name += f" of {last['definition']}" if "definition" in last else ""
         found.append(OfTask(name, earlier, _merged(members)))
+        references.append(last["reference"])
+    counts = Counter((each.task, each.before) for each in found)
+    for each, reference in zip(found, references, strict=True):
+        each.task += f" ({reference})" if counts[each.task, each.before] > 1 else ""
     return found
 
 

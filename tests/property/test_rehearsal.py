@@ -8,6 +8,7 @@ the two histories must be the same, event by event.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 from datetime import datetime, timedelta
@@ -186,6 +187,14 @@ def test_every_scenario_agrees_also_where_expressions_fail_and_undos_are_composi
     for course in found.courses:
         if course.rest != "endless":
             agrees(course, found.input)
+
+
+@settings(max_examples=int(os.environ.get("REHEARSALS", "60")), deadline=None)
+@given(plans())
+def test_with_nothing_given_a_rehearsal_ends_and_its_report_is_json(drawn):
+    request = Request(plan=drawn["x"], most_scenarios=60)
+    report = as_json(asyncio.run(rehearse(request, InlineJq(), JsonSchemas())))
+    assert json.loads(json.dumps(report)) == report
 
 
 def _plan(document: dict[str, Any]) -> Plan:

@@ -240,6 +240,12 @@ def test_branches_settle_before_anything_is_undone():
     assert told["b times out"] == "compensated; undone: b c a first"
 
 
+def test_tasks_of_one_name_are_told_apart():
+    branches = [{"left": {"do": [step("a")]}}, {"right": {"do": [step("a")]}}]
+    told = lines(report_of([{"both": {"fork": {"branches": branches}}}]))
+    assert told["a (/do/0/both/fork/branches/1/right/do/0/a) is refused"] == "compensated; undone: a"
+
+
 def test_competing_branches_the_losers_are_undone():
     fork = {"fork": {"compete": True, "branches": [{"left": {"do": [step("a")]}}, {"right": {"do": [step("b")]}}]}}
     told = lines(report_of([{"race": fork}]))
