@@ -21,6 +21,7 @@ import msgspec
 
 from application.archive import ArchiveReader
 from application.definitions import split_reference
+from application.dry_runs import DryRuns
 from application.engine import Engine
 from application.history import item
 from application.journal import Codec
@@ -28,7 +29,6 @@ from application.live import Live
 from application.nodes import Nodes
 from application.projector import PROJECTION, StatusProjector
 from application.reader import Reader
-from application.rehearsal import Rehearsal
 from application.service import Json, ListRequest
 from application.status import instant, represent, task_entries
 from application.storage import LogStore, StoredRecord
@@ -58,12 +58,12 @@ class OrchestrationQueries:
         watch: Watch,
         projector: StatusProjector,
         reader: Reader,
-        rehearsal: Rehearsal,
+        dry_runs: DryRuns,
         nodes: Nodes,
         archive: ArchiveReader,
     ) -> None:
         self._nodes = nodes
-        self._rehearsal = rehearsal
+        self._dry_runs = dry_runs
         self._reader = reader
         self._engine = engine
         self._log = log
@@ -177,7 +177,7 @@ class OrchestrationQueries:
             return plan
         decided = await self._decided(live)
         if decided is not None:
-            definition = await self._rehearsal.plan_of(live.state)
+            definition = await self._dry_runs.plan_of(live.state)
             plan["steps"] = [_planned(live.state, definition, step) for step in decided.plan]
             runs = live.state.runs
             plan["not_undone"] = [{"task": runs[left.run].name, "why": left.why} for left in decided.left_behind]
@@ -185,7 +185,7 @@ class OrchestrationQueries:
 
     async def _decided(self, live: Live) -> e.CompensationDecided | None:
         """The decision that a cancel would lead to, or that was made already."""
-        for event in await self._rehearsal.cancel(live.id):
+        for event in await self._dry_runs.cancel(live.id):
             if isinstance(event, e.CompensationDecided) and not event.rollback:
                 return event
         rollback = live.state.rollbacks.get("")

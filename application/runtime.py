@@ -14,6 +14,7 @@ from application.business_keys import BusinessKeys
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
+from application.dry_runs import DryRuns
 from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
@@ -34,7 +35,6 @@ from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
-from application.rehearsal import Rehearsal
 from application.routing import Router
 from application.serving import InboxServer
 from application.snapshots import Snapshots
@@ -101,6 +101,7 @@ class Node:
             world.callouts,
             world.clock,
             revise=options.revise,
+            limits=options.limits,
         )
         self.partitions = 0
 
@@ -144,7 +145,7 @@ class Node:
         self.journal.on_lost(self.ownership.lose)
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
-        rehearsal = Rehearsal(self.engine, self.cache, facts, self.definitions, options.limits)
+        dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
@@ -204,7 +205,7 @@ class Node:
             self.router,
             reader,
             self.ownership,
-            rehearsal,
+            dry_runs,
             archive,
             Load(
                 self.journal,
@@ -221,7 +222,7 @@ class Node:
             self.watch,
             self.projector,
             reader,
-            rehearsal,
+            dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
         )

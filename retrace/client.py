@@ -90,6 +90,18 @@ class Client:
         accept = "image/svg+xml" if kind == "svg" else "text/vnd.mermaid, text/plain"
         return self._server.text(_definition_path(definition) + "/diagram", accept)
 
+    def rehearse(
+        self,
+        definition: str | Mapping[str, Any],
+        input: Any = None,  # noqa: A002 - the member's name in the API
+        *,
+        outputs: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """What a definition (deployed, or a parsed document) does when each thing in turn goes wrong; nobody is called."""
+        members = {"definition": definition, "input": input, "outputs": outputs, "limit": limit}
+        return cast("dict[str, Any]", self._server.call("POST", "/v1/rehearsals", json=_given(members)))
+
     # --- nodes
 
     def nodes(self) -> NodeList:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import commands, definitions, incidents, nodes, orchestrations, projections, servers
+from adapters.cli import commands, definitions, incidents, nodes, orchestrations, projections, rehearse, servers
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ def options(context: typer.Context, server: ServerOption = None, output: OutputO
 
 servers.register(app)
 definitions.register(app)
+rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
 nodes.register(app)
