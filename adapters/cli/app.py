@@ -20,6 +20,8 @@ from adapters.cli import (
     nodes,
     operations,
     orchestrations,
+    projections,
+    rehearse,
     servers,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
@@ -44,6 +46,7 @@ def options(context: typer.Context, server: ServerOption = None, output: OutputO
 
 servers.register(app)
 definitions.register(app)
+rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
 nodes.register(app)
@@ -51,6 +54,7 @@ app.add_typer(incidents.app, name="incidents")
 operations.register(app)
 audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
+app.add_typer(projections.app, name="projections")
 
 
 @app.command()

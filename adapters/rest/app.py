@@ -30,6 +30,8 @@ from adapters.rest import (
     events,
     long_running,
     orchestrations,
+    projections,
+    rehearsals,
     running,
     stream,
 )
@@ -55,6 +57,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *definitions.OPERATIONS,
     *long_running.OPERATIONS,
     *audit_verification.OPERATIONS,
+    *projections.OPERATIONS,
+    *rehearsals.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
