@@ -31,6 +31,7 @@ from application.ports import (
     Unusable,
 )
 from application.storage import Head, LogStore
+from application.tracing import trace_of
 from domain import commands as c
 from domain import events as e
 from domain.data import planted
@@ -51,6 +52,8 @@ class _Attempt(msgspec.Struct, frozen=True):
     id: str
     event: e.AttemptStarted
     result: CalloutResult | None
+    trace: str | None = None
+    """Of the orchestration, where it is sent on."""
 
     @property
     def name(self) -> tuple[str, str, int]:
@@ -164,7 +167,8 @@ class Effects:
         """Send it, or report what is known already. Once per attempt and process: what is unfinished may be taken up while
         it is in hand.
         """
-        attempt = _Attempt(live.partition, live.orchestration, live.id, event, result)
+        trace = None if event.callout == "function" else trace_of(live.state)
+        attempt = _Attempt(live.partition, live.orchestration, live.id, event, result, trace)
         if attempt.name in self._in_hand or (live.partition in self._draining and event.idempotent):
             return
         if self._stopped:  # a command that came late has begun it; nobody here would wait for the answer
@@ -207,24 +211,26 @@ class Effects:
             except Exception as error:
                 _log.exception("callout.not_prepared", orchestration=attempt.id, task=attempt.event.run)
                 return Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
-            return await self._exchange(attempt.id, attempt.event, arguments)
+            return await self._exchange(attempt, arguments)
 
-    async def _exchange(self, public_id: str, attempt: e.AttemptStarted, arguments: Any) -> CalloutResult:
+    async def _exchange(self, attempt: _Attempt, arguments: Any) -> CalloutResult:
+        event = attempt.event
         callout = Callout(
-            kind=attempt.callout,  # type: ignore[arg-type]
-            function=attempt.function,
+            kind=event.callout,  # type: ignore[arg-type]
+            function=event.function,
             arguments=arguments,
-            idempotency_key=attempt.key,
-            attempt=attempt.number,
-            timeout_s=attempt.timeout_s,
-            orchestration=public_id,
-            task=attempt.run.rpartition("#")[0],
-            compensates=attempt.compensates,
+            idempotency_key=event.key,
+            attempt=event.number,
+            timeout_s=event.timeout_s,
+            orchestration=attempt.id,
+            task=event.run.rpartition("#")[0],
+            compensates=event.compensates,
+            trace=attempt.trace,
         )
         try:
             return await self._callouts.send(callout)
         except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
-            _log.exception("callout.broken", orchestration=public_id, task=attempt.run)
+            _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
             return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
 
     async def _arguments(self, attempt: e.AttemptStarted) -> Any:

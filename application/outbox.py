@@ -14,6 +14,7 @@ import structlog
 
 from application.engine import Engine
 from application.exchange import EventExchange
+from application.forwarding import NOBODY
 from application.live import Live
 from application.ownership import Ownership
 from application.ports import DeliveryError, EventSink
@@ -100,7 +101,7 @@ class Outbox:
                     continue
                 event = msgspec.json.decode(body)
                 try:
-                    await self._exchange.publish(event, None)
+                    await self._exchange.publish(event, NOBODY)
                 except EventIdReusedError:
                     _log.warning("outbox.event_id_reused", source=event["source"], id=event["id"])
                 try:

@@ -62,6 +62,8 @@ async def start(call: Call) -> Response:
         tags=body.tags,
         actor=call.actor,
         idempotency_key=call.key,
+        trace=call.trace,
+        request_id=call.request_id,
     )
     try:
         id_ = await call.services.commands.start(request)
