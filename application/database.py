@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from application.accesses import AccessStore
 from application.inbox import Inbox, Signals
 from application.leases import Leases
 from application.registers import HeldEventStore, KeyStore, RequestStore
@@ -38,6 +39,8 @@ class Storage(Protocol):
     def keys(self) -> KeyStore: ...
     @property
     def held(self) -> HeldEventStore: ...
+    @property
+    def accesses(self) -> AccessStore: ...
 
     async def ready(self) -> bool:
         """Whether the database answers."""

@@ -42,8 +42,8 @@ class RunEvent(Event, frozen=True, kw_only=True):
 
 
 class OrchestrationStarted(Event, frozen=True, kw_only=True):
-    """`data` is the transformed input. `parent` is (public id, run) of the parent; `root` the public id of the topmost. `trace`:
-    of the request that started the topmost, if it had one.
+    """`data` is the transformed input. `parent` is (public id, run) of the parent; `root` the public id of the topmost.
+    `trace`: of the request that started the topmost, if it had one.
     """
 
     topic: ClassVar[str] = "orchestration.started"

@@ -6,6 +6,7 @@ from typing import Literal
 
 from adapters.postgres.database import PostgresDatabase
 from adapters.postgres.signals import PostgresSignals
+from adapters.sql.accesses import SqlAccesses
 from adapters.sql.archive import SqlArchive
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
@@ -36,6 +37,7 @@ class PostgresStorage:
         self.requests = SqlRequests(self._database)
         self.keys = SqlKeys(self._database)
         self.held = SqlHeldEvents(self._database)
+        self.accesses = SqlAccesses(self._database)
 
     async def ready(self) -> bool:
         """Whether the database answers and is set up."""

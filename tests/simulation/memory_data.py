@@ -9,6 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+from application.accesses import AccessRecord
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
 from application.registers import HeldEvent, RequestRecord
@@ -71,6 +72,7 @@ class MemoryData:
     hear: list[Callable[[str], None]] = field(default_factory=list)
     """Of every node that listens."""
     held: dict[tuple[str, str], HeldEvent] = field(default_factory=dict)
+    accesses: dict[int, list[AccessRecord]] = field(default_factory=dict)
 
 
 class Calls:
