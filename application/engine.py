@@ -33,6 +33,7 @@ from application.storage import (
 )
 from domain import commands as c
 from domain import events as e
+from domain.basis import record_basis
 from domain.decision import Limits
 from domain.errors import (
     ArchivedError,
@@ -260,16 +261,23 @@ class Engine:
             at = live.state.updated_at
             if at is not None and current.at < at:  # a clock that was set back since the last event
                 current = msgspec.structs.replace(current, at=at)
+            facts: list[Any] = []
             try:
                 decision = opened(live.plan, live.state, current, self._limits)
                 questions = step(decision)
                 while questions:
-                    questions = step(decision, await self._facts.answer(questions, live.partition))
+                    answers = await self._facts.answer(questions, live.partition)
+                    facts += answers
+                    questions = step(decision, answers)
             except (PastPivotError, OrchestrationEndedError):
                 if asked or live.state.version != before:
                     raise
                 continue  # a child that cannot be cancelled goes on; its parent awaits it
             asked = False
+            if decision.events:
+                limits = None if live.limits_recorded else self._limits
+                record_basis(current, decision.events, facts, limits)
+                live.limits_recorded = True
             unit.add(live, before, decision.events)
             for message in decision.messages:
                 addressee = await self._addressee(unit, message)

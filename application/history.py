@@ -10,7 +10,7 @@ from application.status import instant
 from application.storage import StoredRecord
 from domain.events import AttemptStarted, Event, EventReceived, RunEvent
 
-_OURS = ("at", "actor", "cause", "request")
+_OURS = ("at", "actor", "cause", "basis", "request")
 
 
 def item(record: StoredRecord, event: Event) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Identity:
     def __init__(self, salt: bytes, partitions: int, chance: Chance) -> None:
         self.partitions = partitions
         self._salt = salt
+        self._place_key = self._keyed("place")
         self._chance = chance
         self._places: dict[str, tuple[int, UUID]] = {}
 
@@ -45,7 +46,7 @@ class Identity:
         """(partition, the aggregate's own id) of a public id."""
         place = self._places.get(public_id)
         if place is None:
-            digest = self._keyed("place", public_id)
+            digest = hmac.digest(self._place_key, public_id.encode(), "sha256")
             place = int.from_bytes(digest[:8], "big") % self.partitions, UUID(bytes=digest[8:24])
             if len(self._places) >= _REMEMBERED:
                 self._places.clear()
@@ -73,6 +74,12 @@ class Identity:
     def derived(self, caller: str, key: str) -> str:
         """The public id of a start with an idempotency key: the same for every repeat."""
         return "o_" + base62(self._keyed("start", caller, key))
+
+    def place_key(self) -> bytes:
+        """What partition and own id of an orchestration are derived with, for those who check an exported log elsewhere. It
+        says nothing of the salt.
+        """
+        return self._place_key
 
     def sealing_key(self) -> bytes:
         """A key for what clients carry around unread, such as cursors."""

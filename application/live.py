@@ -49,6 +49,8 @@ class Live(msgspec.Struct):
     """The epoch of the partition under which this was read; None: the partition was not ours."""
     snapshot: int = 0
     """Version of its latest snapshot."""
+    limits_recorded: bool = False
+    """Whether its history tells under which limits it is decided; before it was loaded they may have been others."""
 
     @property
     def family(self) -> str:

@@ -25,6 +25,9 @@ from domain.state import Run
 from domain.tasks import env_of
 from domain.undoing import condition, condition_of
 
+_ITS_OWN = frozenset({"at", "actor", "cause", "basis"})
+"""Members of an event that tell of its own decision."""
+
 
 @starts(Call)
 def _call(d: Decision, run: Run, node: Node) -> Strand | None:
@@ -81,7 +84,7 @@ def _key_before(d: Decision, run: Run) -> str | None:
 def again(d: Decision, run: Run) -> None:
     """The delay of a retry is over: the same request once more under the same key."""
     assert run.request is not None
-    repeated = {f: getattr(run.request, f) for f in run.request.__struct_fields__ if f not in ("at", "actor", "cause")}
+    repeated = {f: getattr(run.request, f) for f in run.request.__struct_fields__ if f not in _ITS_OWN}
     d.emit(e.AttemptStarted, **(repeated | {"number": run.attempts + 1}))
 
 

@@ -13,11 +13,15 @@ from domain.errors import Fault
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """`at`: now (UTC). `seed`: random bytes, never used twice. `actor`: the caller's name for commands of people."""
+    """`at`: now (UTC). `seed`: random bytes, never used twice. `actor`: the caller's name for commands of people. `trace` (32
+    hexadecimal digits) and `request_id`: of the request that asked for it; they are recorded and change nothing.
+    """
 
     at: datetime
     seed: bytes
     actor: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class Start(Command, frozen=True, kw_only=True):

@@ -25,13 +25,29 @@ Effect = Literal["none", "failed", "uncertain", "completed"]
 """What a run did to the world: nothing was tried, it definitely failed, nobody knows, it was done."""
 
 
+class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a decision was made from, beside the state and the definition (`domain.basis` says how to read it). `limits`:
+    those that differ from the defaults, where they may have changed. `trace`, `request_id`: of the request that led to it.
+    """
+
+    seed: bytes
+    facts: tuple[Any, ...] = ()
+    command: dict[str, Any] | None = None
+    limits: dict[str, Any] | None = None
+    trace: str | None = None
+    request_id: str | None = None
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """`at`: when it was decided (UTC). `actor`: the caller's name, if one caused it. `cause`: which command led to it."""
+    """`at`: when it was decided (UTC). `actor`: the caller's name, if one caused it. `cause`: which command led to it.
+    `basis`: on the first event of each decision.
+    """
 
     topic: ClassVar[str]
     at: datetime
     actor: str | None = None
     cause: str | None = None
+    basis: Basis | None = None
 
 
 class RunEvent(Event, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from tests.faults.ledger import KINDS, Ledger
 from tests.support.soundness import (
+    decision_complaints,
     effect_complaints,
     ending_complaints,
     log_complaints,
@@ -26,6 +27,7 @@ def verdict(stored: Stored, ledger: Ledger, acknowledged: dict[str, str]) -> lis
     all_ = fold_all(stored)
     return [
         *log_complaints(stored),
+        *decision_complaints(stored, all_),
         *start_complaints(all_, acknowledged),
         *ending_complaints(all_),
         *effect_complaints(all_, ledger.effects, ledger.arrived),

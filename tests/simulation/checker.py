@@ -16,6 +16,7 @@ from tests.simulation.folded import Folded, stored_of
 from tests.simulation.loop import START
 from tests.simulation.world import Simulation
 from tests.support.soundness import (
+    decision_complaints,
     effect_complaints,
     ending_complaints,
     log_complaints,
@@ -39,6 +40,7 @@ def complaints(world: Simulation) -> list[str]:
         *world.overdue,
         *start_complaints(all_, world.acknowledged),
         *log_complaints(stored),
+        *decision_complaints(stored, all_),
         *ending_complaints(all_),
         *effect_complaints(all_, world.participants.ledger.values(), arrived),
         *work_complaints(stored, all_, START + timedelta(seconds=world.loop.time())),

@@ -21,7 +21,8 @@ def stored_of(data: MemoryData) -> Stored:
         for partition in data.partitions
     ]
     archive = {place: record.content for place, record in data.archive.items()}
-    return Stored(partitions, data.status, archive)
+    definitions = {record.digest: record.value for record in data.definitions}
+    return Stored(partitions, data.status, archive, definitions)
 
 
 def folded(data: MemoryData) -> list[Folded]:

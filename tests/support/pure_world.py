@@ -1,7 +1,8 @@
 """One orchestration (and its children) driven by pure decisions: no engine, no I/O, a clock that the test moves.
 
 Participants are answered by a function of the test. Every event goes through its stored bytes and is folded a second
-time into a separate state; at the end of each step both states must be equal, and their shortcuts true.
+time into a separate state; at the end of each step both states must be equal, and their shortcuts true. Every decision is
+made again from what was stored of it, and must lead to the same events.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from adapters.expressions.inline import evaluate
 from adapters.expressions.schemas import JsonSchemas
 from domain import commands as c
 from domain import events as e
+from domain.basis import record_basis
 from domain.decision import Child, ChildChoice, Limits, Question, Validation
 from domain.errors import Fault, fault
 from domain.evolve import evolve
 from domain.expressions import Evaluation
 from domain.orchestration import opened, step
 from domain.plan import Plan
+from domain.redeciding import Step, bare, redecide
 from domain.state import State
 from tests.support.indexes import check_indexes
 
@@ -92,6 +95,7 @@ class World:
         self.flying: list[Attempt] = []
         self.emitted: list[dict[str, Any]] = []
         self._mirror: dict[str, State] = {}
+        self._redecided: dict[str, State] = {}
         self._count = 0
 
     # Commands ----------------------------------------------------------------------------------------------------------
@@ -145,15 +149,26 @@ class World:
     def _decide(self, id_: str, command: c.Command) -> list[e.Event]:
         state = self.states.get(id_) or State()
         mirror = self._mirror.setdefault(id_, State())
+        version = state.version
         decision = opened(self.plan_of[id_], state, command, self.limits)
         questions = step(decision)
+        facts: list[Any] = []
         while questions:
-            questions = step(decision, [self._fact(q) for q in questions])
+            answers = [self._fact(q) for q in questions]
+            facts += answers
+            questions = step(decision, answers)
         self.states[id_] = state
-        for event in decision.events:
-            stored = msgspec.msgpack.encode(event)
-            again = msgspec.msgpack.decode(stored, type=e.TOPICS[event.topic])
+        if decision.events:
+            record_basis(command, decision.events, facts, self.limits)
+        stored = [msgspec.msgpack.encode(event) for event in decision.events]
+        recorded = [
+            msgspec.msgpack.decode(raw, type=e.TOPICS[event.topic])
+            for raw, event in zip(stored, decision.events, strict=True)
+        ]
+        for again in recorded:
             evolve(mirror, again)
+        self._decide_again(id_, version, recorded)
+        for event in decision.events:
             self.history.setdefault(id_, []).append(event)
             if isinstance(event, e.AttemptStarted) and event.child is None:
                 self.flying.append(
@@ -173,6 +188,12 @@ class World:
                     continue
                 raise
         return decision.events
+
+    def _decide_again(self, id_: str, version: int, recorded: list[e.Event]) -> None:
+        if recorded:
+            made = Step(version + 1, tuple(recorded), self.limits)
+            again = redecide(self.plan_of[id_], self._redecided.setdefault(id_, State()), made)
+            assert list(map(bare, again.events)) == list(map(bare, recorded))
 
     def _fact(self, question: Question) -> Any:
         match question.ask:

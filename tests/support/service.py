@@ -1,7 +1,8 @@
 """The real service inside the test's own event loop: everything that `open_service` puts together, spoken to over HTTP.
 
 Only the TCP connection between client and service is left out (ASGI transport); callouts leave through real sockets. Each
-service has a database of its own, by default SQLite in the test's folder.
+service has a database of its own, by default SQLite in the test's folder. When it has stopped, every history that it leaves
+must replay.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import httpx2
 from adapters.bootstrap import open_service
 from adapters.settings import Settings
 from retrace.functions import Function
+from tests.support.soundness import histories_complaints
+from tests.support.stored import read_stored
 
 ENDED = frozenset({"completed", "faulted", "compensated", "cancelled", "terminated"})
 
@@ -84,10 +87,12 @@ async def running_service(
         "allow_loopback": True,
         "grace": 1.0,
     }
-    service = await open_service(Settings(**(given | settings)), functions=functions or {}, development=development)
+    service_settings = Settings(**(given | settings))
+    service = await open_service(service_settings, functions=functions or {}, development=development)
     try:
         transport = httpx2.ASGITransport(app=service.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", timeout=30) as http:
             yield Api(http)
     finally:
         await service.close()
+    assert histories_complaints(read_stored(service_settings.database)) == []

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
+from adapters.documents import compile_plan
 from adapters.stored_events import EventMapper
 from application.chain import GENESIS, event_hash, log_hash
 from application.live import agenda_of, listening_runs
 from application.projector import row_of
+from application.replay import divergences
 from domain import events as e
+from domain.plan import Plan
 from domain.state import State
-from tests.support.stored import Folded, Stored
+from tests.support.stored import Folded, Stored, fold_all
 
 _CODEC = EventMapper()
 _FINAL = {f"orchestration.{status}" for status in ("completed", "faulted", "compensated", "cancelled", "terminated")}
@@ -169,6 +175,35 @@ def work_complaints(stored: Stored, all_: list[Folded], now: datetime) -> Iterat
 def _types(state: State, run: str) -> tuple[str | None, ...]:
     listening = state.runs[run].listening
     return listening.types if listening else ()
+
+
+def histories_complaints(stored: Stored) -> list[str]:
+    """What must hold of every history, however a service was used and ended."""
+    all_ = fold_all(stored)
+    return [*log_complaints(stored), *decision_complaints(stored, all_), *_view_so_far(stored, all_)]
+
+
+def _view_so_far(stored: Stored, all_: list[Folded]) -> Iterator[str]:
+    """The rows of partitions whose events the view has all seen are what the histories fold to."""
+    for each in all_:
+        partition = stored.partitions[each.partition]
+        if partition.seen == partition.head.position and not each.archived:
+            row = stored.status.get((each.partition, each.orchestration))
+            if row != row_of(each.partition, each.orchestration, each.state):
+                yield f"{each.state.id}: the status view says {row}"
+
+
+def decision_complaints(stored: Stored, all_: list[Folded]) -> Iterator[str]:
+    """Every decision, made again from what was recorded of it, leads to the events that were recorded."""
+    for each in all_:
+        plan = _plan(each.state.digest, stored.definitions[each.state.digest])
+        for found in divergences(plan, each.events):
+            yield f"{each.state.id} ({each.state.definition}): {found.text()}"
+
+
+@cache
+def _plan(digest: str, value: bytes) -> Plan:
+    return compile_plan(msgspec.json.decode(value), digest)[0]
 
 
 def view_complaints(stored: Stored, all_: list[Folded]) -> Iterator[str]:

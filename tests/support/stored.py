@@ -54,6 +54,8 @@ class Stored(msgspec.Struct):
     status: dict[tuple[int, UUID], StatusRow]
     archive: dict[tuple[int, UUID], bytes] = {}
     """What is archived: its content."""
+    definitions: dict[str, bytes] = {}
+    """Digest -> the parsed document as JSON."""
 
     def bytes_of(self, partition: int, record: StoredRecord) -> bytes:
         """What was once stored of an event, wherever it is now."""
@@ -128,7 +130,8 @@ def _read(rows: _Rows) -> Stored:
         (number, as_uuid(orchestration)): bytes(content)
         for number, orchestration, content in rows("SELECT partition, orchestration, content FROM archive")
     }
-    return Stored(partitions, _status(rows), archive)
+    definitions = {digest: bytes(value) for digest, value in rows("SELECT digest, value FROM definitions")}
+    return Stored(partitions, _status(rows), archive, definitions)
 
 
 def _status(rows: _Rows) -> dict[tuple[int, UUID], StatusRow]:

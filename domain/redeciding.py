@@ -1,0 +1,116 @@
+"""A history read as what it was: one decision after the other, each of which can be made again from its basis.
+
+`steps` cuts a history into decisions; `redecide` makes one of them again, on the state before it, with the recorded answers.
+The same version of a definition under the same code gives the same events; where it does not, code or record has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from domain import commands as c
+from domain import events as e
+from domain.basis import COMMANDS, value_at
+from domain.decision import Child, ChildChoice, Decision, Limits, Question, Validation
+from domain.expressions import Evaluated, EvaluationFailed
+from domain.orchestration import opened, step
+from domain.plan import Plan
+from domain.state import State
+
+
+class NotRedecidedError(Exception):
+    """The decision takes another way than the recorded one: it asks what was not asked, or does not ask what was."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One decision of a history: `version` is that of its first event. `limits` held when it was made."""
+
+    version: int
+    events: tuple[e.Event, ...]
+    limits: Limits
+
+    @property
+    def basis(self) -> e.Basis:
+        basis = self.events[0].basis
+        assert basis is not None
+        return basis
+
+    def command(self) -> c.Command:
+        """The command that was decided."""
+        first, basis = self.events[0], self.basis
+        told: dict[str, Any] = {
+            "at": first.at,
+            "seed": basis.seed,
+            "actor": first.actor,
+            "trace": basis.trace,
+            "request_id": basis.request_id,
+        }
+        if basis.command is not None:
+            members = {name: value_at(value, self.events) for name, value in basis.command.items() if name != "is"}
+            return msgspec.convert(told | members, COMMANDS[basis.command["is"]])
+        match first:
+            case e.OrchestrationStarted():
+                members = {name: getattr(first, name) for name in _OF_STARTS}
+                return c.Start(**told, **members)
+            case e.TaskCompleted(cause="result"):
+                number = first.attempt or 0
+                return c.ReportResult(**told, run=first.run, number=number, outcome="completed", output=first.output)
+            case _:
+                return c.FireTimers(**told)
+
+    def answer(self, number: int, question: Question) -> Any:
+        """The recorded answer to the question with this number (from 0) of the decision. Raises NotRedecidedError."""
+        facts = self.basis.facts
+        if number >= len(facts):
+            raise NotRedecidedError(f"it asks for {question.key[1]} of {question.key[0]}, which was never asked")
+        stored = facts[number]
+        match question.ask:
+            case Validation():
+                return stored
+            case ChildChoice():
+                return None if stored is None else Child(*stored)
+            case _:
+                return EvaluationFailed(stored) if isinstance(stored, str) else Evaluated(value_at(stored, self.events))
+
+
+_OF_STARTS = ("id", "input", "business_key", "tags", "request", "parent", "root", "depth")
+
+
+def steps(history: Iterable[e.Event]) -> Iterator[Step]:
+    """The decisions of a whole history, the first event first."""
+    found: list[e.Event] = []
+    version, limits = 1, Limits()
+    for event in history:
+        if event.basis is not None and found:
+            yield Step(version, tuple(found), limits)
+            version += len(found)
+            found = []
+        if event.basis is not None and event.basis.limits is not None:
+            limits = msgspec.convert(event.basis.limits, Limits)
+        found.append(event)
+    if found:
+        yield Step(version, tuple(found), limits)
+
+
+def redecide(plan: Plan, state: State, recorded: Step) -> Decision:
+    """Make a decision again. It changes `state`, like the decision did; after an error the state is of no use. Raises
+    NotRedecidedError, or the `RetraceError` with which the command is refused now.
+    """
+    decision = opened(plan, state, recorded.command(), recorded.limits)
+    questions = step(decision)
+    asked = 0
+    while questions:
+        answers = [recorded.answer(asked + number, question) for number, question in enumerate(questions)]
+        asked += len(questions)
+        questions = step(decision, answers)
+    if asked < len(recorded.basis.facts):
+        raise NotRedecidedError(f"it asks {asked} questions where {len(recorded.basis.facts)} were asked")
+    return decision
+
+
+def bare(event: e.Event) -> e.Event:
+    """An event without the basis: what two decisions are compared by."""
+    return event if event.basis is None else msgspec.structs.replace(event, basis=None)
