@@ -1,9 +1,9 @@
 """The feed of everything that happened: the events of all orchestrations, merged by the time at which they happened.
 
 Within an orchestration they come in their order, and none is missed or doubled, however many nodes write meanwhile: positions
-of a partition are committed in order, and a cursor says for each partition up to where everything was given. Across partitions
-the order is that of the times on the owners' clocks, as far as they have come. The work of one page is bounded in events
-looked at, so a filter that takes almost nothing gives an empty page and a cursor to go on with.
+of a partition are committed in order, and a cursor says for each partition up to where everything was given. Across
+partitions the order is that of the times on the owners' clocks, as far as they have come. The work of one page is bounded in
+events looked at, so a filter that takes almost nothing gives an empty page and a cursor to go on with.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ class AuditFeed:
         self._clock = clock
         self._seal = Seal(identity.sealing_key(), "feed")
 
+    def check(self, wanted: FeedFilter, cursor: str | None) -> None:
+        """Raises MalformedCursorError where the other calls would, before anything is promised."""
+        self._places(wanted, cursor)
+
     async def page(self, wanted: FeedFilter, cursor: str | None = None, limit: int = 100) -> FeedPage:
         """At most `limit` items after a cursor. Raises MalformedCursorError."""
         return await (await self._begin(wanted, cursor)).page(limit)
@@ -92,32 +96,30 @@ class AuditFeed:
                 silent_at = loop.time() + alive_s
 
     async def _begin(self, wanted: FeedFilter, cursor: str | None) -> _Walk:
+        places = self._places(wanted, cursor)
         if wanted.orchestration is not None:
-            after = 0
-            if cursor is not None:
-                of, after = self._seal.opened(cursor, tuple[str, int])
-                if of != wanted.orchestration:
-                    raise MalformedCursorError(
-                        "This cursor belongs to a feed with other filters; start again without it."
-                    )
             place = self._identity.locate(wanted.orchestration)
-            lane = OrchestrationLane(self._log, self._context, wanted, place, after)
-            return _Walk([lane], self._context, lambda places: self._seal.sealed((wanted.orchestration, *places)))
+            lane = OrchestrationLane(self._log, self._context, wanted, place, places[0] if places else 0)
+            return _Walk([lane], self._context, lambda places: self._seal.sealed((wanted.orchestration, places)))
         heads = await self._log.heads(self._identity.partitions)
-        if cursor is not None:
-            places = self._seal.opened(cursor, list[int])
-            if len(places) != len(heads):
-                raise MalformedCursorError
-        elif wanted.since is not None:
+        if places is None and wanted.since is not None:
             since = wanted.since - CLOCKS_DIFFER
             places = list(await asyncio.gather(*(self._before(p, head, since) for p, head in enumerate(heads))))
-        else:
-            places = [0] * len(heads)
         lanes = [
             PartitionLane(self._log, self._context, wanted, partition, after, heads[partition])
-            for partition, after in enumerate(places)
+            for partition, after in enumerate(places or [0] * len(heads))
         ]
-        return _Walk(lanes, self._context, self._seal.sealed)
+        return _Walk(lanes, self._context, lambda places: self._seal.sealed((None, places)))
+
+    def _places(self, wanted: FeedFilter, cursor: str | None) -> list[int] | None:
+        """Where each lane goes on; None: at its beginning."""
+        if cursor is None:
+            return None
+        of, places = self._seal.opened(cursor, tuple[str | None, list[int]])
+        lanes = self._identity.partitions if of is None else 1
+        if of != wanted.orchestration or len(places) != lanes:
+            raise MalformedCursorError("This cursor belongs to a feed with other filters; start again without it.")
+        return places
 
     async def _before(self, partition: int, head: int, since: datetime) -> int:
         """A position before which nothing is as late as this; found by halving."""

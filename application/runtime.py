@@ -8,8 +8,10 @@ from __future__ import annotations
 import msgspec
 import structlog
 
+from application.access_book import AccessBook
 from application.archive import ArchiveReader
 from application.archivist import Archivist
+from application.auditing import Audit
 from application.business_keys import BusinessKeys
 from application.commands import OrchestrationCommands
 from application.database import Storage
@@ -17,7 +19,11 @@ from application.definitions import DefinitionRegistry, Documents
 from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
+from application.exporting import Exporter
 from application.facts import FactFinder
+from application.feed import AuditFeed
+from application.feed_context import FeedContext
+from application.heads import HeadWatch
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
@@ -37,6 +43,7 @@ from application.serving import InboxServer
 from application.snapshots import Snapshots
 from application.timers import Timers
 from application.watching import Watch
+from application.whole_log import WholeLog
 from domain.decision import Limits
 
 _log = structlog.get_logger(__name__)
@@ -162,7 +169,13 @@ class Node:
         )
         self.router.carries_out(self.inbox.here)
         self.housekeeping = Housekeeping(
-            storage.requests, storage.held, storage.inbox, world.clock, hold_s=options.held_events_for_s
+            storage.requests,
+            storage.held,
+            storage.inbox,
+            storage.accesses,
+            world.clock,
+            hold_s=options.held_events_for_s,
+            retention_s=options.retention_s,
         )
         self.archivist = Archivist(
             self.engine,
@@ -206,6 +219,7 @@ class Node:
             Nodes(storage.leases, self.ownership),
             archive,
         )
+        self.audit = self._audit(identity)
         for tenant in (self.journal, self.cache, self.projector, self.watch):
             self.ownership.add(tenant)
         self.journal.start()
@@ -224,6 +238,15 @@ class Node:
             world.clock.now(),
         )
 
+    def _audit(self, identity: Identity) -> Audit:
+        storage, clock = self.world.storage, self.world.clock
+        whole = WholeLog(storage.log, storage.archive, self.world.codec)
+        context = FeedContext(whole, storage.archive)
+        feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
+        self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
+        exporter = Exporter(whole, context, identity, clock)
+        return Audit(feed, exporter, self.access_book, storage.accesses, identity)
+
     async def go_on(self) -> None:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
@@ -238,6 +261,7 @@ class Node:
         self.outbox.start()
         self.housekeeping.start()
         self.inbox.start()
+        self.access_book.start()
         self.snapshots.start()
         self.archivist.start()
         self.ownership.start()
@@ -255,6 +279,7 @@ class Node:
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()
+        await self.access_book.stop()
         await self.projector.stop()
         await self.journal.stop()
         await self.ownership.leave()

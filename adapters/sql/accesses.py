@@ -34,7 +34,7 @@ class SqlAccesses:
 
         return await self._database.change(extend)
 
-    async def list(self, query: AccessQuery) -> list[AccessRecord]:
+    async def newest(self, query: AccessQuery) -> list[AccessRecord]:
         params: dict[str, object] = {"limit": query.limit}
         where: list[Fragment] = []
         for name in ("actor", "what", "orchestration", "since", "until"):

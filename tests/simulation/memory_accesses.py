@@ -25,7 +25,7 @@ class MemoryAccesses:
             known += made
             return made
 
-    async def list(self, query: AccessQuery) -> list[AccessRecord]:
+    async def newest(self, query: AccessQuery) -> list[AccessRecord]:
         async with self._calls.call("list accesses"):
             found = [each for chain in self._data.accesses.values() for each in chain if _fits(each.access, query)]
             found.sort(key=_newest_first)

@@ -26,7 +26,9 @@ async def test_answers_and_events_that_are_old_are_forgotten() -> None:
     for name, age in (("old", REQUESTS_KEPT + timedelta(seconds=1)), ("young", timedelta(hours=24))):
         await storage.requests.begin("caller", name, b"x", NOW - age)
         await storage.held.put(HeldEvent("source", name, "type", b"", b"{}", NOW - age))
-    await Housekeeping(storage.requests, storage.held, storage.inbox, Clock(), hold_s=86_400.0 + 1).clean()
+    await Housekeeping(
+        storage.requests, storage.held, storage.inbox, storage.accesses, Clock(), hold_s=86_400.0 + 1
+    ).clean()
     assert await storage.requests.begin("caller", "old", b"x", NOW) is None
     assert await storage.requests.begin("caller", "young", b"x", NOW) is not None
     assert [event.id for event in await storage.held.waiting(None)] == ["young"]
