@@ -58,4 +58,4 @@ class FeedFilter(msgspec.Struct, frozen=True, kw_only=True):
     def told(self) -> dict[str, Any]:
         """Its members as they were asked for, without those that were not."""
         found: dict[str, Any] = msgspec.to_builtins(self)
-        return {name: value for name, value in found.items() if value not in (None, [])}
+        return {name: value for name, value in found.items() if value not in (None, [], ())}

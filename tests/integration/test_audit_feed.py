@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
+from contextlib import contextmanager
 from typing import Any
 
-import httpx2
 import pytest
+from werkzeug import Response
 
-from adapters.bootstrap import open_service
-from adapters.rest.audit import EVENT_STREAM
 from adapters.rest.orchestrations import NDJSON
-from adapters.settings import Settings
-from tests.support.service import Api
+from adapters.rest.stream import EVENT_STREAM
+from tests.support.audited import Stream, archive, feed, places, serving
 
 pytestmark = pytest.mark.anyio
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
-PARCEL = """
-document: {dsl: '1.0.3', namespace: shop, name: parcel, version: '1.0.0'}
-do:
-  - label: {set: {text: '${ "To " + .city }'}}
-"""
-PATIENT = """
-document: {dsl: '1.0.3', namespace: default, name: patient, version: '1.0.0'}
-do:
-  - wait: {listen: {to: {one: {with: {type: go}}}}}
-"""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, tmp_path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/retrace.db"
-    return str(request.getfixturevalue("fresh_postgres"))
-
-
-@asynccontextmanager
-async def serving(database: str, *, partitions: int = 4) -> AsyncIterator[tuple[Any, Api]]:
-    settings = Settings(database=database, partitions=partitions, grace=0.1)
-    service = await open_service(settings, functions={}, development=True)
-    try:
-        transport = httpx2.ASGITransport(app=service.app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", timeout=30) as http:
-            api = Api(http)
-            for document in (PARCEL, PATIENT):
-                await api.deploy(document)
-            yield service.node, api
-    finally:
-        await service.close()
-
-
-@pytest.fixture
-async def served(database):
-    async with serving(database) as both:
-        yield both
-
-
-@pytest.fixture
-async def api(served) -> Api:
-    return served[1]
-
-
-async def feed(api: Api, **query: Any) -> list[dict[str, Any]]:
-    """All items, page by page."""
-    found: list[dict[str, Any]] = []
-    more: dict[str, Any] = {}
-    while True:
-        page = await api.done("GET", "/v1/audit/events", params={"limit": 7, **query, **more})
-        found += page["items"]
-        if page["next"] is None:
-            assert page["resume"]
-            return found
-        more = {"after": page["next"]}
-
-
-def places(items: list[dict[str, Any]]) -> list[tuple[str, int]]:
-    return [(each["orchestration"], each["version"]) for each in items]
 
 
 async def test_an_item_is_that_of_the_history_and_says_whose_it_is_and_why(api):
@@ -124,6 +59,29 @@ async def test_an_event_tells_the_trace_of_the_request_that_led_to_it(api):
     assert [(each["trace_id"], each["cause"]) for each in middle] == [(TRACE, led[-1]["cause"])]
 
 
+async def test_callouts_carry_the_trace_of_their_orchestration(api, httpserver):
+    seen: list[str] = []
+
+    def answer(request):
+        seen.append(request.headers["traceparent"])
+        return Response("{}", content_type="application/json")
+
+    httpserver.expect_request("/").respond_with_handler(answer)
+    call = f"{{call: http, with: {{method: get, endpoint: '{httpserver.url_for('/')}'}}}}"
+    await api.deploy(
+        f"document: {{dsl: '1.0.3', namespace: default, name: caller, version: '1.0.0'}}\ndo: [{{a: {call}}}, {{b: {call}}}]"
+    )
+    for headers in ({"traceparent": PARENT}, {}, {"traceparent": "nonsense"}):
+        started = await api.http.post("/v1/orchestrations", json={"definition": "caller"}, headers=headers)
+        id_ = started.json()["id"]
+        assert (await api.ended(id_))["status"] == "completed"
+        (trace,) = {each["trace_id"] for each in await feed(api, orchestration=id_)}
+        assert (trace == TRACE) == ("00-" in headers.get("traceparent", ""))
+        assert {each[3:35] for each in seen} == {trace}
+        assert len({each[36:52] for each in seen}) == 2, "a span each"
+        seen.clear()
+
+
 async def test_filters(api):
     parcels = [(await api.start("shop/parcel", {"city": city}))["id"] for city in ("Faro", "Porto")]
     patient = (await api.start("patient"))["id"]
@@ -164,7 +122,8 @@ async def test_filters(api):
 
 
 @pytest.mark.parametrize(
-    "query", ["after=nope", "type=A", "type=*.x", "orchestration=x", "since=now", "limit=0", "unknown=1", "definition=a/b/c"]
+    "query",
+    ["after=nope", "type=A", "type=*.x", "orchestration=x", "since=now", "limit=0", "unknown=1", "definition=a/b/c"],
 )
 async def test_what_cannot_be_read_is_refused(api, query):
     for accept in ("application/json", NDJSON, EVENT_STREAM):
@@ -198,11 +157,6 @@ async def test_lines_are_everything_until_now(api):
     assert [json.loads(line) for line in answer.text.splitlines()] == await feed(api)
     head = await api.http.head("/v1/audit/events", headers={"Accept": NDJSON})
     assert (head.status_code, head.content) == (200, b"")
-
-
-async def archive(node) -> None:
-    await node.projector.caught_up()
-    await node.archivist.archive(node.engine.clock.now() + timedelta(seconds=1))
 
 
 async def test_what_is_archived_is_still_there(database):
@@ -253,55 +207,8 @@ async def test_what_is_damaged_is_told_and_does_not_stop_the_feed(tmp_path):
         ]
 
 
-class Stream:
-    """Server-sent events, parsed, of a request that goes on in a task of its own."""
-
-    def __init__(self, app: Any, path: str, headers: dict[str, str] | None = None) -> None:
-        self._app = app
-        self._path, _, self._query = path.partition("?")
-        self._headers = {"accept": EVENT_STREAM, **(headers or {})}
-        self.found: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-
-    async def __aenter__(self) -> Stream:
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        scope = {
-            "type": "http",
-            "method": "GET",
-            "path": self._path,
-            "raw_path": self._path.encode(),
-            "query_string": self._query.encode(),
-            "headers": [(name.lower().encode(), value.encode()) for name, value in self._headers.items()],
-            "http_version": "1.1",
-            "scheme": "http",
-            "server": ("service", 80),
-            "client": ("test", 1),
-            "root_path": "",
-        }
-        never = asyncio.Event()
-
-        async def receive() -> Any:
-            await never.wait()
-
-        async def send(message: Any) -> None:
-            for block in message.get("body", b"").decode().split("\n\n"):
-                if block and not block.startswith(":"):
-                    self.found.put_nowait(dict(line.split(": ", 1) for line in block.splitlines()))
-
-        await self._app(scope, receive, send)
-
-    async def next(self, count: int) -> list[dict[str, str]]:
-        return [await asyncio.wait_for(self.found.get(), 20) for _ in range(count)]
-
-
 async def test_the_live_stream_goes_on_and_resumes(served):
-    node, api = served
+    _, api = served
     app = api.http._transport.app
     await api.ended((await api.start("shop/parcel", {"city": "Faro"}))["id"])
     known = await feed(api)
