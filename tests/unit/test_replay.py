@@ -84,11 +84,10 @@ def test_another_definition_is_told(rolled_back):
 @pytest.mark.parametrize(("facts", "says"), [((), "never asked"), (([1], [1], [1]), "questions where 3")])
 def test_an_answer_too_few_or_too_many_is_told(rolled_back, facts, says):
     history = told(rolled_back)
-    [place] = [
-        n for n, each in enumerate(history) if each.basis and each.topic == "task.completed" and each.run == "/do/0/a#1"
-    ]
-    basis = msgspec.structs.replace(history[place].basis, facts=facts)
-    history[place] = msgspec.structs.replace(history[place], basis=basis)
+    first = next(each for each in history if isinstance(each, e.TaskCompleted) and each.run == "/do/0/a#1")
+    assert first.basis is not None
+    basis = msgspec.structs.replace(first.basis, facts=facts)
+    history[history.index(first)] = msgspec.structs.replace(first, basis=basis)
     [found] = divergences(rolled_back.plan_of["o_root"], history)
     assert says in found.text()
 
