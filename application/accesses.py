@@ -95,6 +95,13 @@ def access_hash(previous: bytes, partition: int, number: int, access: Access) ->
     return sha256(previous + _encode([partition, number, access])).digest()
 
 
+def record_of(item: dict[str, Any]) -> AccessRecord:
+    """An access as the API gives it, for `breaks`. Raises ValueError for what is none."""
+    access = msgspec.convert(item, Access)
+    previous, hash_ = bytes.fromhex(item["previous"]), bytes.fromhex(item["hash"])
+    return AccessRecord(item["partition"], item["number"], access, previous, hash_)
+
+
 def breaks(partition: int, records: Iterable[AccessRecord]) -> Iterator[str]:
     """What is wrong with a chain, a sentence for each place. `records`: all there are of it, in order of number."""
     before: AccessRecord | None = None

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import audit, commands, definitions, incidents, nodes, orchestrations, servers
+from adapters.cli import audit, audit_reading, commands, definitions, incidents, nodes, orchestrations, servers
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ orchestrations.register(app)
 commands.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
+audit_reading.register(audit.app)
 app.add_typer(audit.app, name="audit")
 
 
