@@ -99,14 +99,14 @@ def record_of(item: dict[str, Any]) -> AccessRecord:
     """An access as the API gives it, for `breaks`. Raises ValueError for what is none."""
     access = msgspec.convert(item, Access)
     previous, hash_ = bytes.fromhex(item["previous"]), bytes.fromhex(item["hash"])
-    return AccessRecord(item["partition"], item["number"], access, previous, hash_)
+    return AccessRecord(item["chain"], item["number"], access, previous, hash_)
 
 
 def breaks(partition: int, records: Iterable[AccessRecord]) -> Iterator[str]:
     """What is wrong with a chain, a sentence for each place. `records`: all there are of it, in order of number."""
     before: AccessRecord | None = None
     for record in records:
-        place = f"access {record.number} of partition {partition}"
+        place = f"access {record.number} of chain {partition}"
         if access_hash(record.previous, partition, record.number, record.access) != record.hash:
             yield f"{place} has been changed"
         if before is None:

@@ -50,7 +50,7 @@ def _item(record: AccessRecord) -> Json:
     return {
         **access,
         "at": instant(record.access.at),
-        "partition": record.partition,
+        "chain": record.partition,
         "number": record.number,
         "previous": record.previous.hex(),
         "hash": record.hash.hex(),

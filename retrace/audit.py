@@ -74,11 +74,11 @@ class Audit:
             params["cursor"] = page["next"]
             left = None if left is None else left - len(page["items"])
 
-    def chain_of_accesses(self, partition: int) -> Iterator[AccessEntry]:
+    def chain_of_accesses(self, chain: int) -> Iterator[AccessEntry]:
         """All accesses of one chain, in the order of their numbers."""
         number = 0
         while True:
-            params = {"partition": partition, "number_after": number, "limit": 500}
+            params = {"chain": chain, "number_after": number, "limit": 500}
             page = self._server.call("GET", f"{_PATH}/accesses", params=params)
             if not page["items"]:
                 return

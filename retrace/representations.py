@@ -159,7 +159,7 @@ class AccessEntry(TypedDict):
     filters: dict[str, Any]
     request_id: str | None
     events: int | None
-    partition: int
+    chain: int
     number: int
     previous: str
     hash: str

@@ -113,9 +113,9 @@ async def accesses(call: Call) -> Response:
     """GET /v1/audit/accesses."""
     query = call.query
     audit = audit_of(call)
-    if "partition" in query:
+    if "chain" in query:
         limit = query.get("limit", 100)
-        items = await audit.chain(query["partition"], query.get("number_after", 0), limit)
+        items = await audit.chain(query["chain"], query.get("number_after", 0), limit)
         return json_response({"items": items, "next": None})
     wanted = AccessQuery(
         actor=query.get("actor"),
@@ -200,14 +200,14 @@ OPERATIONS = (
         "Who has read or exported what",
         "Audit",
         {200: Answer("A page, newest first; or a part of one chain, in its order.", AccessList, headers=("Link",))},
-        description="With `partition` a part of its chain, by number, to check that nothing is missing.",
+        description="With `chain` a part of that chain, by number, to check that nothing is missing.",
         parameters=(
             text("actor", "Only by this caller.", longest=255),
             choice("what", "Only of this kind.", ("feed", "history", "export", "bundle")),
             _ORCHESTRATION,
             *_SPAN,
-            integer("partition", "The chain of this partition instead, in the order of its numbers.", 0, 1023),
-            integer("number_after", "With partition: only numbers above this one.", 0),
+            integer("chain", "This chain instead, in the order of its numbers.", 0, 1023),
+            integer("number_after", "With chain: only numbers above this one.", 0),
             CURSOR,
             LIMIT,
         ),

@@ -52,7 +52,7 @@ class Access(Open):
     filters: dict[str, Any]
     request_id: str | None
     events: int | None = Field(description="How many were given away; null while nobody knows.")
-    partition: int
+    chain: int
     number: int
     previous: str
     hash: str

@@ -112,7 +112,7 @@ async def test_what_was_done_to_a_chain_is_told(storage):
     sound = await chain(storage)
     changed = [*sound]
     changed[2] = replace(sound[2], access=replace(sound[2].access, actor="eve"))
-    assert [*breaks(1, changed)] == ["access 3 of partition 1 has been changed"]
+    assert [*breaks(1, changed)] == ["access 3 of chain 1 has been changed"]
     assert "missing" in next(breaks(1, [*sound[:2], *sound[3:]]))
     assert list(breaks(1, [sound[0], sound[2], sound[1], *sound[3:]]))
     assert list(breaks(2, sound)), "it is the chain of another partition"

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.rest.orchestrations import NDJSON
 from adapters.sql.accesses import SqlAccesses
+from application.accesses import breaks
 from domain.errors import StorageError
 from tests.support.audited import Stream, feed, serving
 
@@ -65,10 +66,10 @@ async def test_the_chain_is_given_in_its_order(api):
     for _ in range(3):
         await feed(api)
     (first, *rest) = await accesses(api)
-    page = await api.done("GET", "/v1/audit/accesses", params={"partition": first["partition"]})
+    page = await api.done("GET", "/v1/audit/accesses", params={"chain": first["chain"]})
     assert page["items"] == [first, *rest]
     assert [each["number"] for each in page["items"]] == [1, 2, 3]
-    after = {"partition": first["partition"], "number_after": 1, "limit": 1}
+    after = {"chain": first["chain"], "number_after": 1, "limit": 1}
     assert (await api.done("GET", "/v1/audit/accesses", params=after))["items"] == rest[:1]
 
 
@@ -111,3 +112,21 @@ async def test_what_waits_is_written_when_the_service_stops(database):
         await feed(api)
     async with serving(database) as (_, api):
         assert [each["what"] for each in await accesses(api)] == ["feed"]
+
+
+async def test_two_nodes_show_the_same_feed_and_the_same_accesses(fresh_postgres):
+    """Nothing stays behind on the node that was asked."""
+    async with serving(fresh_postgres) as (one, first), serving(fresh_postgres) as (other, second):
+        assert one is not other
+        for api in (first, second):
+            id_ = (await api.start("shop/parcel", {"city": "Faro"}))["id"]
+            await api.ended(id_)
+        assert await feed(first) == await feed(second)
+        page = await first.done("GET", "/v1/audit/events", params={"limit": 3})
+        rest = await feed(second, after=page["next"])
+        assert [*page["items"], *rest] == await feed(first)
+        await one.audit.book.flush()
+        await other.audit.book.flush()
+        assert await accesses(first) == await accesses(second)
+        for chain in range(4):
+            assert list(breaks(chain, await one.world.storage.accesses.chain(chain))) == []

@@ -222,4 +222,4 @@ def test_a_record_of_accesses_that_was_changed_is_told(service, terminal):
         {"items": [], "next": None},
     )
     assert terminal.run("audit", "accesses", "--check") == 1
-    assert "access 2 of partition 0 has been changed" in terminal.out
+    assert "access 2 of chain 0 has been changed" in terminal.out
