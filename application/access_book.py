@@ -27,25 +27,23 @@ _BATCH: Final = 200
 
 
 class AccessBook:
-    """One per node; it writes to one chain, drawn when it starts, so nodes seldom wait for each other."""
+    """One per node; it writes to one chain, drawn when the first is written, so nodes seldom wait for each other."""
 
     def __init__(self, store: AccessStore, clock: Clock, chance: Chance, partitions: int) -> None:
         self._store = store
         self._clock = clock
         self._chance = chance
-        self._partition = int.from_bytes(chance.random_bytes(4)) % partitions
+        self._partitions = partitions
+        self._partition: int | None = None
         self._waiting: deque[Access] = deque()
-        self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="accesses")
 
     async def stop(self) -> None:
         """What waits is written, if the database takes it."""
         if self._task is not None:
-            self._task.cancel()
+            async with self._writing:  # what is being written must not be written again
+                self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         try:
             await self.flush()
@@ -60,7 +58,7 @@ class AccessBook:
     async def began(self, actor: str, what: What, **members: Any) -> Access:
         """Something that lasts begins; returns when that is written. Raises StorageError."""
         access = self._access(actor, what, step="began", **members)
-        await self._store.append(self._partition, [access])
+        await self._store.append(self._chain, [access])
         return access
 
     def ended(self, access: Access, events: int) -> None:
@@ -76,26 +74,31 @@ class AccessBook:
         id_ = "a_" + base62(self._chance.random_bytes(LENGTH))
         return Access(id=id_, at=self._clock.now(), actor=actor, what=what, **members)
 
+    @property
+    def _chain(self) -> int:
+        if self._partition is None:
+            self._partition = int.from_bytes(self._chance.random_bytes(4)) % self._partitions
+        return self._partition
+
     def _note(self, access: Access) -> None:
         self._waiting.append(access)
-        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="accesses")
 
     async def flush(self) -> None:
         """Write what waits. Raises StorageError, and then it still waits."""
         async with self._writing:
             while self._waiting:
                 batch = [self._waiting[index] for index in range(min(_BATCH, len(self._waiting)))]
-                await self._store.append(self._partition, batch)
+                await self._store.append(self._chain, batch)
                 for _ in batch:
                     self._waiting.popleft()
 
     async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
+        """While anything waits."""
+        while self._waiting:
             await asyncio.sleep(_PAUSE_S)
             try:
                 await self.flush()
             except StorageError as error:
                 _log.warning("accesses.not_written", detail=error.detail)
-                self._wake.set()

@@ -261,7 +261,6 @@ class Node:
         self.outbox.start()
         self.housekeeping.start()
         self.inbox.start()
-        self.access_book.start()
         self.snapshots.start()
         self.archivist.start()
         self.ownership.start()
