@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
@@ -31,8 +31,10 @@ FORMAT: Final = 1
 _TOGETHER: Final = 500
 _REMEMBERED: Final = 100_000
 
-Trailer = Callable[[], AsyncIterator[Json]]
-"""Lines after the events: ``{"kind": "checkpoint", ...}`` and ``{"kind": "key", ...}``."""
+Trailer = Callable[[Sequence[int]], AsyncIterator[Json]]
+"""Lines after the events, ``{"kind": "checkpoint", ...}`` and ``{"kind": "key", ...}``; given the last position of each partition
+that is exported, for a later checkpoint would vouch for what is not there.
+"""
 
 
 def fingerprint(place_key: bytes) -> str:
@@ -55,8 +57,8 @@ class Exporter:
     async def lines(self, wanted: FeedFilter, actor: str) -> AsyncIterator[list[Json]]:
         """All lines, many at a time."""
         yield [self._header(wanted, actor)]
-        count = 0
-        for lane in await self._lanes(wanted):
+        count, heads = 0, await self._log.heads(self._identity.partitions)
+        for lane in self._lanes(wanted, heads):
             previous = _Previous(self._log, lane.partition)
             while not lane.exhausted:
                 await lane.look(_TOGETHER)
@@ -66,7 +68,7 @@ class Exporter:
                 if page:
                     yield page
         if self._trailer is not None:
-            async for line in self._trailer():
+            async for line in self._trailer(heads):
                 yield [line]
         yield [{"kind": "end", "events": count}]
 
@@ -85,11 +87,10 @@ class Exporter:
             "filters": filters,
         }
 
-    async def _lanes(self, wanted: FeedFilter) -> list[Lane]:
+    def _lanes(self, wanted: FeedFilter, heads: Sequence[int]) -> list[Lane]:
         if wanted.orchestration is not None:
             place = self._identity.locate(wanted.orchestration)
             return [OrchestrationLane(self._log, self._context, wanted, place, 0)]
-        heads = await self._log.heads(self._identity.partitions)
         return [PartitionLane(self._log, self._context, wanted, p, 0, head) for p, head in enumerate(heads)]
 
     async def _line(self, partition: int, ready: Ready, previous: _Previous) -> Json:

@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 from adapters.rest.problems import SLUGS
+from application import accesses
 from application import status as status_view
-from domain import commands, errors, events, lifecycle, rollback, state
+from domain import commands, errors, events, lifecycle, orchestration, rollback, state
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
@@ -177,3 +178,8 @@ def test_every_refusal_of_a_use_case_is_a_problem_of_the_api():
         left += found.__subclasses__()
         codes.add(found.code)
     assert codes <= set(SLUGS)
+
+
+def test_causes_and_accesses_are_listed():
+    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), "command"}
+    assert set(rows("Accesses")) == {*get_args(accesses.What), *get_args(accesses.Step)}
