@@ -32,8 +32,8 @@ _TOGETHER: Final = 500
 _REMEMBERED: Final = 100_000
 
 Trailer = Callable[[Sequence[int]], AsyncIterator[Json]]
-"""Lines after the events, ``{"kind": "checkpoint", ...}`` and ``{"kind": "key", ...}``; given the last position of each partition
-that is exported, for a later checkpoint would vouch for what is not there.
+"""Lines after the events, ``{"kind": "checkpoint", ...}`` and ``{"kind": "key", ...}``; given the last position of each
+partition that is exported, for a later checkpoint would vouch for what is not there.
 """
 
 
