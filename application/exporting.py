@@ -99,7 +99,7 @@ class Exporter:
             "kind": "event",
             "partition": partition,
             "position": record.position,
-            "orchestration": (await self._context.origin(partition, record.orchestration)).id,
+            "orchestration": (await self._context.origin(partition, record.orchestration)).id or "",
             "version": record.version,
             "type": record.topic,
             "stored": b64encode(record.state).decode(),

@@ -241,7 +241,7 @@ class Node:
     def _audit(self, identity: Identity) -> Audit:
         storage, clock = self.world.storage, self.world.clock
         whole = WholeLog(storage.log, storage.archive, self.world.codec)
-        context = FeedContext(whole, storage.archive)
+        context = FeedContext(whole, storage.archive, storage.view, identity)
         feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
         self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
         exporter = Exporter(whole, context, identity, clock)

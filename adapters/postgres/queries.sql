@@ -432,6 +432,12 @@ EXISTS (
 -- name: status_page
 started_at <= %(last_started_at)s AND (started_at < %(last_started_at)s OR public_id > %(last_public_id)s)
 
+-- name: status_of
+SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+       incidents, started_at, updated_at, summary
+FROM status
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s;
+
 -- Backwards along status_newest: what was started last has not been still for long.
 -- name: still
 SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
