@@ -193,6 +193,7 @@ async def test_what_is_damaged_is_told_and_does_not_stop_the_feed(tmp_path):
         id_ = (await api.start("patient"))["id"]
         await api.waiting(id_, "wait")
         whole = await feed(api)
+        await node.projector.caught_up()
     with tampering(database) as connection:
         connection.execute("UPDATE archive SET content = x'01'")
         connection.execute(
