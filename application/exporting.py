@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from hashlib import sha256
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from application.chain import GENESIS
+from application.checkpoint_store import CheckpointStore, PublicKeys
+from application.checkpoints import fingerprint, shown
 from application.feed_context import FeedContext
 from application.feed_filter import FeedFilter
 from application.feed_lanes import Lane, OrchestrationLane, PartitionLane, Ready
@@ -31,28 +32,25 @@ FORMAT: Final = 1
 _TOGETHER: Final = 500
 _REMEMBERED: Final = 100_000
 
-Trailer = Callable[[Sequence[int]], AsyncIterator[Json]]
-"""Lines after the events, ``{"kind": "checkpoint", ...}`` and ``{"kind": "key", ...}``; given the last position of each
-partition that is exported, for a later checkpoint would vouch for what is not there.
-"""
-
-
-def fingerprint(place_key: bytes) -> str:
-    """What tells exports and checkpoints of one database from those of another."""
-    return sha256(b"retrace database" + place_key).hexdigest()[:32]
-
 
 class Exporter:
     """Exports of one node."""
 
     def __init__(
-        self, log: WholeLog, context: FeedContext, identity: Identity, clock: Clock, trailer: Trailer | None = None
+        self,
+        log: WholeLog,
+        context: FeedContext,
+        identity: Identity,
+        clock: Clock,
+        checkpoints: CheckpointStore,
+        keys: PublicKeys,
     ) -> None:
         self._log = log
         self._context = context
         self._identity = identity
         self._clock = clock
-        self._trailer = trailer
+        self._checkpoints = checkpoints
+        self._keys = keys
 
     async def lines(self, wanted: FeedFilter, actor: str) -> AsyncIterator[list[Json]]:
         """All lines, many at a time."""
@@ -67,10 +65,19 @@ class Exporter:
                 count += len(page)
                 if page:
                     yield page
-        if self._trailer is not None:
-            async for line in self._trailer(heads):
-                yield [line]
+        async for page in self._checkpoints_up_to(heads):
+            yield page
+        yield [{"kind": "key", **key} for key in self._keys.listed()]
         yield [{"kind": "end", "events": count}]
+
+    async def _checkpoints_up_to(self, heads: Sequence[int]) -> AsyncIterator[list[Json]]:
+        """Those of what is exported: a later one would vouch for what is not there."""
+        database = fingerprint(self._identity.place_key())
+        after = None
+        while records := await self._checkpoints.page(limit=_TOGETHER, after=after):
+            shared = [each for each in records if each.position <= heads[each.partition]]
+            yield [{"kind": "checkpoint", **shown(database, each)} for each in shared]
+            after = (records[-1].partition, records[-1].position)
 
     def _header(self, wanted: FeedFilter, actor: str) -> Json:
         key = self._identity.place_key()

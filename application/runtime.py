@@ -13,6 +13,8 @@ from application.archive import ArchiveReader
 from application.archivist import Archivist
 from application.auditing import Audit
 from application.business_keys import BusinessKeys
+from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
+from application.checkpoints import Checkpoints, fingerprint
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
@@ -31,6 +33,7 @@ from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
 from application.load import Load
 from application.nodes import Nodes
+from application.operations import Operations
 from application.outbox import Outbox
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
@@ -42,6 +45,7 @@ from application.routing import Router
 from application.serving import InboxServer
 from application.snapshots import Snapshots
 from application.timers import Timers
+from application.verification import Verification
 from application.watching import Watch
 from application.whole_log import WholeLog
 from domain.decision import Limits
@@ -64,6 +68,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     chance: Chance
     liveness: Liveness
+    signer: Signer | None = None
+    keys: PublicKeys = NoKeys()
+    outlet: CheckpointOutlet | None = None
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +91,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     most_in_progress: int = 10_000
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
+    checkpoint_every_s: float = 60.0
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -168,10 +176,33 @@ class Node:
             self.engine, self.journal, self.ownership, storage.inbox, signals, storage.keys, self.exchange
         )
         self.router.carries_out(self.inbox.here)
+        self.operations = Operations(
+            storage.operations, world.clock, world.chance, self.ownership.me.node, lambda: self.watch.closed
+        )
+        self.verification = Verification(
+            storage.audit_log,
+            storage.checkpoints,
+            world.keys,
+            identity,
+            log,
+            storage.archive,
+            world.codec,
+            self.operations,
+        )
+        self.checkpoints = Checkpoints(
+            storage.checkpoints,
+            world.clock,
+            fingerprint(identity.place_key()),
+            self.journal.heads,
+            world.signer,
+            world.outlet,
+            every_s=options.checkpoint_every_s,
+        )
         self.housekeeping = Housekeeping(
             storage.requests,
             storage.held,
             storage.inbox,
+            storage.operations,
             storage.accesses,
             world.clock,
             hold_s=options.held_events_for_s,
@@ -244,7 +275,7 @@ class Node:
         context = FeedContext(whole, storage.archive, storage.view, identity)
         feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
         self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
-        exporter = Exporter(whole, context, identity, clock)
+        exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys)
         return Audit(feed, exporter, self.access_book, storage.accesses, identity)
 
     async def go_on(self) -> None:
@@ -263,11 +294,13 @@ class Node:
         self.inbox.start()
         self.snapshots.start()
         self.archivist.start()
+        self.checkpoints.start()
         self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
+        await self.operations.stop()
         await self.ownership.stop()
         await self.housekeeping.stop()
         await self.archivist.stop()
@@ -281,6 +314,7 @@ class Node:
         await self.access_book.stop()
         await self.projector.stop()
         await self.journal.stop()
+        await self.checkpoints.stop()
         await self.ownership.leave()
         await self.world.storage.signals.close()
         await self.world.storage.log.close()

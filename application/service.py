@@ -184,6 +184,29 @@ class Queries(Protocol):
         ...
 
 
+class Operations(Protocol):
+    """Long-running operations (application/operations.py). A representation is ``{id, kind, status: running | completed |
+    failed | cancelled, request, progress: {done, total}, result, error: {code, detail}, actor, cancel_requested,
+    started_at, updated_at, ended_at}``.
+    """
+
+    async def get(self, id_: str) -> Json:
+        """Raises NotFoundError."""
+        ...
+
+    async def wait(self, id_: str, timeout_s: float) -> None:
+        """Returns when it has ended, or after `timeout_s`."""
+        ...
+
+    async def list(self, kind: str | None = None, limit: int = 100, cursor: str | None = None) -> Json:
+        """One page, newest first and without results: {"items": [...], "next": cursor or None}."""
+        ...
+
+    async def cancel(self, id_: str) -> Json:
+        """Ask its node to stop it; gives how it stands."""
+        ...
+
+
 class Definitions(Protocol):
     """Documents and what is made of them."""
 

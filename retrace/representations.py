@@ -214,3 +214,34 @@ class NodeList(TypedDict):
     next: None
     partitions: int
     unowned: list[NodePartition]
+
+
+class Progress(TypedDict):
+    """How far an operation is, in units of its kind; `total` is None while it is not known."""
+
+    done: int
+    total: int | None
+
+
+class OperationError(TypedDict):
+    """Why an operation failed; ``interrupted``: the node that ran it is gone."""
+
+    code: str
+    detail: str
+
+
+class Operation(TypedDict, total=False):
+    """A long-running operation. Lists leave out `result`."""
+
+    id: str
+    kind: str
+    status: Literal["running", "completed", "failed", "cancelled"]
+    request: dict[str, Any]
+    progress: Progress
+    result: Any
+    error: OperationError | None
+    actor: str
+    cancel_requested: bool
+    started_at: str
+    updated_at: str
+    ended_at: str | None

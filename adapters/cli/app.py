@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import audit, audit_reading, commands, definitions, incidents, nodes, orchestrations, servers
+from adapters.cli import (
+    audit,
+    audit_reading,
+    audit_verify,
+    commands,
+    definitions,
+    incidents,
+    nodes,
+    operations,
+    orchestrations,
+    servers,
+)
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -38,7 +49,9 @@ orchestrations.register(app)
 commands.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
+operations.register(app)
 audit_reading.register(audit.app)
+audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 
 

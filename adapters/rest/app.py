@@ -23,7 +23,17 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from adapters.rest import audit, commands, definitions, events, orchestrations, running, stream
+from adapters.rest import (
+    audit,
+    audit_verification,
+    commands,
+    definitions,
+    events,
+    long_running,
+    orchestrations,
+    running,
+    stream,
+)
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
 from adapters.rest.calls import JSON, Call
@@ -47,6 +57,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *stream.OPERATIONS,
     *definitions.OPERATIONS,
     *audit.OPERATIONS,
+    *long_running.OPERATIONS,
+    *audit_verification.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -15,7 +15,8 @@ from typing import Any
 from adapters.rest.admission import Admission
 from application.auditing import Audit
 from application.registers import RequestStore
-from application.service import Commands, Definitions, Queries
+from application.service import Commands, Definitions, Operations, Queries
+from application.verification import Verification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Services:
     commands: Commands
     queries: Queries
     definitions: Definitions
+    operations: Operations
+    verification: Verification
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]

@@ -119,6 +119,8 @@ class Scripted:
             commands=self.commands,
             queries=self.queries,  # type: ignore[arg-type]
             definitions=NoDefinitions(),  # type: ignore[arg-type]
+            operations=None,  # type: ignore[arg-type]
+            verification=None,  # type: ignore[arg-type]
             requests=self.requests,
             clock=lambda: self.now,
             **given,

@@ -10,8 +10,10 @@ from hashlib import sha256
 from uuid import UUID
 
 from application.accesses import AccessRecord
+from application.checkpoint_store import CheckpointRecord
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
+from application.operation_store import OperationRecord
 from application.registers import HeldEvent, RequestRecord
 from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
 from application.views import StatusRow
@@ -73,6 +75,9 @@ class MemoryData:
     """Of every node that listens."""
     held: dict[tuple[str, str], HeldEvent] = field(default_factory=dict)
     accesses: dict[int, list[AccessRecord]] = field(default_factory=dict)
+    checkpoints: dict[tuple[int, int], CheckpointRecord] = field(default_factory=dict)
+    operations: dict[str, tuple[OperationRecord, float]] = field(default_factory=dict)
+    """With the time of the loop until which each is alive."""
 
 
 class Calls:

@@ -27,9 +27,16 @@ async def test_answers_and_events_that_are_old_are_forgotten() -> None:
     for name, age in (("old", REQUESTS_KEPT + timedelta(seconds=1)), ("young", timedelta(hours=24))):
         await storage.requests.begin("caller", name, b"x", NOW - age)
         await storage.held.put(HeldEvent("source", name, "type", b"", b"{}", NOW - age))
-    await Housekeeping(
-        storage.requests, storage.held, storage.inbox, storage.accesses, Clock(), hold_s=86_400.0 + 1
-    ).clean()
+    housekeeping = Housekeeping(
+        storage.requests,
+        storage.held,
+        storage.inbox,
+        storage.operations,
+        storage.accesses,
+        Clock(),
+        hold_s=86_400.0 + 1,
+    )
+    await housekeeping.clean()
     assert await storage.requests.begin("caller", "old", b"x", NOW) is None
     assert await storage.requests.begin("caller", "young", b"x", NOW) is not None
     assert [event.id for event in await storage.held.waiting(None)] == ["young"]
@@ -46,6 +53,7 @@ async def test_who_read_what_is_forgotten_only_where_there_is_a_retention() -> N
             storage.requests,
             storage.held,
             storage.inbox,
+            storage.operations,
             storage.accesses,
             Clock(),
             hold_s=60,
