@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping
@@ -190,7 +191,8 @@ def developers_key(settings: Settings) -> str | None:
         return None
     path = database.with_name(f"{database.name}.audit-key.pem")
     if not path.exists():
-        make_key(path)
+        with contextlib.suppress(FileExistsError):  # another process was quicker
+            make_key(path)
     try:
         read_private(str(path))
     except KeyUnusableError as error:

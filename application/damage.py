@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from application.audit_log import LogRow
+
 DamageKind = Literal[
     "payload_changed",
     "hash_changed",
@@ -51,3 +53,39 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
             "type": self.topic,
             "detail": self.detail,
         }
+
+
+class Findings:
+    """The findings in one partition, `items`, in the order in which they were made."""
+
+    def __init__(self, partition: int) -> None:
+        self.items: list[Damage] = []
+        self._partition = partition
+
+    def of(self, kind: DamageKind, row: LogRow, detail: str) -> None:
+        """Something is wrong with this row."""
+        self.at(kind, row[0], row, detail)
+
+    def at(self, kind: DamageKind, position: int, row: LogRow | None, detail: str, until: int | None = None) -> None:
+        """Something is wrong at a place; `row`: the event that it is told of, if there is one."""
+        self.items.append(
+            Damage(
+                kind=kind,
+                partition=self._partition,
+                position=position,
+                detail=detail,
+                until=until,
+                identity=None if row is None else row[1],
+                version=None if row is None else row[2],
+                topic=None if row is None else row[3],
+            )
+        )
+
+    def tail_cut(self, first: int, last: int, witness: str) -> None:
+        """Events at the end are gone. One finding, however many tell of it."""
+        known = next((each for each in self.items if each.kind == "tail_cut"), None)
+        if known is None:
+            detail = f"the log ends at position {first - 1}, and {witness} knows of {last}"
+            self.at("tail_cut", first, None, detail, until=last)
+        elif known.until is not None and last > known.until:
+            self.items[self.items.index(known)] = msgspec.structs.replace(known, until=last)

@@ -23,7 +23,7 @@ import msgspec
 
 from application.audit_log import LogHead, LogRow
 from application.chain import PLACE
-from application.damage import Damage, DamageKind
+from application.damage import Damage, DamageKind, Findings
 
 _FAR: Final = 8
 """How many places a row may have been moved to be recognised."""
@@ -59,7 +59,7 @@ class Diagnosis:
         self.shift = 0
         """By how much positions are larger than they were when the hashes were made."""
         self.last: dict[bytes, tuple[int, bytes]] = {}
-        self.findings: list[Damage] = []
+        self.findings = Findings(partition)
         self.broken: list[Broken] = []
         self.gaps: list[tuple[int, int]] = []
         self.incomplete: dict[bytes, int] = {}
@@ -128,7 +128,9 @@ class Diagnosis:
             self.chain = log_hash
         elif chain is not None and any(_link(chain, each) == log_hash for each in wanted):
             right = next(each for each in wanted if _link(chain, each) == log_hash)
-            self._find("hash_changed", row, "the event's hash was changed; the event itself is what the chain says")
+            self.findings.of(
+                "hash_changed", row, "the event's hash was changed; the event itself is what the chain says"
+            )
             self.last[row[1]] = (row[2], right)
             self.chain = log_hash
         else:
@@ -152,7 +154,7 @@ class Diagnosis:
         if row is not None and _link(unlinked[6], row[5]) == row[6]:
             self._suspect(unlinked, before)
             return True
-        self._find("hash_changed", unlinked, "the log's hash was changed at this event")
+        self.findings.of("hash_changed", unlinked, "the log's hash was changed at this event")
         return row is None or _link(right, row[5]) == row[6]
 
     def _suspect(self, unlinked: LogRow, before: LogRow | None) -> None:
@@ -160,12 +162,12 @@ class Diagnosis:
         their orchestrations tells which.
         """
         if before is None:
-            self._find("payload_changed", unlinked, _WITH_HASH)
+            self.findings.of("payload_changed", unlinked, _WITH_HASH)
             self._tainted[unlinked[1]] = None
             return
         detail = f"one of the events at {before[0]} and {unlinked[0]} was changed, and its hashes with it"
-        self._find_at("payload_changed", before[0], None, detail, until=unlinked[0])
-        finding = self.findings[-1]
+        self.findings.at("payload_changed", before[0], None, detail, until=unlinked[0])
+        finding = self.findings.items[-1]
         self._tainted[before[1]] = (before, finding)
         self._tainted[unlinked[1]] = (unlinked, finding)
 
@@ -173,9 +175,9 @@ class Diagnosis:
         """The next event of a suspect's orchestration follows it, or does not."""
         others = [each for each in self._tainted.values() if each is not None and each[1] is finding]
         guilty = others[0][0] if innocent and others else None if innocent else suspect
-        if guilty is not None and finding in self.findings:
-            self.findings.remove(finding)
-            self._find("payload_changed", guilty, _WITH_HASH)
+        if guilty is not None and finding in self.findings.items:
+            self.findings.items.remove(finding)
+            self.findings.of("payload_changed", guilty, _WITH_HASH)
             if innocent:
                 self._tainted[guilty[1]] = None
         if not innocent:
@@ -205,10 +207,10 @@ class Diagnosis:
             # The chain goes on from this row, so it stands where it always did, and what is before it does not.
             self.broken.pop()
             if before[1] == broken.row[1]:
-                self._find("payload_changed", before, _WITH_HASH)
+                self.findings.of("payload_changed", before, _WITH_HASH)
             else:
                 detail = f"one of the events at {before[0]} and {broken.row[0]} was changed, and hashes with it"
-                self._find_at("payload_changed", before[0], None, detail, until=broken.row[0])
+                self.findings.at("payload_changed", before[0], None, detail, until=broken.row[0])
 
     def _settle_foreign_end(self, chain: bytes, before: LogRow | None, head: LogHead) -> None:
         """The same at the end, where the head may have been set by whoever made the row."""
@@ -218,7 +220,7 @@ class Diagnosis:
         elif head.log_hash == broken.row[6] and before is not None:
             self.broken.pop()
             detail = f"one of the events at {before[0]} and {broken.row[0]} is not the one that was recorded"
-            self._find_at("event_replaced", before[0], broken.row, detail, until=broken.row[0])
+            self.findings.at("event_replaced", before[0], broken.row, detail, until=broken.row[0])
 
     # Rows at other places ---------------------------------------------------------------------------------------------
 
@@ -256,10 +258,10 @@ class Diagnosis:
             self.broken = [each for each in self.broken if each not in inserted]
             of = inserted[0].row if inserted else None
             detail = f"{by} event(s) were inserted here, and what follows was moved up"
-            self._find_at("event_inserted", begins, of, detail, until=first[0] - 1 if by > 1 else None)
+            self.findings.at("event_inserted", begins, of, detail, until=first[0] - 1 if by > 1 else None)
         else:
             detail = f"{-by} event(s) were removed here, and what follows was moved down"
-            self._find_at("event_missing", first[0], None, detail)
+            self.findings.at("event_missing", first[0], None, detail)
 
     # The end ----------------------------------------------------------------------------------------------------------
 
@@ -276,16 +278,24 @@ class Diagnosis:
         self._compare_head(head)
         for each in self.broken:
             if each.row[0] > head.position:
-                self._find(
+                self.findings.of(
                     "event_inserted", each.row, "it stands beyond the partition's head, and does not fit the chain"
                 )
             else:
-                self._find(each.kind, each.row, each.detail)
+                self.findings.of(each.kind, each.row, each.detail)
         self.broken = []
         if not self.gaps:
             for row in self._lacking:
-                self._find("event_missing", row, "the event before it in its orchestration is nowhere in the log")
-        self.findings.sort(key=lambda each: each.position)
+                self.findings.of("event_missing", row, "the event before it in its orchestration is nowhere in the log")
+        self.findings.items.sort(key=lambda each: each.position)
+
+    def give_up(self) -> None:
+        """There is no use in going on; what was found so far is told."""
+        self._pair()
+        for each in self.broken:
+            self.findings.of(each.kind, each.row, each.detail or "it stands at another place than it was recorded at")
+        self.broken = []
+        self.findings.items.sort(key=lambda each: each.position)
 
     def _settle_last(self, head: LogHead) -> None:
         assert self._unlinked is not None
@@ -295,7 +305,7 @@ class Diagnosis:
         elif head.position == self.position and head.log_hash == unlinked[6]:
             self._suspect(unlinked, before)
         else:
-            self._find("hash_changed", unlinked, "the log's hash was changed at this event")
+            self.findings.of("hash_changed", unlinked, "the log's hash was changed at this event")
             self.chain = right
 
     def _compare_head(self, head: LogHead) -> None:
@@ -303,18 +313,20 @@ class Diagnosis:
             return
         if head.position > self.position:
             if head.log_hash == self.chain:
-                self._find_at("head_altered", self.position, None, f"the partition's row says position {head.position}")
+                self.findings.at(
+                    "head_altered", self.position, None, f"the partition's row says position {head.position}"
+                )
             else:
-                self.tail_cut(self.position + 1, head.position, "the partition's row")
+                self.findings.tail_cut(self.position + 1, head.position, "the partition's row")
         elif head.position < self.position:
             if not any(each.row[0] > head.position for each in self.broken):
                 until = self.position if self.position > head.position + 1 else None
                 seen = head.projected > head.position
                 kind: DamageKind = "head_altered" if seen else "event_inserted"
                 detail = f"the partition's row says that the log ends at position {head.position}, and the log goes on"
-                self._find_at(kind, head.position if seen else head.position + 1, None, detail, until=until)
+                self.findings.at(kind, head.position if seen else head.position + 1, None, detail, until=until)
         elif self.chain is not None and head.log_hash != self.chain and not self._ends_broken():
-            self._find_at(
+            self.findings.at(
                 "head_altered", self.position, None, "the partition's row has another hash than the log's end"
             )
 
@@ -331,7 +343,7 @@ class Diagnosis:
                 paired |= {i, j}
                 first, second = one.row, other.row
                 detail = f"the events at the positions {first[0]} and {second[0]} were exchanged"
-                self._find_at("events_swapped", first[0], first, detail, until=second[0])
+                self.findings.at("events_swapped", first[0], first, detail, until=second[0])
         self.broken = [each for index, each in enumerate(self.broken) if index not in paired]
 
     def _fits(self, one: Broken, other: Broken) -> bool:
@@ -350,23 +362,14 @@ class Diagnosis:
         if mark.log_hash == self.chain or (self._unlinked is not None and mark.log_hash == self._unlinked[1]):
             self._agreed, self._rewritten = mark.position, False
         elif not mark.signed:
-            self._find_at("checkpoint_altered", mark.position, None, _UNSIGNED.format(mark.made_at))
+            self.findings.at("checkpoint_altered", mark.position, None, _UNSIGNED.format(mark.made_at))
         elif not self._rewritten:
             self._rewritten = True
             detail = (
                 f"the checkpoint of {mark.made_at} has another hash: what lies between was written anew, "
                 f"with hashes that fit each other"
             )
-            self._find_at("log_rewritten", self._agreed + 1, None, detail, until=mark.position)
-
-    def tail_cut(self, first: int, last: int, witness: str) -> None:
-        """Events at the end are gone. One finding, however many tell of it."""
-        known = next((each for each in self.findings if each.kind == "tail_cut"), None)
-        if known is None:
-            detail = f"the log ends at position {first - 1}, and {witness} knows of {last}"
-            self._find_at("tail_cut", first, None, detail, until=last)
-        elif known.until is not None and last > known.until:
-            self.findings[self.findings.index(known)] = msgspec.structs.replace(known, until=last)
+            self.findings.at("log_rewritten", self._agreed + 1, None, detail, until=mark.position)
 
     def _gap(self, first: int, last: int) -> None:
         if self._unlinked is not None:
@@ -374,25 +377,6 @@ class Diagnosis:
         self.gaps.append((first, last))
         self.chain = None
         self._before_foreign = None
-
-    def _find(self, kind: DamageKind, row: LogRow, detail: str) -> None:
-        self._find_at(kind, row[0], row, detail)
-
-    def _find_at(
-        self, kind: DamageKind, position: int, row: LogRow | None, detail: str, until: int | None = None
-    ) -> None:
-        self.findings.append(
-            Damage(
-                kind=kind,
-                partition=self.partition,
-                position=position,
-                detail=detail,
-                until=until,
-                identity=None if row is None else row[1],
-                version=None if row is None else row[2],
-                topic=None if row is None else row[3],
-            )
-        )
 
 
 _WITH_HASH: Final = "the event was changed, and its hashes with it"

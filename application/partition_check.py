@@ -53,7 +53,7 @@ class PartitionCheck:
     @property
     def findings(self) -> list[Damage]:
         """What was found; complete after `finish`."""
-        return self._diagnosis.findings
+        return self._diagnosis.findings.items
 
     @property
     def position(self) -> int:
@@ -78,7 +78,7 @@ class PartitionCheck:
     @property
     def hopeless(self) -> bool:
         """Whether so much was found that there is no use in going on."""
-        return len(self._diagnosis.findings) + len(self._diagnosis.broken) >= MOST_FINDINGS
+        return len(self.findings) + len(self._diagnosis.broken) >= MOST_FINDINGS
 
     def feed(self, rows: Sequence[LogRow], start: int = 0) -> int:
         """Check rows from index `start` on; gives the index of the first that needs `examine`, or their number."""
@@ -140,9 +140,15 @@ class PartitionCheck:
         self._diagnosis.finish(head)
         beyond = [mark for mark in self._marks[self._next_mark :] if mark.position > self.position]
         if beyond and not self.hopeless:
-            self._diagnosis.tail_cut(self.position + 1, beyond[-1].position, f"a checkpoint of {beyond[-1].made_at}")
+            self._diagnosis.findings.tail_cut(
+                self.position + 1, beyond[-1].position, f"a checkpoint of {beyond[-1].made_at}"
+            )
         if head.projected > self.position:
-            self._diagnosis.tail_cut(self.position + 1, head.projected, "the status view")
+            self._diagnosis.findings.tail_cut(self.position + 1, head.projected, "the status view")
+
+    def give_up(self) -> None:
+        """The end of the check where it is hopeless."""
+        self._diagnosis.give_up()
 
     def _stop(self, position: int) -> int:
         """The position of the next checkpoint after this one; 0 when there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -27,6 +27,7 @@ from domain.events import OrchestrationStarted
 Json = dict[str, Any]
 KIND: Final = "audit.verify"
 MOST_SHOWN: Final = 1000
+_PAGE: Final = 500
 _PLACE: Final = re.compile(r"(\d{1,4}):(\d{1,18})\Z", re.ASCII)
 _NO_KEY: Final = (
     "There is no key (RETRACE_AUDIT_KEY, RETRACE_AUDIT_TRUST): signatures were not checked, and what was cut off at the end "
@@ -99,6 +100,16 @@ class Verification:
     def keys(self) -> Json:
         """The public keys whose signatures count here, and the database that they sign for."""
         return {"items": self._keys.listed(), "next": None, "database": self.database}
+
+    async def trailer(self) -> AsyncIterator[Json]:
+        """The lines that end an export: ``{"kind": "checkpoint", ...}`` and ``{"kind": "key", ...}``."""
+        after: tuple[int, int] | None = None
+        while page := await self._store.page(limit=_PAGE, after=after):
+            for each in page:
+                yield {"kind": "checkpoint", **shown(self.database, each)}
+            after = (page[-1].partition, page[-1].position)
+        for key in self._keys.listed():
+            yield {"kind": "key", **key}
 
     # Verifying --------------------------------------------------------------------------------------------------------
 

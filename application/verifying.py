@@ -165,6 +165,7 @@ class _Run:
 
     async def _end(self, check: PartitionCheck) -> None:
         if check.hopeless:
+            check.give_up()
             detail = "so much is wrong that the partition was not looked at any further"
             self._tally.notes.append(f"Partition {self._partition}, from position {check.position}: {detail}.")
         else:

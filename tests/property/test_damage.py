@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from application.audit_log import LogHead, LogRow
 from application.chain import GENESIS, PLACE
 from application.diagnosis import Mark
+from application.partition_check import MOST_FINDINGS, PartitionCheck
 from tests.support.verified import check_rows
 
 TOPICS = ("orchestration.started", "task.scheduled", "attempt.started", "task.completed")
@@ -291,3 +292,21 @@ def test_several_damages_are_told_apart(seed):
         ("gap", 111),
         ("events_swapped", 141),
     }
+
+
+def test_a_log_that_is_all_wrong_is_given_up():
+    rows = a_log(1, 1000)
+    head = head_of(rows)
+    rows = [changed(changed(row, 4, b"forged"), 7, None) for row in rows]
+    check = PartitionCheck(PARTITION)
+    index = 0
+    while not check.hopeless and (index := check.feed(rows, index)) < len(rows):
+        check.examine(
+            rows[index], next((each[5] for each in rows if each[1:3] == (rows[index][1], rows[index][2] - 1)), GENESIS)
+        )
+        index += 1
+    assert check.hopeless
+    check.give_up()
+    assert {each.kind for each in check.findings} == {"payload_changed"}
+    assert [each.position for each in check.findings] == list(range(1, MOST_FINDINGS + 1))
+    assert len(found(rows, head)) == 1000

@@ -16,6 +16,8 @@ from typing import Any, get_args, get_type_hints
 from adapters.rest.problems import SLUGS
 from application import accesses
 from application import status as status_view
+from application.damage import DamageKind
+from application.operation_store import OperationStatus
 from domain import commands, errors, events, lifecycle, orchestration, rollback, state
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +148,16 @@ def test_incident_kinds_and_their_actions():
     assert set(table) == set(get_args(get_type_hints(events.IncidentRaised)["kind"]))
     assert table == incident_actions()
     assert set().union(*table.values()) == set(get_args(get_type_hints(commands.Resolve)["action"]))
+
+
+def test_statuses_of_an_operation():
+    assert set(rows("Operations")) == set(get_args(OperationStatus))
+
+
+def test_kinds_of_damage():
+    assert set(rows("Damage")) == set(get_args(DamageKind))
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == set(get_args(DamageKind))
 
 
 def test_what_makes_an_incident_void():
