@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
+from adapters.projections import PythonFolds
 from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
 from adapters.rest.services import Services
@@ -44,6 +45,7 @@ from domain.expressions import Expression
 from domain.plan import Plan, Run, Schema
 from retrace import __version__
 from retrace.functions import Function
+from retrace.projections import Projection
 
 
 class ServerlessWorkflowDocuments:
@@ -108,14 +110,22 @@ class Service:
         await self._stack.aclose()
 
 
-async def open_service(settings: Settings, *, functions: Mapping[str, Function], development: bool) -> Service:
+async def open_service(
+    settings: Settings,
+    *,
+    functions: Mapping[str, Function],
+    development: bool,
+    projections: Iterable[Projection] = (),
+) -> Service:
     """Build and start a service. Raises StorageError or the storage's own refusal when the database cannot be had."""
     secrets = EnvironmentSecrets()
     policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
     jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
     python = FunctionCallouts(functions)
+    folds = PythonFolds(projections)
     storage = open_storage(settings.database)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(folds.close)
         session = open_session(policy)
         http = HttpCallouts(session, secrets)
         callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python)
@@ -136,6 +146,7 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             chance=SystemChance(),
             liveness=ProcessLiveness(),
             **_audit(settings, session, development=development),
+            folds=folds,
         )
         node = Node(world, _options(settings, development=development))
         stack.push_async_callback(storage.log.close)
@@ -153,6 +164,7 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             definitions=node.definitions,
             operations=node.operations,
             verification=node.verification,
+            projections=node.catalog,
             requests=storage.requests,
             audit=node.audit,
             clock=world.clock.now,

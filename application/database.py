@@ -10,6 +10,7 @@ from application.checkpoint_store import CheckpointStore
 from application.inbox import Inbox, Signals
 from application.leases import Leases
 from application.operation_store import OperationStore
+from application.projection_store import ProjectionStore
 from application.registers import HeldEventStore, KeyStore, RequestStore
 from application.storage import ArchiveStore, DefinitionStore, LogStore, SnapshotStore
 from application.views import StatusView
@@ -36,6 +37,8 @@ class Storage(Protocol):
     def definitions(self) -> DefinitionStore: ...
     @property
     def view(self) -> StatusView: ...
+    @property
+    def projections(self) -> ProjectionStore: ...
     @property
     def requests(self) -> RequestStore: ...
     @property

@@ -21,6 +21,8 @@ from adapters.cli import (
     nodes,
     operations,
     orchestrations,
+    projections,
+    rehearse,
     servers,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
@@ -45,6 +47,7 @@ def options(context: typer.Context, server: ServerOption = None, output: OutputO
 
 servers.register(app)
 definitions.register(app)
+rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
 nodes.register(app)
@@ -53,6 +56,7 @@ operations.register(app)
 audit_reading.register(audit.app)
 audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
+app.add_typer(projections.app, name="projections")
 
 
 @app.command()

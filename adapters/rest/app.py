@@ -31,6 +31,8 @@ from adapters.rest import (
     events,
     long_running,
     orchestrations,
+    projections,
+    rehearsals,
     running,
     stream,
 )
@@ -59,6 +61,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit.OPERATIONS,
     *long_running.OPERATIONS,
     *audit_verification.OPERATIONS,
+    *projections.OPERATIONS,
+    *rehearsals.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

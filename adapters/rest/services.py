@@ -14,6 +14,7 @@ from typing import Any
 
 from adapters.rest.admission import Admission
 from application.auditing import Audit
+from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
 from application.service import Commands, Definitions, Operations, Queries
 from application.verification import Verification
@@ -32,6 +33,7 @@ class Services:
     definitions: Definitions
     operations: Operations
     verification: Verification
+    projections: ProjectionCatalog
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]

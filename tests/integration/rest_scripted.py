@@ -105,6 +105,13 @@ class NoDefinitions:
         return {}
 
 
+class NoProjections:
+    """There are none."""
+
+    async def list(self) -> dict[str, Any]:
+        return {"items": [], "next": None}
+
+
 class Scripted:
     """The API over scripted use cases and registers in memory, with a clock that is moved by hand."""
 
@@ -121,6 +128,7 @@ class Scripted:
             definitions=NoDefinitions(),  # type: ignore[arg-type]
             operations=None,  # type: ignore[arg-type]
             verification=None,  # type: ignore[arg-type]
+            projections=NoProjections(),  # type: ignore[arg-type]
             requests=self.requests,
             clock=lambda: self.now,
             **given,

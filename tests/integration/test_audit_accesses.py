@@ -83,7 +83,7 @@ async def test_nothing_is_exported_that_cannot_be_written_down(api, monkeypatch)
         broken.setattr(SqlAccesses, "append", fail)
         for path in ("/v1/audit/export", "/v1/audit/events"):
             answer = await api.http.get(path, headers={"Accept": NDJSON})
-            assert answer.status_code == 500
+            assert answer.status_code == 503
         page = await feed(api)
         assert page, "single pages wait for the database"
     assert [each["what"] for each in await accesses(api)] == ["feed"], "and are written when it is back"

@@ -17,6 +17,7 @@ from tests.simulation.memory_data import Calls, MemoryData, Step
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySignals
 from tests.simulation.memory_operations import MemoryOperations
+from tests.simulation.memory_projections import MemoryProjections
 from tests.simulation.memory_space import MemoryArchive, MemorySnapshots
 from tests.simulation.memory_views import (
     MemoryDefinitions,
@@ -51,6 +52,7 @@ class MemoryStorage:
         self.archive = MemoryArchive(self.data, calls)
         self.definitions = MemoryDefinitions(self.data, calls)
         self.view = MemoryStatusView(self.data, calls)
+        self.projections = MemoryProjections(self.data, calls)
         self.requests = MemoryRequests(self.data, calls)
         self.keys = MemoryKeys(self.data, calls)
         self.held = MemoryHeldEvents(self.data, calls)

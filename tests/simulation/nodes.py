@@ -14,6 +14,7 @@ from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
 from application.leases import NodeIdentity
 from application.ports import Answered, Callout, CalloutResult, Callouts
+from application.projections import Folds, NoFolds
 from application.runtime import Node, Options, World
 from application.service import StartRequest
 from tests.simulation.loop import SeededChance, SimulatedClock, SimulatedLoop
@@ -57,6 +58,7 @@ def world_of(
     secrets: KnownSecrets | None = None,
     off_s: float = 0.0,
     alone: bool = True,
+    folds: Folds | None = None,
 ) -> World:
     """Everything around a node, over this database. `alone`: it takes everything over from whoever was there before."""
     key = SimulatedKey()
@@ -75,6 +77,7 @@ def world_of(
         liveness=NobodyKnows(),
         signer=key,
         keys=key,
+        folds=folds or NoFolds(),
     )
 
 
