@@ -10,7 +10,7 @@ import pytest
 from adapters.rest.orchestrations import NDJSON
 from adapters.sql.accesses import SqlAccesses
 from application.accesses import breaks
-from domain.errors import StorageError
+from domain.errors import StorageAwayError
 from tests.support.audited import Stream, feed, serving
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +77,7 @@ async def test_nothing_is_exported_that_cannot_be_written_down(api, monkeypatch)
     await api.ended((await api.start("shop/parcel", {"city": "Faro"}))["id"])
 
     async def fail(*_: Any) -> Any:
-        raise StorageError("the database is away")
+        raise StorageAwayError("the database is away")
 
     with monkeypatch.context() as broken:
         broken.setattr(SqlAccesses, "append", fail)
