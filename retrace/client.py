@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from retrace.audit import Audit
 from retrace.connection import Connection, RetraceProblem, structured_string
 from retrace.representations import (
     FINAL,
@@ -54,6 +55,8 @@ class Client:
     ) -> None:
         self._clock = clock
         self._server = Connection(url, token, timeout_s, transport)
+        self.audit = Audit(self._server)
+        """The log of everything."""
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ import typer
 
 from adapters.cli import (
     audit,
+    audit_reading,
     audit_verify,
     commands,
     definitions,
@@ -52,6 +53,7 @@ commands.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)
+audit_reading.register(audit.app)
 audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
