@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from application.archive import ArchiveReader
+from application.bundles import Bundles
 from application.definitions import split_reference
 from application.engine import Engine
 from application.history import item
@@ -61,7 +62,9 @@ class OrchestrationQueries:
         rehearsal: Rehearsal,
         nodes: Nodes,
         archive: ArchiveReader,
+        bundles: Bundles,
     ) -> None:
+        self._bundles = bundles
         self._nodes = nodes
         self._rehearsal = rehearsal
         self._reader = reader
@@ -191,6 +194,9 @@ class OrchestrationQueries:
         return e.CompensationDecided(
             at=self._engine.now(), reason=rollback.reason, plan=rollback.steps, left_behind=rollback.left_behind
         )
+
+    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
+        return await self._bundles.export(id_, redact, actor=actor)
 
     async def nodes(self) -> Json:
         return await self._nodes.list()

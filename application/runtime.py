@@ -10,6 +10,7 @@ import structlog
 
 from application.archive import ArchiveReader
 from application.archivist import Archivist
+from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.commands import OrchestrationCommands
 from application.database import Storage
@@ -205,6 +206,7 @@ class Node:
             rehearsal,
             Nodes(storage.leases, self.ownership),
             archive,
+            Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
         )
         for tenant in (self.journal, self.cache, self.projector, self.watch):
             self.ownership.add(tenant)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
@@ -179,6 +179,13 @@ class Client:
     def rollback_plan(self, orchestration: str) -> RollbackPlan:
         """What a cancel would undo now, in which order, and what it would not."""
         return cast("RollbackPlan", self._server.call("GET", _path(orchestration, "rollback-plan")))
+
+    def bundle(self, orchestration: str, *, redact: Sequence[str] = ()) -> dict[str, Any]:
+        """The history as one document that `retrace.replay` opens anywhere, also of what was archived. `redact`: names of
+        members, or JSON Pointers into the bundle, whose values the service leaves out.
+        """
+        params = {"redact": list(redact)} if redact else {}
+        return cast("dict[str, Any]", self._server.call("GET", _path(orchestration, "bundle"), params=params))
 
     # --- what changes an orchestration
 
