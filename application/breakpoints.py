@@ -49,7 +49,8 @@ class _Reader:
         while text[place:].strip():
             found = _TOKEN.match(text, place)
             if found is None:
-                raise BreakpointError(f"{text[place:].strip()[:1]!r} at character {place + 1} means nothing here")
+                wrong = len(text) - len(text[place:].lstrip())
+                raise BreakpointError(f"{text[wrong]!r} at character {wrong + 1} means nothing here")
             kind = found.lastgroup or ""
             self._tokens.append((kind, found[kind], found.start(kind)))
             place = found.end()

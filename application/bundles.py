@@ -114,7 +114,7 @@ class Bundles:
             "versions": {"retrace": self._version, "python": platform.python_version()},
         }
         # A long history takes its time: not that of the requests beside it.
-        return await asyncio.to_thread(_encoded, self._codec, head, records, document, places)
+        return await asyncio.to_thread(encoded, self._codec, head, records, document, places)
 
     async def _records(self, id_: str) -> list[StoredRecord]:
         """The whole history as it is stored."""
@@ -146,7 +146,7 @@ class Bundles:
         return records
 
 
-def _encoded(
+def encoded(
     codec: Codec, head: dict[str, Any], records: Sequence[StoredRecord], document: Any, places: Redaction | None
 ) -> bytes:
     made = bundle_of(codec, head, records, document)

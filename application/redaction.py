@@ -23,12 +23,16 @@ _SHORTEST_PART: Final = 4
 _DATA: Final = frozenset(
     {
         "input", "output", "data", "context", "arguments", "items", "event", "value", "variables", "correlated", "expected",
-        "tags", "business_key", "actor", "source", "text", "detail", "title", "response", "result", "why", "condition_fault",
+        "tags", "business_key", "actor", "source", "text", "detail", "title", "response", "why", "condition_fault",
     }
 )  # fmt: skip
 """Members of events, and of commands in a basis, that hold what users said."""
-_NESTED: Final = frozenset({"fault", "reason"})
+_NESTED: Final = frozenset({"fault", "reason", "result"})
 """Members of which only some parts are data; a reason that is a text is data."""
+_NAMED: Final = ("input", "output", "data", "context", "arguments", "items", "value", "variables", "correlated", "tags")
+"""Members of events in which names are looked for."""
+_OF_FAULTS: Final = frozenset({"type", "status", "instance"})
+"""What is decided by in an error is not redacted."""
 _GRAMMAR: Final = frozenset({"document", "then", "call", "type", "use", "as", "at", "each", "dsl", "method"})
 """Members of a definition whose values are words of the language or names."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,11 +58,13 @@ class Redaction:
         for name in self.named:
             if name.startswith("/"):
                 found |= dict.fromkeys(_leaves(_at(bundle, name)))
-        # Names count wherever users' data is, not among the members of the bundle itself.
-        found |= dict.fromkeys(self._below(bundle["definition"]["document"]))
+        # Names count where users' data is, not among the members of the bundle itself, nor in schemas.
         for item in bundle["history"]:
-            found |= dict.fromkeys(self._below(item["data"]))
-        return Values(list(found))
+            data = item["data"]
+            parts = [data[name] for name in _NAMED if name in data] + [data.get("event", {}).get("data")]
+            found |= dict.fromkeys(self._below(parts))
+        family = [bundle["id"], bundle["status"]["parent"], *(child["id"] for child in bundle["children"])]
+        return Values([value for value in found if value not in family])  # those are in the bundle anyway
 
     def _below(self, value: Any) -> Iterator[str | int | float]:
         if isinstance(value, dict):
@@ -104,7 +110,8 @@ class Values:
         """The JSON value with every occurrence replaced, in names of members too: data may be keyed by it."""
         match value:
             case dict():
-                return {self.hide(name): self.hide(each) for name, each in value.items()}
+                kept = _OF_FAULTS if _is_fault(value) else ()
+                return {self.hide(name): each if name in kept else self.hide(each) for name, each in value.items()}
             case list() | tuple():
                 return [self.hide(each) for each in value]
             case str():
@@ -176,9 +183,18 @@ def _key(value: Any) -> tuple[type, Any]:
     return (str if isinstance(value, str) else float), value
 
 
+def _is_fault(value: dict[str, Any]) -> bool:
+    """Whether it looks like an error (RFC 9457)."""
+    return "type" in value and "status" in value
+
+
 def _leaves(value: Any) -> Iterator[str | int | float]:
-    if isinstance(value, dict | list | tuple):
-        for each in value.values() if isinstance(value, dict) else value:
+    if isinstance(value, dict):
+        kept = _OF_FAULTS if _is_fault(value) else ()
+        for name, each in value.items():
+            yield from () if name in kept else _leaves(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
             yield from _leaves(each)
     elif isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
         yield value

@@ -151,7 +151,7 @@ class Moment:
 
 def change_list(found: Sequence[Change]) -> list[Json]:
     """Changes as {path, before?, after?}."""
-    return [msgspec.to_builtins(each) for each in found]
+    return [{**msgspec.to_builtins(each), "path": list(each.path)} for each in found]
 
 
 def command_json(step: Step) -> Json:

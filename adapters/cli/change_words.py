@@ -25,7 +25,7 @@ def changed(
             continue
         if path[-1] == "output" and after in outputs:
             continue
-        if first and list(path) == ["status"]:
+        if first and path == ["status"]:
             before = None
         if path[0] in ("tasks", "incidents") and isinstance(after, dict) and "before" not in change:
             yield "+", what, None, after["status"] if path[0] == "tasks" else after["kind"]
@@ -38,7 +38,7 @@ def changed(
 
 
 def _place(path: Sequence[str]) -> str:
-    match list(path):
+    match path:
         case ["tasks", name] | ["tasks", name, "status"]:
             return name
         case ["tasks", name, "compensation", "status"]:

@@ -179,7 +179,7 @@ def _walk(session: Session, found: Replay, steps: list[Step], stop: Breakpoint |
 
     screen = console()
     asks = stop is not None and screen.is_terminal and not session.printer.as_json
-    stepping = Stepping(stop, typer.getchar if asks else None, screen.print)
+    stepping = Stepping(stop, _key if asks else None, screen.print)
     show(lambda: heading(found))
     for step in steps:
         session.printer.add(_told(step), lambda step=step: step_view(step))  # type: ignore[misc]
@@ -188,6 +188,13 @@ def _walk(session: Session, found: Replay, steps: list[Step], stop: Breakpoint |
     if stop is not None and not stepping.met:
         raise Failure("The breakpoint was never met.")
     show(lambda: ending(found))
+
+
+def _key() -> str:
+    try:
+        return typer.getchar()
+    except EOFError:
+        return "q"
 
 
 def _told(step: Step) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Stepping:
         where = f"stopped at version {hits[0]}" if hits else f"after version {step.last_version}"
         self._say(f"-- {where}: {_KEYS}")
         while True:
-            match self._read_key():
+            match self._read_key()[:1]:  # what is typed faster than it is read comes in one piece
                 case "\r" | "\n" | " ":
                     self._single = True
                     return True

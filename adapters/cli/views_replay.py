@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -200,6 +200,8 @@ def _when(step: Step, command: Mapping[str, Any]) -> str:
     at = _instant(command["at"])
     words = [at.strftime("%H:%M:%S.") + f"{at.microsecond // 1000:03}"]
     if step.after_s is not None:
+        if (at - timedelta(seconds=step.after_s)).date() != at.date():
+            words[0] = f"{at.date()} {words[0]}"
         words.append(f"{_seconds(step.after_s)} later" if step.after_s > 0 else "at once")
     words += [
         f"{name} {command[key]}" for name, key in (("trace", "trace"), ("request", "request_id")) if key in command

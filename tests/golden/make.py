@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from tests.golden import scenes
 from tests.golden.stories import FOLDER
+
+SUMS = "SHA256SUMS"
 
 
 def told() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -31,7 +34,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, bundle in told():
         if not (folder / name).exists():
-            (folder / name).write_text(lines(bundle), encoding="utf-8")
+            text = lines(bundle)
+            (folder / name).write_text(text, encoding="utf-8")
+            with (folder / SUMS).open("a", encoding="utf-8") as sums:
+                sums.write(f"{sha256(text.encode()).hexdigest()}  {name}\n")
 
 
 def lines(bundle: dict[str, Any]) -> str:
