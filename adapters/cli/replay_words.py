@@ -157,7 +157,7 @@ def _word(name: str, value: Any) -> str:
     if name == "result":
         return str(value.get("outcome"))
     if name in _TIMES:
-        return f"{_TIMES[name]} {_time(value)}"
+        return f"{_TIMES[name]} {moment(value)}"
     if isinstance(value, str):
         return f"{name} {value}"
     return f"{name} {compact(value, _LONGEST)}"

@@ -157,7 +157,7 @@ def _events(events: Sequence[Mapping[str, Any]]) -> Table:
     for event in events:
         task, details = map(printable, told(event))
         quiet = "dim" if event["type"].startswith(_QUIET) else ""
-        line = Text(event["type"].ljust(_TYPE if width >= _NARROW else 0), _style(event["type"]))
+        line = Text().append(event["type"].ljust(_TYPE if width >= _NARROW else 0), _style(event["type"]))
         line.append(f" {task}" if task else "", quiet)
         below = bool(details) and len(line) + 2 + len(details) > width
         if details and not below:
