@@ -8,13 +8,14 @@ move when a task is added before another.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from application.status import MOST_TASKS, represent, task_entries
+from application.status import listed, represent, task_entry
+from domain import events as e
 from domain.events import UndoStep
 from domain.plan import Plan
 from domain.rollback import arrange, candidates
@@ -36,9 +37,10 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def picture(state: State) -> Json:
     """The state as plain JSON."""
-    shown = represent(state)
-    if shown["tasks_total"] > MOST_TASKS:
-        shown["tasks"] = task_entries(state, limit=len(state.runs))
+    return _with_data(state, represent(state, most_tasks=len(state.runs)))
+
+
+def _with_data(state: State, shown: Json) -> Json:
     return {
         **shown,
         "context": state.context,
@@ -50,36 +52,52 @@ def picture(state: State) -> Json:
 # What changed ---------------------------------------------------------------------------------------------------------
 
 
-def changes(before: Json, after: Json) -> list[Change]:
-    """What differs between two pictures, in their order."""
-    return list(_differing(_comparable(before), _comparable(after), ()))
-
-
-def _comparable(shown: Json) -> Json:
+def sketch(state: State, runs: Collection[str], shared: Collection[str]) -> Json:
+    """What changes are found in: a picture in which tasks have names for keys (`shared`: names that are not enough), and only
+    some runs are.
+    """
+    shown = _with_data(state, represent(state, most_tasks=0))
     told = {name: value for name, value in shown.items() if name not in _UNTOLD}
-    tasks = shown["tasks"]
-    for name, task in zip(labels(tasks), tasks, strict=True):
-        told.setdefault("tasks by name", {})[name] = {key: v for key, v in task.items() if key not in _TIMES}
-    told["tasks"] = told.pop("tasks by name", {})
+    told["tasks"] = {
+        _label(state.runs[run], shared): _entry_of(state, state.runs[run]) for run in listed(state) if run in runs
+    }
     told["waiting_for"] = {_awaited(entry): True for entry in shown["waiting_for"]}
     told["incidents"] = {str(entry["number"]): entry for entry in shown["incidents"]}
     if told["rollback"] is not None:
         told["rollback"] = {key: value for key, value in told["rollback"].items() if key != "steps"}
-    return told
+    return msgspec.to_builtins(told)  # type: ignore[no-any-return]  # a copy: the state goes on
 
 
-def labels(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A name for each run, as short as it may be: of the task, with its number where it has several runs, or its whole
-    reference where another task has the name too.
-    """
-    references = {(task["name"], task["reference"]) for task in tasks}
-    shared = Counter(name for name, _ in references)
-    runs = Counter(task["reference"] for task in tasks)
-    return [
-        (task["reference"] if shared[task["name"]] > 1 else task["name"])
-        + (f"#{task['run']}" if runs[task["reference"]] > 1 else "")
-        for task in tasks
-    ]
+def _entry_of(state: State, run: Run) -> Json:
+    return {name: value for name, value in task_entry(state, run).items() if name not in _TIMES}
+
+
+def touched(state: State, events: Iterable[e.Event]) -> set[str]:
+    """The runs that may be other after these events: those that are open, and all that the events name."""
+    found = set(state.open)
+    for event in events:
+        found |= {name for name in (getattr(event, "run", None), getattr(event, "after", None)) if name}
+        if isinstance(event, e.CompensationDecided):
+            found |= {step.run for step in event.plan} | {left.run for left in event.left_behind}
+        if isinstance(event, e.CompensationDecided | e.RollbackFinished):
+            found.add(event.rollback)
+    return found
+
+
+def changes(before: Json, after: Json) -> list[Change]:
+    """What differs between two sketches, in their order."""
+    return list(_differing(before, after, ()))
+
+
+def shared_names(plan: Plan) -> frozenset[str]:
+    """Names that several tasks of a definition have."""
+    return frozenset(name for name, times in Counter(node.name for node in plan.nodes.values()).items() if times > 1)
+
+
+def _label(run: Run, shared: Collection[str]) -> str:
+    """As short as it may be: the name of the task, or its reference; with its number from the second run on."""
+    name = run.pointer if run.name in shared else run.name
+    return name if run.number == 1 else f"{name}#{run.number}"
 
 
 def _awaited(entry: Mapping[str, Any]) -> str:

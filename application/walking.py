@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from application.history import event_json
-from application.pictures import Change, Json, changes, lacking, picture, rollback_now
+from application.pictures import Change, Json, changes, lacking, picture, rollback_now, shared_names, sketch, touched
 from application.replay import Divergence, divergences
 from domain import commands as c
 from domain import events as e
@@ -23,6 +23,7 @@ from domain.plan import Plan
 from domain.redeciding import Step, redecide, steps
 from domain.state import State
 
+T = TypeVar("T")
 _NAMES: Final[dict[type[c.Command], str]] = {
     c.Start: "start",
     c.FireTimers: "timers",
@@ -39,6 +40,7 @@ class Walk:
             raise ValueError("a history has at least one event")
         self.plan = plan
         self.history = tuple(history)
+        self.shared = shared_names(plan)
         self._cursor = State()
         self._pictures: dict[int, Json] = {}
         self.moments = [Moment(self, number, step) for number, step in enumerate(steps(self.history))]
@@ -50,7 +52,7 @@ class Walk:
             evolve(state, event)
         return state
 
-    def look(self, version: int, see: Callable[[State], Json]) -> Json:
+    def look(self, version: int, see: Callable[[State], T]) -> T:
         """What `see` makes of the state after so many events; it must not keep or change the state."""
         if version < self._cursor.version:
             self._cursor = State()
@@ -131,7 +133,12 @@ class Moment:
 
     @property
     def difference(self) -> list[Change]:
-        return changes(self.state_before, self.state_after)
+        walk, before = self._walk, self.version - 1
+        runs = walk.look(before, lambda state: touched(state, self.step.events))
+        return changes(
+            walk.look(before, lambda state: sketch(state, runs, walk.shared)),
+            walk.look(self.last_version, lambda state: sketch(state, runs, walk.shared)),
+        )
 
     @property
     def rollback(self) -> Json:

@@ -182,7 +182,8 @@ def _walk(session: Session, found: Replay, steps: list[Step], stop: Breakpoint |
     stepping = Stepping(stop, _key if asks else None, screen.print)
     show(lambda: heading(found))
     for step in steps:
-        session.printer.add(_told(step), lambda step=step: step_view(step))  # type: ignore[misc]
+        told = _told(step) if session.printer.as_json else None
+        session.printer.add(told, lambda step=step: step_view(step))  # type: ignore[misc]
         if not stepping.goes_on(step, lambda step=step: show(lambda: state_view(found, step.last_version))):  # type: ignore[misc]
             return
     if stop is not None and not stepping.met:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -144,11 +145,12 @@ def pressed(*keys: str) -> Callable[[], str]:
 )
 def test_keys_of_the_debugger(keys, shown, states):
     said: list[str] = []
-    seen, looked = [], []
+    seen: list[int] = []
+    looked: list[int] = []
     stepping = Stepping(read_breakpoint("type==task.failed"), pressed(*keys), said.append)
     for step in replay.load(TRIP):
         seen.append(step.version)
-        if not stepping.goes_on(step, lambda step=step: looked.append(step.version)):
+        if not stepping.goes_on(step, functools.partial(looked.append, step.version)):
             break
     assert (seen, len(looked)) == (shown, states)
     assert stepping.met

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -24,15 +25,9 @@ def redacted(bundle: dict[str, Any], *places: str) -> dict[str, Any]:
     """What the service would give out of what lies behind this bundle."""
     records = [
         StoredRecord(
-            each["version"],
-            None,
-            each["version"],
-            each["type"],
-            base64.b64decode(each["stored"]),
-            bytes.fromhex(each["hash"]),
-            b"",
-        )  # type: ignore[arg-type]
-        for each in bundle["history"]
+            n, UUID(int=1), n, each["type"], base64.b64decode(each["stored"]), bytes.fromhex(each["hash"]), b""
+        )
+        for n, each in enumerate(bundle["history"], 1)
     ]
     head = {name: bundle[name] for name in ("format", "exported_at", "versions")}
     made = encoded(CODEC, head, records, bundle["definition"]["document"], read_places(places))

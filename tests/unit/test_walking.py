@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
 
 from adapters.bundles import open_bundle
-from application.pictures import Change, changes, labels, lacking
+from application.pictures import Change, changes, lacking, sketch
 from application.replay import divergences
 from application.status import represent
 from application.walking import Walk, command_json, divergence_json
@@ -16,6 +17,7 @@ from domain import commands as c
 from domain import events as e
 from domain.redeciding import bare
 from tests.golden import scenes
+from tests.golden.test_golden import FILES
 from tests.support.flows import ran
 
 
@@ -64,27 +66,30 @@ def test_a_difference_takes_one_picture_to_the_next(trip):
     assert not any("updated_at" in path or "version" in path for path in found)
 
 
-def test_nothing_differs_from_itself(trip):
-    assert all(changes(trip.picture(v), trip.picture(v)) == [] for v in range(28))
-
-
 def test_true_is_not_one():
-    empty = represent(walk(scenes.terminated).state(1))
-    assert changes({**empty, "output": 1}, {**empty, "output": True}) == [Change(("output",), 1, True)]
-
-
-def test_labels_are_as_short_as_they_may_be():
-    def task(name: str, reference: str, run: int = 1) -> dict[str, Any]:
-        return {"name": name, "reference": reference, "run": run}
-
-    assert labels(
-        [task("a", "/do/0/a"), task("b", "/do/1/b"), task("b", "/do/1/b", 2), task("a", "/do/2/x/do/0/a")]
-    ) == [
-        "/do/0/a",
-        "b#1",
-        "b#2",
-        "/do/2/x/do/0/a",
+    assert changes({"output": 1, "same": {"a": [1]}}, {"output": True, "same": {"a": [1]}}) == [
+        Change(("output",), 1, True)
     ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_looking_at_what_the_events_touch_finds_every_change(file):
+    """Only those tasks are compared; no other may be different."""
+    found = open_bundle(json.loads(file.read_text(encoding="utf-8")))[1]
+    for moment in found.moments:
+        before, after = found.state(moment.version - 1), found.state(moment.last_version)
+        everything = {*before.runs, *after.runs}
+        assert moment.difference == changes(
+            sketch(before, everything, found.shared), sketch(after, everything, found.shared)
+        )
+
+
+def test_tasks_are_told_by_the_shortest_name_that_will_do():
+    twice = {"twice": {"for": {"each": "n", "in": "${ [1, 2] }"}, "do": [{"a": {"set": {"n": "${ $n }"}}}]}}
+    world = ran([twice, {"group": {"do": [{"b": {"set": {"x": 1}}}]}}, {"b": {"set": {"x": 1}}}])
+    [moment] = Walk(world.plan_of["o_root"], world.history["o_root"]).moments
+    tasks = [change.path[1] for change in moment.difference if change.path[0] == "tasks"]
+    assert tasks == ["twice", "a", "a#2", "group", "/do/1/group/do/0/b", "/do/2/b"]
 
 
 # The rollback view --------------------------------------------------------------------------------------------------
