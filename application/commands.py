@@ -12,6 +12,7 @@ from typing import Any, Literal
 from application.archive import ArchiveReader
 from application.business_keys import BusinessKeys
 from application.definitions import DefinitionRegistry, split_reference
+from application.dry_runs import DryRuns
 from application.engine import Engine, invalid_input
 from application.exchange import EventExchange
 from application.facts import FactFinder
@@ -20,7 +21,6 @@ from application.history import event_json
 from application.load import Load
 from application.ownership import Ownership
 from application.reader import Reader
-from application.rehearsal import Rehearsal
 from application.routing import Router
 from application.service import Answer, CommandRequest, DryRun, EventOutcome, Json, StartRequest
 from application.storage import canonical
@@ -52,7 +52,7 @@ class OrchestrationCommands:
         router: Router,
         reader: Reader,
         ownership: Ownership,
-        rehearsal: Rehearsal,
+        dry_runs: DryRuns,
         archive: ArchiveReader,
         load: Load,
     ) -> None:
@@ -65,7 +65,7 @@ class OrchestrationCommands:
         self._router = router
         self._reader = reader
         self._ownership = ownership
-        self._rehearsal = rehearsal
+        self._dry_runs = dry_runs
         self._archive = archive
 
     # Starting ---------------------------------------------------------------------------------------------------------
@@ -78,7 +78,8 @@ class OrchestrationCommands:
         identity = self._engine.identity
         if request.idempotency_key is None:
             # A node that owns nothing leaves it to chance who begins it.
-            public_id = identity.draw_in(self._ownership.owned) if self._ownership.owned else identity.draw()
+            owned = self._ownership.owned
+            public_id = identity.draw_in(owned) if owned else identity.draw()
         else:
             public_id = identity.derived(request.actor, request.idempotency_key)
             if (known := await self._known_repeat(public_id)) is not None:
@@ -135,7 +136,7 @@ class OrchestrationCommands:
             raise NotFoundError("There is no orchestration with this id.")
         members = {"actor": request.actor, **members}
         if request.dry_run:
-            outcome = await self._rehearsal.decide(
+            outcome = await self._dry_runs.decide(
                 request.id, lambda _: self._engine.command(command, **members), if_match=request.if_match
             )
             return DryRun(outcome.version, [_would_be(ev) for ev in outcome.events])

@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import bundling, commands, definitions, incidents, nodes, orchestrations, replaying, servers
+from adapters.cli import (
+    bundling,
+    commands,
+    definitions,
+    incidents,
+    nodes,
+    orchestrations,
+    projections,
+    rehearse,
+    replaying,
+    servers,
+)
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -34,12 +45,14 @@ def options(context: typer.Context, server: ServerOption = None, output: OutputO
 
 servers.register(app)
 definitions.register(app)
+rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
 replaying.register(app)
 bundling.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
+app.add_typer(projections.app, name="projections")
 
 
 @app.command()
