@@ -71,7 +71,7 @@ def test_each_decision_says_why_what_and_what_next(terminal):
 
 def test_the_page_shows_what_is_printed(terminal):
     page = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
-    [(command, shown)] = re.findall(r"^```text\n\$ retrace (.*)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    [(command, shown)] = re.findall(r"^```text\n\$ retrace ([^\n]*)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     verb, file = command.split()
     assert terminal.run(verb, str(ROOT / file)) == 0
     assert terminal.out == shown
