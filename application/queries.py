@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from application.archive import ArchiveReader
+from application.bundles import Bundles
 from application.cursors import MalformedCursorError
 from application.definitions import split_reference
 from application.dry_runs import DryRuns
@@ -62,7 +63,9 @@ class OrchestrationQueries:
         dry_runs: DryRuns,
         nodes: Nodes,
         archive: ArchiveReader,
+        bundles: Bundles,
     ) -> None:
+        self._bundles = bundles
         self._nodes = nodes
         self._dry_runs = dry_runs
         self._reader = reader
@@ -195,6 +198,9 @@ class OrchestrationQueries:
         return e.CompensationDecided(
             at=self._engine.now(), reason=rollback.reason, plan=rollback.steps, left_behind=rollback.left_behind
         )
+
+    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
+        return await self._bundles.export(id_, redact, actor=actor)
 
     async def nodes(self) -> Json:
         return await self._nodes.list()

@@ -12,6 +12,7 @@ from application.access_book import AccessBook
 from application.archive import ArchiveReader
 from application.archivist import Archivist
 from application.auditing import Audit
+from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
@@ -269,6 +270,7 @@ class Node:
             dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
+            Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
         )
         self.audit = self._audit(identity)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):

@@ -6,7 +6,7 @@ Every method that may be refused raises a `domain.errors.RetraceError`, whose `c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -185,6 +185,12 @@ class Queries(Protocol):
         ...
 
     async def rollback_plan(self, id_: str) -> Json: ...
+
+    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
+        """The bundle (application/bundles.py), encoded; of what is archived too. `redact`: names of members or JSON Pointers
+        whose values are not to be in it. Raises NotFoundError, RedactionError.
+        """
+        ...
 
     async def nodes(self) -> Json:
         """The nodes of this database and the partitions that they own (application/nodes.py)."""

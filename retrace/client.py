@@ -261,6 +261,13 @@ class Client:
         """What a cancel would undo now, in which order, and what it would not."""
         return cast("RollbackPlan", self._server.call("GET", _path(orchestration, "rollback-plan")))
 
+    def bundle(self, orchestration: str, *, redact: Sequence[str] = ()) -> dict[str, Any]:
+        """The history as one document that `retrace.replay` opens anywhere, also of what was archived. `redact`: names of
+        members, or JSON Pointers into the bundle, whose values the service leaves out.
+        """
+        params = {"redact": list(redact)} if redact else {}
+        return cast("dict[str, Any]", self._server.call("GET", _path(orchestration, "bundle"), params=params))
+
     # --- what changes an orchestration
 
     def send_event(self, orchestration: str, event: Mapping[str, Any]) -> EventOutcome:

@@ -15,6 +15,7 @@ from adapters.cli import (
     audit,
     audit_reading,
     audit_verify,
+    bundling,
     commands,
     definitions,
     incidents,
@@ -23,6 +24,7 @@ from adapters.cli import (
     orchestrations,
     projections,
     rehearse,
+    replaying,
     servers,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
@@ -50,6 +52,8 @@ definitions.register(app)
 rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
+replaying.register(app)
+bundling.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)

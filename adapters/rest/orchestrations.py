@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from adapters.rest.bodies import JsonBody
 from adapters.rest.boundary import HEAD
-from adapters.rest.calls import ID, JSON, Call, json_response, next_link
+from adapters.rest.calls import ID, JSON, Call, JsonResponse, json_response, next_link
 from adapters.rest.conditions import etag, not_modified, preferences
 from adapters.rest.forms import DEFINITION
 from adapters.rest.operations import Answer, Operation
@@ -23,6 +23,7 @@ from adapters.rest.reading import note_read, noted
 from adapters.rest.schemas import (
     FINAL,
     STATUSES,
+    Bundle,
     History,
     Orchestration,
     OrchestrationList,
@@ -183,6 +184,13 @@ async def rollback_plan(call: Call) -> Response:
     return json_response(await call.services.queries.rollback_plan(call.orchestration))
 
 
+async def bundle(call: Call) -> Response:
+    """GET /v1/orchestrations/{id}/bundle."""
+    id_ = call.orchestration
+    made = await call.services.queries.bundle(id_, call.query.get("redact", ()), actor=call.actor)
+    return JsonResponse(made, 200, {"Content-Disposition": f'attachment; filename="{id_}.json"'})
+
+
 def _read_tag(given: str) -> tuple[str, str]:
     name, colon, value = given.partition(":")
     if not colon or not name or len(given) > 320 or "\0" in given:
@@ -306,6 +314,26 @@ OPERATIONS = (
         produces=(JSON, NDJSON),
         path_schemas=_ONE,
         lasts=lambda call: call.accepted == NDJSON,
+    ),
+    Operation(
+        "getBundle",
+        "GET",
+        f"{_PATH}/{{id}}/bundle",
+        bundle,
+        "Everything that is needed to replay it elsewhere",
+        _TAG,
+        {200: Answer("The bundle.", Bundle, headers=("Content-Disposition",))},
+        description="One document with history, definition and status; `retrace replay` and `retrace.replay` open it "
+        "without a database. Of what is archived too. Redacted values are replaced alike wherever they stand.",
+        problems=("not-found",),
+        parameters=(
+            text(
+                "redact",
+                "A member, or JSON Pointer into the bundle, whose values stay here; may be repeated.",
+                many=True,
+            ),
+        ),
+        path_schemas=_ONE,
     ),
     Operation(
         "getRollbackPlan",
