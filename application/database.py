@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from application.accesses import AccessStore
+from application.audit_log import AuditLog
+from application.checkpoint_store import CheckpointStore
 from application.inbox import Inbox, Signals
 from application.leases import Leases
 from application.operation_store import OperationStore
@@ -43,7 +46,13 @@ class Storage(Protocol):
     @property
     def held(self) -> HeldEventStore: ...
     @property
+    def accesses(self) -> AccessStore: ...
+    @property
     def operations(self) -> OperationStore: ...
+    @property
+    def audit_log(self) -> AuditLog: ...
+    @property
+    def checkpoints(self) -> CheckpointStore: ...
 
     async def ready(self) -> bool:
         """Whether the database answers."""

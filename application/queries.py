@@ -20,7 +20,10 @@ from typing import Any
 import msgspec
 
 from application.archive import ArchiveReader
+from application.bundles import Bundles
+from application.cursors import MalformedCursorError
 from application.definitions import split_reference
+from application.dry_runs import DryRuns
 from application.engine import Engine
 from application.history import item
 from application.journal import Codec
@@ -28,14 +31,13 @@ from application.live import Live
 from application.nodes import Nodes
 from application.projector import PROJECTION, StatusProjector
 from application.reader import Reader
-from application.rehearsal import Rehearsal
 from application.service import Json, ListRequest
 from application.status import instant, represent, task_entries
 from application.storage import LogStore, StoredRecord
 from application.views import StatusQuery, StatusView
 from application.watching import Watch
 from domain import events as e
-from domain.errors import ArchivedError, NotFoundError, OutsideLifeError, RetraceError
+from domain.errors import ArchivedError, NotFoundError, OutsideLifeError
 from domain.state import State
 
 _LIST_WAITS_S = 0.1
@@ -58,12 +60,14 @@ class OrchestrationQueries:
         watch: Watch,
         projector: StatusProjector,
         reader: Reader,
-        rehearsal: Rehearsal,
+        dry_runs: DryRuns,
         nodes: Nodes,
         archive: ArchiveReader,
+        bundles: Bundles,
     ) -> None:
+        self._bundles = bundles
         self._nodes = nodes
-        self._rehearsal = rehearsal
+        self._dry_runs = dry_runs
         self._reader = reader
         self._engine = engine
         self._log = log
@@ -177,7 +181,7 @@ class OrchestrationQueries:
             return plan
         decided = await self._decided(live)
         if decided is not None:
-            definition = await self._rehearsal.plan_of(live.state)
+            definition = await self._dry_runs.plan_of(live.state)
             plan["steps"] = [_planned(live.state, definition, step) for step in decided.plan]
             runs = live.state.runs
             plan["not_undone"] = [{"task": runs[left.run].name, "why": left.why} for left in decided.left_behind]
@@ -185,7 +189,7 @@ class OrchestrationQueries:
 
     async def _decided(self, live: Live) -> e.CompensationDecided | None:
         """The decision that a cancel would lead to, or that was made already."""
-        for event in await self._rehearsal.cancel(live.id):
+        for event in await self._dry_runs.cancel(live.id):
             if isinstance(event, e.CompensationDecided) and not event.rollback:
                 return event
         rollback = live.state.rollbacks.get("")
@@ -194,6 +198,9 @@ class OrchestrationQueries:
         return e.CompensationDecided(
             at=self._engine.now(), reason=rollback.reason, plan=rollback.steps, left_behind=rollback.left_behind
         )
+
+    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
+        return await self._bundles.export(id_, redact, actor=actor)
 
     async def nodes(self) -> Json:
         return await self._nodes.list()
@@ -257,12 +264,6 @@ class OrchestrationQueries:
         if not hmac.compare_digest(raw[:12], hmac.new(self._key, raw[12:], hashlib.sha256).digest()[:12]):
             raise MalformedCursorError
         return place
-
-
-class MalformedCursorError(RetraceError):
-    """This cursor is not one that this service gave; start again without it."""
-
-    code = "malformed-request"
 
 
 def _reached(state: State, after_version: int | None) -> bool:

@@ -8,16 +8,26 @@ from __future__ import annotations
 import msgspec
 import structlog
 
+from application.access_book import AccessBook
 from application.archive import ArchiveReader
 from application.archivist import Archivist
+from application.auditing import Audit
+from application.bundles import Bundles
 from application.business_keys import BusinessKeys
+from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
+from application.checkpoints import Checkpoints, fingerprint
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
+from application.dry_runs import DryRuns
 from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
+from application.exporting import Exporter
 from application.facts import FactFinder
+from application.feed import AuditFeed
+from application.feed_context import FeedContext
+from application.heads import HeadWatch
 from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
@@ -36,13 +46,14 @@ from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
-from application.rehearsal import Rehearsal
 from application.routing import Router
 from application.serving import InboxServer
 from application.snapshots import Snapshots
 from application.timers import Timers
+from application.verification import Verification
 from application.watching import Watch
 from application.what_if import WhatIf
+from application.whole_log import WholeLog
 from domain.decision import Limits
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +74,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     chance: Chance
     liveness: Liveness
+    signer: Signer | None = None
+    keys: PublicKeys = NoKeys()
+    outlet: CheckpointOutlet | None = None
     folds: Folds = NoFolds()
 
 
@@ -84,6 +98,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     most_in_progress: int = 10_000
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
+    checkpoint_every_s: float = 60.0
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -104,6 +119,7 @@ class Node:
             world.callouts,
             world.clock,
             revise=options.revise,
+            limits=options.limits,
         )
         self.partitions = 0
 
@@ -147,7 +163,7 @@ class Node:
         self.journal.on_lost(self.ownership.lose)
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
-        rehearsal = Rehearsal(self.engine, self.cache, facts, self.definitions, options.limits)
+        dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
@@ -171,13 +187,34 @@ class Node:
         self.operations = Operations(
             storage.operations, world.clock, world.chance, self.ownership.me.node, lambda: self.watch.closed
         )
+        self.verification = Verification(
+            storage.audit_log,
+            storage.checkpoints,
+            world.keys,
+            identity,
+            log,
+            storage.archive,
+            world.codec,
+            self.operations,
+        )
+        self.checkpoints = Checkpoints(
+            storage.checkpoints,
+            world.clock,
+            fingerprint(identity.place_key()),
+            self.journal.heads,
+            world.signer,
+            world.outlet,
+            every_s=options.checkpoint_every_s,
+        )
         self.housekeeping = Housekeeping(
             storage.requests,
             storage.held,
             storage.inbox,
             storage.operations,
+            storage.accesses,
             world.clock,
             hold_s=options.held_events_for_s,
+            retention_s=options.retention_s,
         )
         self.archivist = Archivist(
             self.engine,
@@ -215,7 +252,7 @@ class Node:
             self.router,
             reader,
             self.ownership,
-            rehearsal,
+            dry_runs,
             archive,
             Load(
                 self.journal,
@@ -232,10 +269,12 @@ class Node:
             self.watch,
             self.projector,
             reader,
-            rehearsal,
+            dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
+            Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
         )
+        self.audit = self._audit(identity)
         histories = Histories(log, archive, world.codec, identity)
         self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
@@ -258,6 +297,15 @@ class Node:
             world.clock.now(),
         )
 
+    def _audit(self, identity: Identity) -> Audit:
+        storage, clock = self.world.storage, self.world.clock
+        whole = WholeLog(storage.log, storage.archive, self.world.codec)
+        context = FeedContext(whole, storage.archive, storage.view, identity)
+        feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
+        self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
+        exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys)
+        return Audit(feed, exporter, self.access_book, storage.accesses, identity)
+
     async def go_on(self) -> None:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
@@ -274,6 +322,7 @@ class Node:
         self.inbox.start()
         self.snapshots.start()
         self.archivist.start()
+        self.checkpoints.start()
         self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
@@ -290,9 +339,11 @@ class Node:
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()
+        await self.access_book.stop()
         await self.projections.stop()
         await self.projector.stop()
         await self.journal.stop()
+        await self.checkpoints.stop()
         await self.ownership.leave()
         await self.world.storage.signals.close()
         await self.world.storage.log.close()

@@ -6,7 +6,7 @@ Every method that may be refused raises a `domain.errors.RetraceError`, whose `c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -20,7 +20,8 @@ Json = dict[str, Any]
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`definition`: "name" (namespace default), "namespace/name" or "namespace/name@version". `actor`: the caller's name.
-    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration.
+    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration. `trace`,
+    `request_id`: of the request that asks for it; they are recorded.
     """
 
     definition: str
@@ -29,6 +30,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     actor: str = "anonymous"
     idempotency_key: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -48,7 +51,7 @@ class DryRun(msgspec.Struct, frozen=True):
 
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Common to all commands for one orchestration. `if_match`: the version it must have. `idempotency_key`: scoped to the
-    actor; a repeat is not carried out again, whichever node it comes to.
+    actor; a repeat is not carried out again, whichever node it comes to. `trace`, `request_id`: as for a start.
     """
 
     id: str
@@ -57,6 +60,8 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     if_match: int | None = None
     dry_run: bool = False
     idempotency_key: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class EventOutcome(msgspec.Struct, frozen=True):
@@ -75,6 +80,17 @@ class Deployed(msgspec.Struct, frozen=True):
     resource: str | None
     created_at: datetime
     warnings: list[Problem]
+
+
+class RehearsalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`definition`: a name as in StartRequest, or a document (JSON). `input` UNSET: made up. `outputs`: task -> what its
+    participant answers. `limit`: scenarios at most.
+    """
+
+    definition: str | bytes
+    input: Any = msgspec.UNSET
+    outputs: Json = {}
+    limit: int = 300
 
 
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,13 +133,23 @@ class Commands(Protocol):
 
     async def add_note(self, request: CommandRequest, *, text: str) -> Answer | DryRun: ...
 
-    async def send_event(self, id_: str, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def send_event(
+        self,
+        id_: str,
+        event: Json,
+        *,
+        actor: str = "anonymous",
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> EventOutcome:
         """A CloudEvent (validated JSON form: specversion, id, source, type, ... and data or data_base64) for one
         orchestration.
         """
         ...
 
-    async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def publish_event(
+        self, event: Json, *, actor: str = "anonymous", trace: str | None = None, request_id: str | None = None
+    ) -> EventOutcome:
         """The same for whoever waits."""
         ...
 
@@ -160,6 +186,12 @@ class Queries(Protocol):
         ...
 
     async def rollback_plan(self, id_: str) -> Json: ...
+
+    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
+        """The bundle (application/bundles.py), encoded; of what is archived too. `redact`: names of members or JSON Pointers
+        whose values are not to be in it. Raises NotFoundError, RedactionError.
+        """
+        ...
 
     async def nodes(self) -> Json:
         """The nodes of this database and the partitions that they own (application/nodes.py)."""
@@ -248,6 +280,12 @@ class Definitions(Protocol):
         ...
 
     async def diagram(self, namespace: str, name: str, version: str, kind: Literal["mermaid", "svg"]) -> str: ...
+
+    async def rehearse(self, request: RehearsalRequest) -> Json:
+        """The report of application/rehearsal_report.py; nobody is called and nothing is stored. Raises NotFoundError,
+        InvalidDefinitionError, InvalidInputError, OverloadedError.
+        """
+        ...
 
     async def resources(self) -> dict[str, tuple[Deployed, Any, dict[str, str]]]:
         """Path -> (latest version that has it, the JSON Schema of its input or None, labels by status)."""

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
 import httpx2
 
+from retrace.audit import Audit
 from retrace.connection import Connection, RetraceProblem, structured_string
 from retrace.representations import (
     FINAL,
@@ -54,6 +55,8 @@ class Client:
     ) -> None:
         self._clock = clock
         self._server = Connection(url, token, timeout_s, transport)
+        self.audit = Audit(self._server)
+        """The log of everything."""
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +94,18 @@ class Client:
         accept = "image/svg+xml" if kind == "svg" else "text/vnd.mermaid, text/plain"
         return self._server.text(_definition_path(definition) + "/diagram", accept)
 
+    def rehearse(
+        self,
+        definition: str | Mapping[str, Any],
+        input: Any = None,  # noqa: A002 - the member's name in the API
+        *,
+        outputs: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """What a definition (deployed, or a parsed document) does when each thing in turn goes wrong; nobody is called."""
+        members = {"definition": definition, "input": input, "outputs": outputs, "limit": limit}
+        return cast("dict[str, Any]", self._server.call("POST", "/v1/rehearsals", json=_given(members)))
+
     # --- nodes
 
     def nodes(self) -> NodeList:
@@ -112,6 +127,28 @@ class Client:
     def cancel_operation(self, operation: str) -> Operation:
         """Stop an operation; one that has ended stays as it is."""
         return cast("Operation", self._server.call("POST", f"/v1/operations/{quote(operation, safe='')}/cancel"))
+
+    # --- the log
+
+    def verify_log(
+        self,
+        *,
+        orchestration: str | None = None,
+        since: str | None = None,
+        checkpoints: Sequence[Mapping[str, Any]] | None = None,
+        archive: bool | None = None,
+    ) -> Operation:
+        """Begin to verify the log; what was found is the result of the operation that this gives."""
+        given = {"orchestration": orchestration, "since": since, "checkpoints": checkpoints, "archive": archive}
+        return cast("Operation", self._server.call("POST", "/v1/audit/verify", json=_given(given)))
+
+    def checkpoints(self, partition: int | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Signed checkpoints, by partition and position."""
+        yield from self._listed("/v1/audit/checkpoints", {"partition": partition}, limit, "after")
+
+    def audit_keys(self) -> dict[str, Any]:
+        """The public keys whose checkpoints count, and the fingerprint of the database."""
+        return cast("dict[str, Any]", self._server.call("GET", "/v1/audit/keys"))
 
     # --- projections
 
@@ -224,6 +261,13 @@ class Client:
         """What a cancel would undo now, in which order, and what it would not."""
         return cast("RollbackPlan", self._server.call("GET", _path(orchestration, "rollback-plan")))
 
+    def bundle(self, orchestration: str, *, redact: Sequence[str] = ()) -> dict[str, Any]:
+        """The history as one document that `retrace.replay` opens anywhere, also of what was archived. `redact`: names of
+        members, or JSON Pointers into the bundle, whose values the service leaves out.
+        """
+        params = {"redact": list(redact)} if redact else {}
+        return cast("dict[str, Any]", self._server.call("GET", _path(orchestration, "bundle"), params=params))
+
     def what_if(self, orchestration: str, **supposed: Any) -> dict[str, Any]:
         """How it would have gone: `definition`, `changes`, `input` and `assume` as the API has them; nothing is changed."""
         return cast("dict[str, Any]", self._server.call("POST", _path(orchestration, "what-if"), json=supposed))
@@ -297,7 +341,9 @@ class Client:
         answer = self._server.call("GET", _path(status["id"]), params=params, held_s=held_s)
         return cast("Orchestration", answer)
 
-    def _listed(self, path: str, filters: Mapping[str, Any], limit: int | None) -> Iterator[Any]:
+    def _listed(
+        self, path: str, filters: Mapping[str, Any], limit: int | None, cursor: str = "cursor"
+    ) -> Iterator[Any]:
         """The items of a list, page by page."""
         params, left = _given(filters), limit
         while left is None or left > 0:
@@ -307,7 +353,7 @@ class Client:
             yield from page["items"]
             if page.get("next") is None:
                 return
-            params["cursor"] = page["next"]
+            params[cursor] = page["next"]
             left = None if left is None else left - len(page["items"])
 
 

@@ -12,6 +12,10 @@ from typing import Annotated
 import typer
 
 from adapters.cli import (
+    audit,
+    audit_reading,
+    audit_verify,
+    bundling,
     commands,
     definitions,
     incidents,
@@ -19,6 +23,8 @@ from adapters.cli import (
     operations,
     orchestrations,
     projections,
+    rehearse,
+    replaying,
     servers,
     what_if,
 )
@@ -44,12 +50,18 @@ def options(context: typer.Context, server: ServerOption = None, output: OutputO
 
 servers.register(app)
 definitions.register(app)
+rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
+replaying.register(app)
+bundling.register(app)
 nodes.register(app)
 what_if.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)
+audit_reading.register(audit.app)
+audit_verify.register(audit.app)
+app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
 
 

@@ -402,6 +402,35 @@ class RollbackPlan(Open):
     blocked_by_pivot: bool
 
 
+class BundledDefinition(Open):
+    """The definition that it runs by."""
+
+    reference: str
+    digest: str
+    document: Any
+
+
+class BundledEvent(HistoryEvent):
+    """An event of a history; `stored` is what replays, in base64."""
+
+    previous: str
+    stored: str
+
+
+class Bundle(Open):
+    """One orchestration, complete."""
+
+    format: Literal[1]
+    exported_at: str
+    versions: dict[str, str]
+    id: str
+    definition: BundledDefinition
+    status: dict[str, Any]
+    children: list[dict[str, str]]
+    redacted: dict[str, Any] | None
+    history: list[BundledEvent]
+
+
 class Health(Open):
     """The process answers."""
 
@@ -540,6 +569,121 @@ class LongOperationList(Open):
 
     items: list[LongOperation]
     next: str | None
+
+
+class VerifyBody(Body):
+    """What to verify; the whole log unless said."""
+
+    orchestration: str | None = Field(None, max_length=64, description="Only this one, by itself.")
+    since: str | None = Field(
+        None,
+        max_length=64,
+        description="Only what came after a checkpoint: `latest`, an instant (the last before it), or "
+        "`partition:position` of one.",
+    )
+    checkpoints: list[dict[str, Any]] = Field(
+        default_factory=list,
+        max_length=2000,
+        description="Checkpoints that were kept outside, as they were sent there.",
+    )
+    archive: bool = Field(True, description="Whether what is archived is checked too.")
+
+
+class Checkpoint(Open):
+    """The log hash of a partition at a position, signed."""
+
+    format: int
+    database: str = Field(description="A fingerprint.")
+    partition: int
+    position: int
+    log_hash: str = Field(description="In hexadecimal.")
+    made_at: Instant
+    key_id: str
+    signature: str = Field(description="Ed25519, in base64.")
+
+
+class CheckpointList(Open):
+    """A page of checkpoints."""
+
+    items: list[Checkpoint]
+    next: str | None
+
+
+class AuditKey(Open):
+    """A public key."""
+
+    key_id: str
+    algorithm: Literal["Ed25519"]
+    public_key: str = Field(description="32 bytes in base64.")
+    pem: str
+    current: bool = Field(description="Whether checkpoints are signed with it now.")
+
+
+class AuditKeyList(Open):
+    """The keys whose signatures count."""
+
+    items: list[AuditKey]
+    next: None
+    database: str = Field(description="The fingerprint that checkpoints of this database have.")
+
+
+# Rehearsals -------------------------------------------------------------------------------------------------------------
+
+
+class RehearsalBody(Body):
+    """What to rehearse. Nobody is called, nothing is stored."""
+
+    definition: Annotated[str, StringConstraints(pattern=f"^{DEFINITION}$")] | dict[str, Any] = Field(
+        description="name, namespace/name or namespace/name@version of what is deployed, or a whole document."
+    )
+    input: Any = Field(None, description="Made up from input.schema when it is absent.")
+    outputs: dict[str, Any] = Field({}, description="Task (name or reference) -> what its participant answers.")
+    limit: int = Field(300, ge=1, le=300, description="Scenarios at most.")
+
+
+class RehearsedRun(Open):
+    """A run of a task; `definition` for one of a child."""
+
+    task: str | None
+    reference: str | None
+    run: int = 1
+    definition: str | None = None
+
+
+class RehearsedScenario(Open):
+    """One course: what went wrong, what was called and undone, what is left."""
+
+    number: int
+    title: str
+    mishaps: list[RehearsedRun]
+    choices: list[dict[str, Any]]
+    status: Status
+    ends: Literal["final", "operator", "waits", "endless"]
+    error: Fault | None
+    called: list[RehearsedRun]
+    undone: list[RehearsedRun]
+    not_undone: list[RehearsedRun]
+    left_behind: list[RehearsedRun]
+    incidents: list[RehearsedRun]
+    assumed: list[dict[str, Any]]
+    remark: str | None
+    took_s: float
+
+
+class Rehearsal(Open):
+    """The report of a rehearsal."""
+
+    definition: str
+    digest: str
+    input: Any
+    input_made_up: bool
+    happy_path: RehearsedScenario
+    scenarios: list[RehearsedScenario]
+    warnings: list[ErrorEntry]
+    not_reached: list[dict[str, Any]]
+    stand_ins: list[str]
+    left_out: int
+    summary: dict[str, Any]
 
 
 class WhatIfPlace(Open):

@@ -102,6 +102,7 @@ def _app() -> Any:
             definitions=_Definitions(),  # type: ignore[arg-type]
             operations=None,  # type: ignore[arg-type]
             what_if=None,  # type: ignore[arg-type]
+            verification=None,  # type: ignore[arg-type]
             projections=None,  # type: ignore[arg-type]
             requests=MemoryStorage().requests,
             clock=SystemClock().now,
