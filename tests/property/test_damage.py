@@ -329,9 +329,8 @@ def changed_somehow(rows: list[LogRow], what: int, at: int, detail: int) -> list
     row = rows[at]
     match what:
         case 0 | 1 | 2:
-            column = (4, 5, 6)[what]
-            value = flipped(row[column] or b"\0", detail)
-            return [*rows[:at], changed(row, column, value), *rows[at + 1 :]]
+            value = flipped((row[4], row[5], row[6])[what] or b"\0", detail)
+            return [*rows[:at], changed(row, what + 4, value), *rows[at + 1 :]]
         case 3:
             return [*rows[:at], *rows[at + 1 :]]
         case 4:
