@@ -166,6 +166,7 @@ async def open_service(
             verification=node.verification,
             projections=node.catalog,
             requests=storage.requests,
+            audit=node.audit,
             clock=world.clock.now,
             ready=ready,
             tokens=_tokens(settings, development=development),

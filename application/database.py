@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from application.accesses import AccessStore
 from application.audit_log import AuditLog
 from application.checkpoint_store import CheckpointStore
 from application.inbox import Inbox, Signals
@@ -44,6 +45,8 @@ class Storage(Protocol):
     def keys(self) -> KeyStore: ...
     @property
     def held(self) -> HeldEventStore: ...
+    @property
+    def accesses(self) -> AccessStore: ...
     @property
     def operations(self) -> OperationStore: ...
     @property

@@ -1,5 +1,5 @@
 """What is kept for a while and then forgotten: answers under idempotency keys, replies to other nodes, events that nobody
-wanted, long-running operations.
+wanted, long-running operations, and who read what where there is a retention.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from application.accesses import AccessStore
 from application.inbox import Inbox
 from application.operation_store import OperationStore
 from application.ports import Clock
@@ -35,10 +36,14 @@ class Housekeeping:
         held: HeldEventStore,
         inbox: Inbox,
         operations: OperationStore,
+        accesses: AccessStore,
         clock: Clock,
         *,
         hold_s: float,
+        retention_s: float | None = None,
     ) -> None:
+        self._accesses = accesses
+        self._retention = None if retention_s is None else timedelta(seconds=retention_s)
         self._requests = requests
         self._inbox = inbox
         self._held = held
@@ -61,6 +66,8 @@ class Housekeeping:
         await self._requests.expire(now - REQUESTS_KEPT)
         await self._inbox.expire(now - REQUESTS_KEPT, kept=True)
         await self._held.expire(now - self._hold)
+        if self._retention is not None:
+            await self._accesses.expire(now - self._retention)
         await self._operations.expire(now - OPERATIONS_KEPT)
 
     async def _run(self) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import msgspec
 import structlog
 
+from application.access_book import AccessBook
 from application.archive import ArchiveReader
 from application.archivist import Archivist
+from application.auditing import Audit
+from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
@@ -20,7 +23,11 @@ from application.dry_runs import DryRuns
 from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
+from application.exporting import Exporter
 from application.facts import FactFinder
+from application.feed import AuditFeed
+from application.feed_context import FeedContext
+from application.heads import HeadWatch
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
@@ -44,6 +51,7 @@ from application.snapshots import Snapshots
 from application.timers import Timers
 from application.verification import Verification
 from application.watching import Watch
+from application.whole_log import WholeLog
 from domain.decision import Limits
 
 _log = structlog.get_logger(__name__)
@@ -201,8 +209,10 @@ class Node:
             storage.held,
             storage.inbox,
             storage.operations,
+            storage.accesses,
             world.clock,
             hold_s=options.held_events_for_s,
+            retention_s=options.retention_s,
         )
         self.archivist = Archivist(
             self.engine,
@@ -260,7 +270,9 @@ class Node:
             dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
+            Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
         )
+        self.audit = self._audit(identity)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
         await self.projections.begin()  # the one thing here that code may be refused for
@@ -280,6 +292,15 @@ class Node:
             options.version,
             world.clock.now(),
         )
+
+    def _audit(self, identity: Identity) -> Audit:
+        storage, clock = self.world.storage, self.world.clock
+        whole = WholeLog(storage.log, storage.archive, self.world.codec)
+        context = FeedContext(whole, storage.archive, storage.view, identity)
+        feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
+        self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
+        exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys)
+        return Audit(feed, exporter, self.access_book, storage.accesses, identity)
 
     async def go_on(self) -> None:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
@@ -314,6 +335,7 @@ class Node:
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()
+        await self.access_book.stop()
         await self.projections.stop()
         await self.projector.stop()
         await self.journal.stop()

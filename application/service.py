@@ -6,7 +6,7 @@ Every method that may be refused raises a `domain.errors.RetraceError`, whose `c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -19,7 +19,8 @@ Json = dict[str, Any]
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`definition`: "name" (namespace default), "namespace/name" or "namespace/name@version". `actor`: the caller's name.
-    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration.
+    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration. `trace`,
+    `request_id`: of the request that asks for it; they are recorded.
     """
 
     definition: str
@@ -28,6 +29,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     actor: str = "anonymous"
     idempotency_key: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -47,7 +50,7 @@ class DryRun(msgspec.Struct, frozen=True):
 
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Common to all commands for one orchestration. `if_match`: the version it must have. `idempotency_key`: scoped to the
-    actor; a repeat is not carried out again, whichever node it comes to.
+    actor; a repeat is not carried out again, whichever node it comes to. `trace`, `request_id`: as for a start.
     """
 
     id: str
@@ -56,6 +59,8 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     if_match: int | None = None
     dry_run: bool = False
     idempotency_key: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class EventOutcome(msgspec.Struct, frozen=True):
@@ -127,13 +132,23 @@ class Commands(Protocol):
 
     async def add_note(self, request: CommandRequest, *, text: str) -> Answer | DryRun: ...
 
-    async def send_event(self, id_: str, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def send_event(
+        self,
+        id_: str,
+        event: Json,
+        *,
+        actor: str = "anonymous",
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> EventOutcome:
         """A CloudEvent (validated JSON form: specversion, id, source, type, ... and data or data_base64) for one
         orchestration.
         """
         ...
 
-    async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def publish_event(
+        self, event: Json, *, actor: str = "anonymous", trace: str | None = None, request_id: str | None = None
+    ) -> EventOutcome:
         """The same for whoever waits."""
         ...
 
@@ -170,6 +185,12 @@ class Queries(Protocol):
         ...
 
     async def rollback_plan(self, id_: str) -> Json: ...
+
+    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
+        """The bundle (application/bundles.py), encoded; of what is archived too. `redact`: names of members or JSON Pointers
+        whose values are not to be in it. Raises NotFoundError, RedactionError.
+        """
+        ...
 
     async def nodes(self) -> Json:
         """The nodes of this database and the partitions that they own (application/nodes.py)."""

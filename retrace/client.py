@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from retrace.audit import Audit
 from retrace.connection import Connection, RetraceProblem, structured_string
 from retrace.representations import (
     FINAL,
@@ -54,6 +55,8 @@ class Client:
     ) -> None:
         self._clock = clock
         self._server = Connection(url, token, timeout_s, transport)
+        self.audit = Audit(self._server)
+        """The log of everything."""
 
     def __enter__(self) -> Self:
         return self
@@ -257,6 +260,13 @@ class Client:
     def rollback_plan(self, orchestration: str) -> RollbackPlan:
         """What a cancel would undo now, in which order, and what it would not."""
         return cast("RollbackPlan", self._server.call("GET", _path(orchestration, "rollback-plan")))
+
+    def bundle(self, orchestration: str, *, redact: Sequence[str] = ()) -> dict[str, Any]:
+        """The history as one document that `retrace.replay` opens anywhere, also of what was archived. `redact`: names of
+        members, or JSON Pointers into the bundle, whose values the service leaves out.
+        """
+        params = {"redact": list(redact)} if redact else {}
+        return cast("dict[str, Any]", self._server.call("GET", _path(orchestration, "bundle"), params=params))
 
     # --- what changes an orchestration
 

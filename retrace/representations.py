@@ -6,7 +6,7 @@ package may add members, so these are typed dictionaries over the answer as it c
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 LifecycleStatus = Literal[
     "running", "suspended", "compensating", "completed", "faulted", "compensated", "cancelled", "terminated"
@@ -135,6 +135,34 @@ class HistoryEvent(_EventKeys, total=False):
     task: str
     attempt: int
     cause: Any
+
+
+class FeedEvent(HistoryEvent):
+    """An event of the feed of everything. `at` is None and `unreadable` there where it is damaged."""
+
+    orchestration: str | None
+    definition: str | None
+    reason: NotRequired[str | None]
+    trace_id: str | None
+    unreadable: NotRequired[bool]
+
+
+class AccessEntry(TypedDict):
+    """Who read what: at once, or from `began` to `ended` under one id. It stands in a chain of hashes."""
+
+    id: str
+    at: str
+    actor: str
+    what: Literal["feed", "history", "export", "bundle"]
+    step: Literal["read", "began", "ended"]
+    orchestration: str | None
+    filters: dict[str, Any]
+    request_id: str | None
+    events: int | None
+    chain: int
+    number: int
+    previous: str
+    hash: str
 
 
 class EventOutcome(TypedDict):

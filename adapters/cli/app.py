@@ -13,7 +13,9 @@ import typer
 
 from adapters.cli import (
     audit,
+    audit_reading,
     audit_verify,
+    bundling,
     commands,
     definitions,
     incidents,
@@ -22,6 +24,7 @@ from adapters.cli import (
     orchestrations,
     projections,
     rehearse,
+    replaying,
     servers,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
@@ -49,9 +52,12 @@ definitions.register(app)
 rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
+replaying.register(app)
+bundling.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)
+audit_reading.register(audit.app)
 audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")

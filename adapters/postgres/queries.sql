@@ -436,6 +436,12 @@ EXISTS (
 -- name: status_page
 started_at <= %(last_started_at)s AND (started_at < %(last_started_at)s OR public_id > %(last_public_id)s)
 
+-- name: status_of
+SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+       incidents, started_at, updated_at, summary
+FROM status
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s;
+
 -- Backwards along status_newest: what was started last has not been still for long.
 -- name: still
 SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
@@ -592,6 +598,68 @@ LIMIT %(limit)s;
 
 -- name: expire_held
 DELETE FROM held_events WHERE partition = %(partition)s AND received_at < %(before)s RETURNING partition;
+
+-- == Who read what ====================================================================================================
+
+-- name: last_access
+SELECT number, hash FROM accesses WHERE partition = %(partition)s ORDER BY number DESC LIMIT 1;
+
+-- No row: another node has this number.
+-- name: put_access
+INSERT INTO accesses
+    (partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash)
+VALUES (
+    %(partition)s, %(number)s, %(id)s, %(at)s, %(actor)s, %(what)s, %(step)s, %(orchestration)s, %(filters)s,
+    %(request_id)s, %(events)s, %(previous)s, %(hash)s
+)
+ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- name: list_accesses
+SELECT each.partition, each.number, each.id, each.at, each.actor, each.what, each.step, each.orchestration,
+       each.filters, each.request_id, each.events, each.previous, each.hash
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM accesses AS a
+    WHERE a.partition = p.partition /* where */
+    ORDER BY at DESC, number DESC
+    LIMIT %(limit)s
+) AS each
+ORDER BY each.at DESC, each.partition, each.number DESC
+LIMIT %(limit)s;
+
+-- name: access_actor
+actor = %(actor)s
+
+-- name: access_what
+what = %(what)s
+
+-- name: access_orchestration
+orchestration = %(orchestration)s
+
+-- name: access_since
+at >= %(since)s
+
+-- name: access_until
+at <= %(until)s
+
+-- name: access_page
+at < %(after_at)s OR (at = %(after_at)s AND (a.partition > %(after_partition)s
+                                             OR (a.partition = %(after_partition)s AND number < %(after_number)s)))
+
+-- name: chain_of_accesses
+SELECT partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash
+FROM accesses
+WHERE partition = %(partition)s AND number > %(after)s
+ORDER BY number
+LIMIT %(limit)s;
+
+-- The first that is young enough, or the last of all: the chain goes on from there.
+-- name: first_access_to_keep
+SELECT coalesce(min(number) FILTER (WHERE at >= %(before)s), max(number)) FROM accesses WHERE partition = %(partition)s;
+
+-- name: drop_accesses
+DELETE FROM accesses WHERE partition = %(partition)s AND number < %(kept)s RETURNING number;
 
 -- == Operations ========================================================================================================
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from adapters.postgres.database import PostgresDatabase
 from adapters.postgres.signals import PostgresSignals
+from adapters.sql.accesses import SqlAccesses
 from adapters.sql.archive import SqlArchive
 from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
 from adapters.sql.definitions import SqlDefinitions
@@ -60,6 +61,7 @@ class PostgresStorage:
         self.requests = SqlRequests(self._database)
         self.keys = SqlKeys(self._database)
         self.held = SqlHeldEvents(self._database)
+        self.accesses = SqlAccesses(self._database)
         self.operations = SqlOperations(self._database)
         self.audit_log = SqlAuditLog(self._database)
         self.checkpoints = SqlCheckpoints(self._database)

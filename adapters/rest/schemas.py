@@ -347,6 +347,35 @@ class RollbackPlan(Open):
     blocked_by_pivot: bool
 
 
+class BundledDefinition(Open):
+    """The definition that it runs by."""
+
+    reference: str
+    digest: str
+    document: Any
+
+
+class BundledEvent(HistoryEvent):
+    """An event of a history; `stored` is what replays, in base64."""
+
+    previous: str
+    stored: str
+
+
+class Bundle(Open):
+    """One orchestration, complete."""
+
+    format: Literal[1]
+    exported_at: str
+    versions: dict[str, str]
+    id: str
+    definition: BundledDefinition
+    status: dict[str, Any]
+    children: list[dict[str, str]]
+    redacted: dict[str, Any] | None
+    history: list[BundledEvent]
+
+
 class Health(Open):
     """The process answers."""
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.rest.admission import Admission
+from application.auditing import Audit
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
 from application.service import Commands, Definitions, Operations, Queries
@@ -36,6 +37,8 @@ class Services:
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]
+    audit: Audit | None = None
+    """None: there is no audit log, and nobody notes down who reads what."""
     tokens: Mapping[str, str] | None = None
     actor: str = "anonymous"
     version: str = "0"

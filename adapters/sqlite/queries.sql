@@ -380,6 +380,12 @@ EXISTS (
 -- name: status_page
 started_at <= :last_started_at AND (started_at < :last_started_at OR public_id > :last_public_id)
 
+-- name: status_of
+SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+       incidents, started_at, updated_at, summary
+FROM status
+WHERE partition = :partition AND orchestration = :orchestration;
+
 -- Backwards along status_newest: what was started last has not been still for long.
 -- name: still
 SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
@@ -521,6 +527,61 @@ LIMIT :limit;
 
 -- name: expire_held
 DELETE FROM held_events WHERE partition = :partition AND received_at < :before RETURNING partition;
+
+-- == Who read what ====================================================================================================
+
+-- name: last_access
+SELECT number, hash FROM accesses WHERE partition = :partition ORDER BY number DESC LIMIT 1;
+
+-- No row: another node has this number.
+-- name: put_access
+INSERT INTO accesses
+    (partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash)
+VALUES (
+    :partition, :number, :id, :at, :actor, :what, :step, :orchestration, :filters, :request_id, :events, :previous, :hash
+)
+ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- name: list_accesses
+SELECT partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash
+FROM accesses
+WHERE partition = :partition /* where */
+ORDER BY at DESC, number DESC
+LIMIT :limit;
+
+-- name: access_actor
+actor = :actor
+
+-- name: access_what
+what = :what
+
+-- name: access_orchestration
+orchestration = :orchestration
+
+-- name: access_since
+at >= :since
+
+-- name: access_until
+at <= :until
+
+-- name: access_page
+at < :after_at OR (at = :after_at AND (partition > :after_partition
+                                       OR (partition = :after_partition AND number < :after_number)))
+
+-- name: chain_of_accesses
+SELECT partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash
+FROM accesses
+WHERE partition = :partition AND number > :after
+ORDER BY number
+LIMIT :limit;
+
+-- The first that is young enough, or the last of all: the chain goes on from there.
+-- name: first_access_to_keep
+SELECT coalesce(min(CASE WHEN at >= :before THEN number END), max(number)) FROM accesses WHERE partition = :partition;
+
+-- name: drop_accesses
+DELETE FROM accesses WHERE partition = :partition AND number < :kept RETURNING number;
 
 -- == Operations ========================================================================================================
 

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+from adapters.sql.accesses import SqlAccesses
 from adapters.sql.archive import SqlArchive
 from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
 from adapters.sql.definitions import SqlDefinitions
@@ -64,6 +65,7 @@ class SqliteStorage:
         self.requests = SqlRequests(self._database)
         self.keys = SqlKeys(self._database)
         self.held = SqlHeldEvents(self._database)
+        self.accesses = SqlAccesses(self._database)
         self.operations = SqlOperations(self._database)
         self.audit_log = SqlAuditLog(self._database)
         self.checkpoints = SqlCheckpoints(self._database)

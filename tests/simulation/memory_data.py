@@ -9,6 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+from application.accesses import AccessRecord
 from application.checkpoint_store import CheckpointRecord
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
@@ -77,6 +78,7 @@ class MemoryData:
     hear: list[Callable[[str], None]] = field(default_factory=list)
     """Of every node that listens."""
     held: dict[tuple[str, str], HeldEvent] = field(default_factory=dict)
+    accesses: dict[int, list[AccessRecord]] = field(default_factory=dict)
     checkpoints: dict[tuple[int, int], CheckpointRecord] = field(default_factory=dict)
     operations: dict[str, tuple[OperationRecord, float]] = field(default_factory=dict)
     """With the time of the loop until which each is alive."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
+from tests.simulation.memory_accesses import MemoryAccesses
 from tests.simulation.memory_audit import MemoryAuditLog, MemoryCheckpoints
 from tests.simulation.memory_data import Calls, MemoryData, Step
 from tests.simulation.memory_log import MemoryLog
@@ -55,6 +56,7 @@ class MemoryStorage:
         self.requests = MemoryRequests(self.data, calls)
         self.keys = MemoryKeys(self.data, calls)
         self.held = MemoryHeldEvents(self.data, calls)
+        self.accesses = MemoryAccesses(self.data, calls)
         self.operations = MemoryOperations(self.data, calls)
         self.audit_log = MemoryAuditLog(self.data, calls)
         self.checkpoints = MemoryCheckpoints(self.data, calls)

@@ -15,11 +15,11 @@ from typing import Any, get_args, get_type_hints
 
 from adapters.rest import schemas
 from adapters.rest.problems import SLUGS
-from application import projection_store
+from application import accesses, projection_store
 from application import status as status_view
 from application.damage import DamageKind
 from application.operation_store import OperationStatus
-from domain import commands, errors, events, lifecycle, rollback, state
+from domain import commands, errors, events, lifecycle, orchestration, rollback, state
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
@@ -197,3 +197,8 @@ def test_every_refusal_of_a_use_case_is_a_problem_of_the_api():
         left += found.__subclasses__()
         codes.add(found.code)
     assert codes <= set(SLUGS)
+
+
+def test_causes_and_accesses_are_listed():
+    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), "command"}
+    assert set(rows("Accesses")) == {*get_args(accesses.What), *get_args(accesses.Step)}

@@ -1,0 +1,186 @@
+"""A bundle: one orchestration in one JSON document, from which it replays on another machine without a database.
+
+{format: 1, exported_at, versions: {retrace, python}, id, definition: {reference, digest, document}, status, history: [item
+of a history, with previous and stored], children: [{id, definition, task}], redacted}. `stored` is the event as it is stored
+(msgpack, in base64); the readable members beside it are for people and are not read back. `previous` and `hash` link the
+events as in the log's chain. No aggregate id, partition or position is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import platform
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from application.archive import ArchiveReader
+from application.chain import GENESIS
+from application.history import item
+from application.identity import Identity
+from application.journal import Codec
+from application.ports import Clock
+from application.reader import Reader
+from application.redaction import Redaction, read_places
+from application.status import instant, represent
+from application.storage import DefinitionStore, LogStore, StoredRecord
+from domain import events as e
+from domain.errors import ArchivedError, NotFoundError, StorageError
+from domain.evolve import evolve
+from domain.state import State
+
+FORMAT: Final = 1
+_PAGE: Final = 500
+
+
+class BundledDefinition(msgspec.Struct, frozen=True):
+    reference: str
+    digest: str
+    document: Any
+
+
+class BundledEvent(msgspec.Struct, frozen=True):
+    """What is read back of an item: `type` and `stored`; the rest makes the chain."""
+
+    version: int
+    type: str
+    stored: str
+    hash: str = ""
+    previous: str = ""
+
+
+class Redacted(msgspec.Struct, frozen=True):
+    """What was named, and how many different values were replaced. The bytes are not those that the hashes are of."""
+
+    places: list[str]
+    values: int
+    hashes_checkable: bool = False
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """The document as it is read."""
+
+    format: int
+    id: str
+    definition: BundledDefinition
+    status: dict[str, Any]
+    history: list[BundledEvent]
+    exported_at: str = ""
+    versions: dict[str, str] = {}
+    children: list[dict[str, Any]] = []
+    redacted: Redacted | None = None
+
+
+class Bundles:
+    """Makes bundles of what the log or the archive has."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        reader: Reader,
+        log: LogStore,
+        archive: ArchiveReader,
+        definitions: DefinitionStore,
+        codec: Codec,
+        clock: Clock,
+        version: str,
+    ) -> None:
+        self._identity = identity
+        self._reader = reader
+        self._log = log
+        self._archive = archive
+        self._definitions = definitions
+        self._codec = codec
+        self._clock = clock
+        self._version = version
+
+    async def export(self, id_: str, redact: Sequence[str] = (), *, actor: str) -> bytes:
+        """The bundle of an orchestration, encoded. `redact`: names of members, or JSON Pointers into the bundle, whose values
+        are not to be in it. `actor`: who takes it with them. Raises NotFoundError, StorageError, RedactionError.
+        """
+        places = read_places(redact)
+        records = await self._records(id_)
+        first = await asyncio.to_thread(self._codec.decode, records[0].topic, records[0].state)
+        assert isinstance(first, e.OrchestrationStarted)
+        definition = await self._definitions.by_digest(first.digest)
+        if definition is None:
+            raise StorageError(f"The definition with digest {first.digest} is not in this database.")
+        document = msgspec.json.decode(definition.value)
+        head = {
+            "format": FORMAT,
+            "exported_at": instant(self._clock.now()),
+            "versions": {"retrace": self._version, "python": platform.python_version()},
+        }
+        # A long history takes its time: not that of the requests beside it.
+        return await asyncio.to_thread(encoded, self._codec, head, records, document, places)
+
+    async def _records(self, id_: str) -> list[StoredRecord]:
+        """The whole history as it is stored."""
+        try:
+            live = await self._reader.settled(id_)
+        except ArchivedError:
+            return await self._archived(id_)
+        place, length = (live.partition, live.orchestration), live.state.version
+        records: list[StoredRecord] = []
+        while len(records) < length:
+            page = await self._log.stream(*place, len(records), min(_PAGE, length - len(records)))
+            if not page:
+                break
+            if page[0].state_hash is not None:  # since it was looked for
+                return await self._archived(id_)
+            records += page
+        return records
+
+    async def _archived(self, id_: str) -> list[StoredRecord]:
+        if not self._identity.well_formed(id_):
+            raise NotFoundError("There is no orchestration with this id.")
+        records: list[StoredRecord] = []
+        length = 1
+        while len(records) < length:
+            page, length = await self._archive.page(*self._identity.locate(id_), len(records), _PAGE)
+            if not page:
+                raise StorageError("the archive has fewer events than the log once had")
+            records += page
+        return records
+
+
+def encoded(
+    codec: Codec, head: dict[str, Any], records: Sequence[StoredRecord], document: Any, places: Redaction | None
+) -> bytes:
+    made = bundle_of(codec, head, records, document)
+    if places is not None:
+        values = places.values(made)
+        hidden = [
+            msgspec.structs.replace(each, state=codec.encode(values.event(codec.decode(each.topic, each.state))))
+            for each in records
+        ]
+        made = bundle_of(codec, head, hidden, values.document(document))
+        made["redacted"] = msgspec.to_builtins(Redacted(list(places.named), len(values)))
+    return msgspec.json.encode(made)
+
+
+def bundle_of(codec: Codec, head: dict[str, Any], records: Sequence[StoredRecord], document: Any) -> dict[str, Any]:
+    """The document. `head` has what is not of the orchestration itself."""
+    state, items = State(), []
+    previous = GENESIS
+    children: dict[str, dict[str, Any]] = {}
+    for record in records:
+        event = codec.decode(record.topic, record.state)
+        evolve(state, event)
+        if isinstance(event, e.AttemptStarted) and event.child is not None:
+            id_, definition, _ = event.child
+            children[id_] = {"id": id_, "definition": definition, "task": event.run.rpartition("#")[0]}
+        stored = base64.b64encode(record.state).decode()
+        items.append({**item(record, event), "previous": previous.hex(), "stored": stored})
+        previous = record.event_hash
+    return {
+        **head,
+        "id": state.id,
+        "definition": {"reference": state.definition, "digest": state.digest, "document": document},
+        "status": represent(state),
+        "children": list(children.values()),
+        "redacted": None,
+        "history": items,
+    }
