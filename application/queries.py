@@ -21,6 +21,7 @@ import msgspec
 
 from application.archive import ArchiveReader
 from application.bundles import Bundles
+from application.cursors import MalformedCursorError
 from application.definitions import split_reference
 from application.dry_runs import DryRuns
 from application.engine import Engine
@@ -36,7 +37,7 @@ from application.storage import LogStore, StoredRecord
 from application.views import StatusQuery, StatusView
 from application.watching import Watch
 from domain import events as e
-from domain.errors import ArchivedError, NotFoundError, OutsideLifeError, RetraceError
+from domain.errors import ArchivedError, NotFoundError, OutsideLifeError
 from domain.state import State
 
 _LIST_WAITS_S = 0.1
@@ -263,12 +264,6 @@ class OrchestrationQueries:
         if not hmac.compare_digest(raw[:12], hmac.new(self._key, raw[12:], hashlib.sha256).digest()[:12]):
             raise MalformedCursorError
         return place
-
-
-class MalformedCursorError(RetraceError):
-    """This cursor is not one that this service gave; start again without it."""
-
-    code = "malformed-request"
 
 
 def _reached(state: State, after_version: int | None) -> bool:

@@ -19,7 +19,8 @@ Json = dict[str, Any]
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`definition`: "name" (namespace default), "namespace/name" or "namespace/name@version". `actor`: the caller's name.
-    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration.
+    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration. `trace`,
+    `request_id`: of the request that asks for it; they are recorded.
     """
 
     definition: str
@@ -28,6 +29,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     actor: str = "anonymous"
     idempotency_key: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -47,7 +50,7 @@ class DryRun(msgspec.Struct, frozen=True):
 
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Common to all commands for one orchestration. `if_match`: the version it must have. `idempotency_key`: scoped to the
-    actor; a repeat is not carried out again, whichever node it comes to.
+    actor; a repeat is not carried out again, whichever node it comes to. `trace`, `request_id`: as for a start.
     """
 
     id: str
@@ -56,6 +59,8 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     if_match: int | None = None
     dry_run: bool = False
     idempotency_key: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class EventOutcome(msgspec.Struct, frozen=True):
@@ -127,13 +132,23 @@ class Commands(Protocol):
 
     async def add_note(self, request: CommandRequest, *, text: str) -> Answer | DryRun: ...
 
-    async def send_event(self, id_: str, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def send_event(
+        self,
+        id_: str,
+        event: Json,
+        *,
+        actor: str = "anonymous",
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> EventOutcome:
         """A CloudEvent (validated JSON form: specversion, id, source, type, ... and data or data_base64) for one
         orchestration.
         """
         ...
 
-    async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def publish_event(
+        self, event: Json, *, actor: str = "anonymous", trace: str | None = None, request_id: str | None = None
+    ) -> EventOutcome:
         """The same for whoever waits."""
         ...
 
@@ -183,6 +198,29 @@ class Queries(Protocol):
 
     async def list(self, request: ListRequest) -> Json:
         """One page: {"items": [...], "next": cursor or None, "as_of": instant, "lag_ms": number}."""
+        ...
+
+
+class Operations(Protocol):
+    """Long-running operations (application/operations.py). A representation is ``{id, kind, status: running | completed |
+    failed | cancelled, request, progress: {done, total}, result, error: {code, detail}, actor, cancel_requested,
+    started_at, updated_at, ended_at}``.
+    """
+
+    async def get(self, id_: str) -> Json:
+        """Raises NotFoundError."""
+        ...
+
+    async def wait(self, id_: str, timeout_s: float) -> None:
+        """Returns when it has ended, or after `timeout_s`."""
+        ...
+
+    async def list(self, kind: str | None = None, limit: int = 100, cursor: str | None = None) -> Json:
+        """One page, newest first and without results: {"items": [...], "next": cursor or None}."""
+        ...
+
+    async def cancel(self, id_: str) -> Json:
+        """Ask its node to stop it; gives how it stands."""
         ...
 
 

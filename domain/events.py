@@ -58,7 +58,9 @@ class RunEvent(Event, frozen=True, kw_only=True):
 
 
 class OrchestrationStarted(Event, frozen=True, kw_only=True):
-    """`data` is the transformed input. `parent` is (public id, run) of the parent; `root` the public id of the topmost."""
+    """`data` is the transformed input. `parent` is (public id, run) of the parent; `root` the public id of the topmost.
+    `trace`: of the request that started the topmost, if it had one.
+    """
 
     topic: ClassVar[str] = "orchestration.started"
     id: str
@@ -73,6 +75,7 @@ class OrchestrationStarted(Event, frozen=True, kw_only=True):
     root: str | None = None
     depth: int = 0
     timeout_at: datetime | None = None
+    trace: str | None = None
 
 
 class OrchestrationSuspended(Event, frozen=True, kw_only=True):

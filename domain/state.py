@@ -266,6 +266,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """``source id`` -> digest of every event received."""
     recorded: list[Recorded] = []
     emitted: int = 0
+    trace: str | None = None
+    """Of the request that started the topmost, if it had one."""
 
     @property
     def final(self) -> bool:

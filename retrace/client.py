@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from retrace.audit import Audit
 from retrace.connection import Connection, RetraceProblem, structured_string
 from retrace.representations import (
     FINAL,
@@ -28,6 +29,7 @@ from retrace.representations import (
     EventOutcome,
     HistoryEvent,
     NodeList,
+    Operation,
     Orchestration,
     ProjectionStatus,
     RollbackPlan,
@@ -53,6 +55,8 @@ class Client:
     ) -> None:
         self._clock = clock
         self._server = Connection(url, token, timeout_s, transport)
+        self.audit = Audit(self._server)
+        """The log of everything."""
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +111,44 @@ class Client:
     def nodes(self) -> NodeList:
         """Every node at work on the service's database, and the partitions that each owns."""
         return cast("NodeList", self._server.call("GET", "/v1/nodes"))
+
+    # --- long-running operations
+
+    def operations(self, kind: str | None = None, limit: int | None = None) -> Iterator[Operation]:
+        """Operations, newest first, without their results."""
+        yield from self._listed("/v1/operations", {"kind": kind}, limit)
+
+    def operation(self, operation: str, *, wait_s: int = 0) -> Operation:
+        """How an operation stands; with `wait_s` (at most 60) when it has ended or the time is over."""
+        path = f"/v1/operations/{quote(operation, safe='')}"
+        params = {"wait": wait_s} if wait_s else {}
+        return cast("Operation", self._server.call("GET", path, params=params, held_s=wait_s))
+
+    def cancel_operation(self, operation: str) -> Operation:
+        """Stop an operation; one that has ended stays as it is."""
+        return cast("Operation", self._server.call("POST", f"/v1/operations/{quote(operation, safe='')}/cancel"))
+
+    # --- the log
+
+    def verify_log(
+        self,
+        *,
+        orchestration: str | None = None,
+        since: str | None = None,
+        checkpoints: Sequence[Mapping[str, Any]] | None = None,
+        archive: bool | None = None,
+    ) -> Operation:
+        """Begin to verify the log; what was found is the result of the operation that this gives."""
+        given = {"orchestration": orchestration, "since": since, "checkpoints": checkpoints, "archive": archive}
+        return cast("Operation", self._server.call("POST", "/v1/audit/verify", json=_given(given)))
+
+    def checkpoints(self, partition: int | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Signed checkpoints, by partition and position."""
+        yield from self._listed("/v1/audit/checkpoints", {"partition": partition}, limit, "after")
+
+    def audit_keys(self) -> dict[str, Any]:
+        """The public keys whose checkpoints count, and the fingerprint of the database."""
+        return cast("dict[str, Any]", self._server.call("GET", "/v1/audit/keys"))
 
     # --- projections
 
@@ -288,7 +330,9 @@ class Client:
         answer = self._server.call("GET", _path(status["id"]), params=params, held_s=held_s)
         return cast("Orchestration", answer)
 
-    def _listed(self, path: str, filters: Mapping[str, Any], limit: int | None) -> Iterator[Any]:
+    def _listed(
+        self, path: str, filters: Mapping[str, Any], limit: int | None, cursor: str = "cursor"
+    ) -> Iterator[Any]:
         """The items of a list, page by page."""
         params, left = _given(filters), limit
         while left is None or left > 0:
@@ -298,7 +342,7 @@ class Client:
             yield from page["items"]
             if page.get("next") is None:
                 return
-            params["cursor"] = page["next"]
+            params[cursor] = page["next"]
             left = None if left is None else left - len(page["items"])
 
 

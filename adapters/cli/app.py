@@ -12,11 +12,15 @@ from typing import Annotated
 import typer
 
 from adapters.cli import (
+    audit,
+    audit_reading,
+    audit_verify,
     bundling,
     commands,
     definitions,
     incidents,
     nodes,
+    operations,
     orchestrations,
     projections,
     rehearse,
@@ -52,6 +56,10 @@ replaying.register(app)
 bundling.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
+operations.register(app)
+audit_reading.register(audit.app)
+audit_verify.register(audit.app)
+app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
 
 

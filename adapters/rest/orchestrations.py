@@ -19,6 +19,7 @@ from adapters.rest.forms import DEFINITION
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.parameters import CURSOR, LIMIT, Parameter, boolean, choice, instant, integer, text
 from adapters.rest.problems import malformed
+from adapters.rest.reading import note_read, noted
 from adapters.rest.schemas import (
     FINAL,
     STATUSES,
@@ -63,6 +64,8 @@ async def start(call: Call) -> Response:
         tags=body.tags,
         actor=call.actor,
         idempotency_key=call.key,
+        trace=call.trace,
+        request_id=call.request_id,
     )
     try:
         id_ = await call.services.commands.start(request)
@@ -160,19 +163,20 @@ async def history(call: Call) -> Response:
     archive = call.query.get("archive", False)
     items, following = await queries.history(id_, after=after, limit=limit, archive=archive)
     if call.accepted == JSON:
+        note_read(call, "history", len(items), id_)
         links_ = next_link(call, "after", following)
         return json_response({"items": items, "next_after": following}, 200, {**vary, **links_})
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncIterator[tuple[bytes, int]]:
         page, position = items, following
-        yield _encode_lines(page)
+        yield _encode_lines(page), len(page)
         while position is not None:
             page, position = await queries.history(id_, after=position, limit=_PAGE, archive=archive)
-            yield _encode_lines(page)
+            yield _encode_lines(page), len(page)
 
     if call.scope.get(HEAD):
         return Response(None, 200, vary, NDJSON)
-    return StreamingResponse(lines(), 200, vary, NDJSON)
+    return StreamingResponse(await noted(call, "history", lines(), id_), 200, vary, NDJSON)
 
 
 async def rollback_plan(call: Call) -> Response:

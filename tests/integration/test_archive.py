@@ -11,8 +11,8 @@ import pytest
 
 from adapters.bootstrap import open_service
 from adapters.settings import Settings
-from application.chain import breaks
 from tests.support.service import Api
+from tests.support.verified import breaks
 
 pytestmark = pytest.mark.anyio
 DEFINITION = """
@@ -48,10 +48,11 @@ async def archive(node):
     return await node.archivist.archive(node.engine.clock.now() + timedelta(seconds=1))
 
 
-async def chain_breaks(node) -> list[str]:
+async def chain_breaks(node) -> list[tuple[str, int]]:
+    log = node.world.storage.log
     found = []
-    for partition in range(node.partitions):
-        found += list(breaks(partition, await node.world.storage.log.log(partition, limit=10_000)))
+    for head in await log.heads(range(node.partitions)):
+        found += breaks(head, await log.log(head.partition, limit=10_000))
     return found
 
 
