@@ -270,7 +270,17 @@ class Node:
             dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
-            Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
+            Bundles(
+                identity,
+                reader,
+                log,
+                archive,
+                storage.checkpoints,
+                storage.definitions,
+                world.codec,
+                world.clock,
+                options.version,
+            ),
         )
         self.audit = self._audit(identity)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):

@@ -187,7 +187,8 @@ async def rollback_plan(call: Call) -> Response:
 async def bundle(call: Call) -> Response:
     """GET /v1/orchestrations/{id}/bundle."""
     id_ = call.orchestration
-    made = await call.services.queries.bundle(id_, call.query.get("redact", ()), actor=call.actor)
+    made, events = await call.services.queries.bundle(id_, call.query.get("redact", ()))
+    note_read(call, "bundle", events, id_)
     return JsonResponse(made, 200, {"Content-Disposition": f'attachment; filename="{id_}.json"'})
 
 
