@@ -3,7 +3,7 @@
 {format: 1, exported_at, versions: {retrace, python}, checkpoints, id, definition: {reference, digest, document}, status,
 history: [item of a history, with previous and stored], children: [{id, definition, task}], redacted}. `stored` is the event
 as it is stored (msgpack, in base64); the readable members beside it are for people and are not read back. `previous` and
-`hash` link the events as in the log's chain. `checkpoints` has the signed one that covers the last event, if there is one yet.
+`hash` link the events as in the log's chain. `checkpoints` has the signed one that covers the last event, if there is one.
 The aggregate's own id is not in it.
 """
 
