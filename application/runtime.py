@@ -28,6 +28,7 @@ from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
 from application.heads import HeadWatch
+from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
@@ -51,6 +52,7 @@ from application.snapshots import Snapshots
 from application.timers import Timers
 from application.verification import Verification
 from application.watching import Watch
+from application.what_if import WhatIf
 from application.whole_log import WholeLog
 from domain.decision import Limits
 
@@ -283,6 +285,8 @@ class Node:
             ),
         )
         self.audit = self._audit(identity)
+        histories = Histories(log, archive, world.codec, identity)
+        self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
         await self.projections.begin()  # the one thing here that code may be refused for

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from application.what_if_suppositions import Suppositions
 from domain.errors import Problem
 
 Json = dict[str, Any]
@@ -198,6 +199,39 @@ class Queries(Protocol):
 
     async def list(self, request: ListRequest) -> Json:
         """One page: {"items": [...], "next": cursor or None, "as_of": instant, "lag_ms": number}."""
+        ...
+
+
+class WhatIfRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`definition`: a reference, a parsed document, or None for its own."""
+
+    id: str
+    definition: str | Json | None = None
+    supposed: Suppositions = Suppositions()
+
+
+class FleetRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest so many orchestrations of a definition (`of`: a reference, version optional; None: all versions of the one
+    that is looked at) with one of these statuses.
+    """
+
+    definition: str | Json
+    of: str | None = None
+    statuses: tuple[str, ...] = ()
+    last: int = 1000
+    supposed: Suppositions = Suppositions()
+    actor: str = "anonymous"
+
+
+class WhatIf(Protocol):
+    """Recorded facts against another definition, or other facts; nothing is changed and nobody is called."""
+
+    async def one(self, request: WhatIfRequest) -> Json:
+        """The course in detail (docs/what_if.md). Raises NotFoundError, InvalidDefinitionError, InvalidInputError."""
+        ...
+
+    async def fleet(self, request: FleetRequest) -> str:
+        """Id of the operation (kind ``what-if``) whose result is the table. Raises the same."""
         ...
 
 

@@ -268,6 +268,17 @@ class Client:
         params = {"redact": list(redact)} if redact else {}
         return cast("dict[str, Any]", self._server.call("GET", _path(orchestration, "bundle"), params=params))
 
+    def what_if(self, orchestration: str, **supposed: Any) -> dict[str, Any]:
+        """How it would have gone: `definition`, `changes`, `input` and `assume` as the API has them; nothing is changed."""
+        return cast("dict[str, Any]", self._server.call("POST", _path(orchestration, "what-if"), json=supposed))
+
+    def what_if_fleet(self, definition: str | Mapping[str, Any], **chosen: Any) -> Operation:
+        """Begins to look at the latest orchestrations of a definition (`for`, `status`, `last`, `changes`, `assume`); the
+        operation's result is the table.
+        """
+        body = {"definition": definition, **chosen}
+        return cast("Operation", self._server.call("POST", "/v1/what-if", json=body))
+
     # --- what changes an orchestration
 
     def send_event(self, orchestration: str, event: Mapping[str, Any]) -> EventOutcome:

@@ -26,6 +26,7 @@ from adapters.cli import (
     rehearse,
     replaying,
     servers,
+    what_if,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
@@ -55,6 +56,7 @@ commands.register(app)
 replaying.register(app)
 bundling.register(app)
 nodes.register(app)
+what_if.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)
 audit_reading.register(audit.app)

@@ -35,6 +35,7 @@ from adapters.rest import (
     rehearsals,
     running,
     stream,
+    what_if,
 )
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
@@ -60,6 +61,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *definitions.OPERATIONS,
     *audit.OPERATIONS,
     *long_running.OPERATIONS,
+    *what_if.OPERATIONS,
     *audit_verification.OPERATIONS,
     *projections.OPERATIONS,
     *rehearsals.OPERATIONS,

@@ -16,7 +16,7 @@ from adapters.rest.admission import Admission
 from application.auditing import Audit
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
-from application.service import Commands, Definitions, Operations, Queries
+from application.service import Commands, Definitions, Operations, Queries, WhatIf
 from application.verification import Verification
 
 
@@ -32,6 +32,7 @@ class Services:
     queries: Queries
     definitions: Definitions
     operations: Operations
+    what_if: WhatIf
     verification: Verification
     projections: ProjectionCatalog
     requests: RequestStore

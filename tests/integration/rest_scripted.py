@@ -127,6 +127,7 @@ class Scripted:
             queries=self.queries,  # type: ignore[arg-type]
             definitions=NoDefinitions(),  # type: ignore[arg-type]
             operations=None,  # type: ignore[arg-type]
+            what_if=None,  # type: ignore[arg-type]
             verification=None,  # type: ignore[arg-type]
             projections=NoProjections(),  # type: ignore[arg-type]
             requests=self.requests,
