@@ -423,6 +423,7 @@ class Bundle(Open):
     format: Literal[1]
     exported_at: str
     versions: dict[str, str]
+    checkpoints: list[dict[str, Any]]
     id: str
     definition: BundledDefinition
     status: dict[str, Any]
