@@ -35,7 +35,7 @@ COMMANDS: Final[dict[str, type[c.Command]]] = {
     "child": c.ReportChild,
     "undo": c.UndoChild,
 }
-"""Names under which commands are recorded; those of `Start` and `FireTimers` are told by their events."""
+"""Names under which commands are recorded; those of `Start`, `Fork`, `Migrate` and `FireTimers` are told by their events."""
 _NAMES: Final = {cls: name for name, cls in COMMANDS.items()}
 _DEFAULT_LIMITS: Final = Limits()
 

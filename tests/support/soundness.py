@@ -196,8 +196,7 @@ def _view_so_far(stored: Stored, all_: list[Folded]) -> Iterator[str]:
 def decision_complaints(stored: Stored, all_: list[Folded]) -> Iterator[str]:
     """Every decision, made again from what was recorded of it, leads to the events that were recorded."""
     for each in all_:
-        plan = _plan(each.state.digest, stored.definitions[each.state.digest])
-        for found in divergences(plan, each.events):
+        for found in divergences(lambda digest: _plan(digest, stored.definitions[digest]), each.events):
             yield f"{each.state.id} ({each.state.definition}): {found.text()}"
 
 
