@@ -141,6 +141,10 @@ class Engine:
         """A command with the instant and the seed that the domain must not make itself."""
         return cls(at=self.now(), seed=self._chance.random_bytes(16), **members)
 
+    def converted(self, cls: type[T], members: dict[str, Any]) -> T:
+        """The same from plain members, as they come through an inbox."""
+        return msgspec.convert({"at": self.now(), "seed": self._chance.random_bytes(16), **members}, cls)
+
     # Deciding ---------------------------------------------------------------------------------------------------------
 
     async def start(

@@ -18,6 +18,7 @@ from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
 from application.facts import FactFinder
+from application.forking import ForkSources
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
@@ -187,6 +188,7 @@ class Node:
             self.ownership,
             rehearsal,
             archive,
+            ForkSources(self.identity, log, codec, archive, reader),
             Load(
                 self.journal,
                 self.effects,

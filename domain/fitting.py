@@ -8,6 +8,7 @@ stands in ``docs/fork_and_migration.md``.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -54,7 +55,12 @@ class Fitting:
             self._undo(run, needed.get(run.id))
         self._scopes()
         self._distinct()
-        self._passed_over()
+        came, new = self._tasks.came(self._old.nodes), defaultdict[str, list[str]](list)
+        for pointer in self._new.nodes:
+            if pointer not in came:
+                new[_list_of(pointer)].append(pointer)
+        for name in self._state.open:
+            self._order(self._state.runs[name], new)
         if self._old.document.get("timeout") != self._new.document.get("timeout"):
             self._remark("/timeout", "the timeout of the whole keeps the length that it began with", "timeout-kept")
         return self._fit
@@ -156,19 +162,31 @@ class Fitting:
                 self._problem(pointer, detail, "not-distinct")
             taken[to] = pointer
 
-    def _passed_over(self) -> None:
-        """New tasks before the one where a token is: nobody will come to them (but by a loop or ``then``)."""
-        came = self._tasks.came(self._old.nodes)
-        for name in self._state.open:
-            at = self._tasks.of(self._state.runs[name].pointer)
-            if at is None:
-                continue
-            list_, _, place = at.rpartition("/")[0].rpartition("/")
-            for pointer in self._new.nodes:
-                before, _, number = pointer.rpartition("/")[0].rpartition("/")
-                earlier = before == list_ and number.isdigit() and place.isdigit() and int(number) < int(place)
-                if earlier and pointer not in came:
-                    self._remark(pointer, f"{short(pointer)} is new and lies before {short(at)}", "passed-over")
+    def _order(self, run: Run, new: Mapping[str, list[str]]) -> None:
+        """What lies before a token and after it: nobody comes to a new task before it (but by a loop or ``then``), and what was
+        done before it must not lie behind it. `new`: the tasks that are new, by list.
+        """
+        at = self._tasks.of(run.pointer)
+        if at is None:
+            return
+        for pointer in new.get(_list_of(at), ()):
+            if _precedes(pointer, at):
+                self._remark(pointer, f"{short(pointer)} is new and lies before {short(at)}", "passed-over")
+        for done in self._state.scopes[run.scope].runs:
+            to = self._tasks.of(done)
+            if to is not None and _precedes(done, run.pointer) and _precedes(at, to):
+                detail = f"{short(done)} was done, and lies behind {short(at)} in {self._new.reference}"
+                self._problem(done, f"{detail}: it would be done again", "comes-again")
+
+
+def _list_of(pointer: str) -> str:
+    return pointer.rpartition("/")[0].rpartition("/")[0]
+
+
+def _precedes(one: str, other: str) -> bool:
+    """Whether a task stands before another in the same list."""
+    (list_, _, place), (other_list, _, other_place) = (each.rpartition("/")[0].rpartition("/") for each in (one, other))
+    return list_ == other_list and place.isdigit() and other_place.isdigit() and int(place) < int(other_place)
 
 
 def _positions(state: State) -> dict[str, str]:
