@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     """0: any free port."""
+    processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
+    """Nodes that share the port, each a process of its own (PostgreSQL); ``auto``: one for each processor."""
     api_tokens: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict, repr=False)
     """Name of a bearer -> digest (SHA-256, lower-case hexadecimal) of the token."""
     auth: Literal["none"] | None = None
@@ -186,6 +188,22 @@ class Settings(BaseSettings):
         if self.auth == "none" and self.api_tokens:
             raise ValueError("RETRACE_AUTH=none and RETRACE_API_TOKENS exclude each other; remove one of them")
         return self
+
+    @model_validator(mode="after")
+    def _one_process_on_sqlite(self) -> Settings:
+        if self.sqlite_path is not None and self.processes not in (1, "auto"):
+            raise ValueError(
+                f"RETRACE_PROCESSES={self.processes}: a SQLite database has one process; leave it out, or set "
+                "RETRACE_DATABASE to a PostgreSQL server"
+            )
+        return self
+
+    @property
+    def process_count(self) -> int:
+        """How many nodes to start."""
+        if self.processes != "auto":
+            return self.processes
+        return 1 if self.sqlite_path is not None else os.cpu_count() or 1
 
     @property
     def forgets_too_early(self) -> bool:

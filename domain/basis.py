@@ -37,6 +37,11 @@ COMMANDS: Final[dict[str, type[c.Command]]] = {
 }
 """Names under which commands are recorded; those of `Start`, `Fork`, `Migrate` and `FireTimers` are told by their events."""
 _NAMES: Final = {cls: name for name, cls in COMMANDS.items()}
+_MEMBERS: Final = {
+    cls: [(each.name, each.default) for each in msgspec.structs.fields(cls) if each.name not in _TOLD]
+    for cls in COMMANDS.values()
+}
+"""Member and default of each command; to ask msgspec every time costs more than the whole decision."""
 _DEFAULT_LIMITS: Final = Limits()
 
 
@@ -49,10 +54,10 @@ def record_basis(
     members: dict[str, Any] | None = None
     if not told_by(command, events):
         members = {"is": _NAMES[type(command)]}
-        for field in msgspec.structs.fields(command):
-            value = getattr(command, field.name)
-            if field.name not in _TOLD and value != field.default:
-                members[field.name] = _placed(value, events)
+        for name, default in _MEMBERS[type(command)]:
+            value = getattr(command, name)
+            if value != default:
+                members[name] = _placed(value, events)
     basis = e.Basis(
         seed=command.seed,
         facts=tuple([_recorded(answer, events) for answer in answers]) if answers else (),

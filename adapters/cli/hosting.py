@@ -1,4 +1,4 @@
-"""Runs a service in this process: binds the port, opens the service, answers until a signal comes, and ends in order.
+"""Runs a service in this process: opens it on a port, answers until a signal comes, and ends in order.
 
 SIGTERM and SIGINT: ``/readyz`` turns 503 and streams and long polls end; no connection is accepted any more and requests
 under way get their answers; callouts get ``RETRACE_GRACE`` seconds; the process exits with 0. A second signal does not
@@ -15,7 +15,7 @@ import errno
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 import uvicorn
@@ -45,26 +45,34 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Among(NamedTuple):
+    """Of a process that is one of several: what can be read when the parent has ended, and what to call when it serves."""
+
+    parent: int
+    serves: Callable[[], None]
+
+
 def run(
     settings: Settings,
+    listener: socket.socket,
     open_service: Callable[[], Awaitable[Service]],
     prepare: Callable[[Service, str], Awaitable[None]],
+    among: Among | None = None,
 ) -> None:
     """Host a service until a signal ends it.
 
     Args:
-        settings: where to listen, and how to end.
+        settings: how to answer, and how to end.
+        listener: the port, bound.
         open_service: opens the service, on the loop it will run on.
         prepare: called with the service and its URL before the first request is answered.
+        among: where this is one of several processes.
 
     Raises:
-        Failure: the port cannot be had, or whatever the two raise.
+        Failure: whatever the two raise.
     """
-    with (
-        contextlib.closing(bind(settings.host, settings.port)) as listener,
-        asyncio.Runner(loop_factory=_loop()) as runner,
-    ):
-        runner.run(_host(settings, listener, open_service, prepare))
+    with asyncio.Runner(loop_factory=_loop()) as runner:
+        runner.run(_host(settings, listener, open_service, prepare, among))
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -106,6 +114,7 @@ async def _host(
     listener: socket.socket,
     open_service: Callable[[], Awaitable[Service]],
     prepare: Callable[[Service, str], Awaitable[None]],
+    among: Among | None,
 ) -> None:
     stop = asyncio.Event()
     servers: list[_Server] = []
@@ -123,6 +132,8 @@ async def _host(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    if among is not None:
+        _on_end(among.parent, on_signal)
     try:
         service = await opening
     except asyncio.CancelledError:
@@ -134,6 +145,8 @@ async def _host(
         calm_collector()
         servers.append(_Server(_config(settings, service.app)))
         serving = asyncio.create_task(servers[0].serve(sockets=[listener]))
+        if among is not None:
+            among.serves()
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -142,6 +155,17 @@ async def _host(
         await serving
     finally:
         await service.close()
+
+
+def _on_end(of: int, then: Callable[[], None]) -> None:
+    """Call `then` once, when the other side of a pipe is gone."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(of)
+        then()
+
+    loop.add_reader(of, ended)
 
 
 def _config(settings: Settings, app: Any) -> uvicorn.Config:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,6 +58,7 @@ def dev(
             allow_loopback=True,
             definitions=None,
             functions=None,
+            processes=1,
         )
         try:
             found = discover(folder)
@@ -116,8 +117,9 @@ def _settings(port: int | None, database: str | None, **fixed: Any) -> Settings:
 
 
 def _run(settings: Settings, functions: Any, prepare: Any, *, development: bool) -> None:
-    from adapters.cli.hosting import run
+    from adapters.cli.hosting import Among, bind, run
     from adapters.cli.logs import configure_logs
+    from adapters.cli.processes import Processes
 
     configure_logs(settings.log_format or ("text" if development else "json"), settings.log_level)
     _check_place(settings)
@@ -127,7 +129,19 @@ def _run(settings: Settings, functions: Any, prepare: Any, *, development: bool)
 
         return await open_service(settings, functions=functions, development=development)
 
-    run(settings, open_it, prepare)
+    def one_of_several(parent: int, serves: Callable[[], None]) -> int:
+        try:
+            with _reporting():
+                run(settings, listener, open_it, prepare, Among(parent, serves))
+        except typer.Exit as ended:
+            return ended.exit_code
+        return 0
+
+    with closing(bind(settings.host, settings.port)) as listener:
+        if settings.process_count == 1:
+            run(settings, listener, open_it, prepare)
+        elif code := Processes(settings.process_count, one_of_several).run():
+            raise typer.Exit(code)
 
 
 def _check_place(settings: Settings) -> None:

@@ -20,7 +20,7 @@ from tests.benchmarks.databases import Server, postgres
 from tests.benchmarks.figures import Results
 from tests.benchmarks.http_load import MISSING, wrk_is_here
 from tests.benchmarks.plots import draw
-from tests.benchmarks.systems import Retrace, System
+from tests.benchmarks.systems import Retrace, RetraceOnEveryCore, System
 from tests.benchmarks.tables import everything, ratios
 from tests.benchmarks.targets import told
 from tests.benchmarks.workloads import ALONE, QUICK, SIDE_BY_SIDE, Sizes
@@ -65,6 +65,8 @@ def sizes_of(chosen: argparse.Namespace) -> Sizes:
 def systems(chosen: argparse.Namespace, server: Server | None) -> list[System]:
     """Those that were chosen, in the order in which they run."""
     found: list[System] = [Retrace(kind, server if kind == "postgresql" else None) for kind in chosen.database]
+    if "postgresql" in chosen.database:
+        found.append(RetraceOnEveryCore(server))
     if "restate" in chosen.peer:
         from tests.benchmarks.peers.restate import Restate
 

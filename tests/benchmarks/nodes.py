@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import psutil
 
 from tests.benchmarks.databases import Server, fresh
 from tests.benchmarks.figures import Value
+from tests.benchmarks.node import STEPS
 from tests.benchmarks.processes import ROOT, RunFailedError, end, environment, until
 from tests.benchmarks.workloads import Sizes
 
@@ -103,8 +105,8 @@ def w6(server: Server | None, sizes: Sizes) -> list[Value]:
     values: list[Value] = []
     for count in sizes.nodes:
         with fresh("postgresql", server) as database, spread(database.url, count) as (nodes, _, _):
-            _together(nodes, sizes.warm_up, sizes)
-            rate = sizes.node_sagas / _together(nodes, sizes.node_sagas, sizes)
+            _together(nodes, STEPS, sizes.warm_up, sizes.at_once)
+            rate = sizes.node_sagas / _together(nodes, STEPS, sizes.node_sagas, sizes.at_once)
         values.append(Value("sagas_per_s", rate, f"nodes {count}"))
     if max(sizes.nodes) > 1:
         with fresh("postgresql", server) as database, spread(database.url, 2) as (nodes, partitions, lease_s):
@@ -112,10 +114,19 @@ def w6(server: Server | None, sizes: Sizes) -> list[Value]:
     return values
 
 
-def _together(nodes: list[NodeProcess], count: int, sizes: Sizes) -> float:
+def every_core(server: Server | None, definition: str, sizes: Sizes) -> list[Value]:
+    """W1 or W2 on a node for each core: as many sagas and as many at a time as one node does, all nodes together."""
+    count = os.cpu_count() or 1
+    with fresh("postgresql", server) as database, spread(database.url, count) as (nodes, _, _):
+        _together(nodes, definition, sizes.warm_up, sizes.at_once // count)
+        seconds = _together(nodes, definition, sizes.sagas, sizes.at_once // count)
+    return [Value("sagas_per_s", sizes.sagas / seconds)]
+
+
+def _together(nodes: list[NodeProcess], definition: str, count: int, at_once: int) -> float:
     """Seconds for so many sagas, each node its share, `at_once` on each."""
     for node in nodes:
-        node.tell("sagas", count=count // len(nodes), at_once=sizes.at_once)
+        node.tell("sagas", definition=definition, count=count // len(nodes), at_once=at_once)
     answers = [node.told() for node in nodes]
     return float(max(each["ended"] for each in answers) - min(each["began"] for each in answers))
 

@@ -3,7 +3,8 @@
 It says what it holds as soon as it is open, then answers one line of JSON for each line it reads, and ends with its input:
 
     {"do": "held"}                         -> {"held": partitions, "lease_s": seconds}
-    {"do": "sagas", "count": 100, ...}     -> {"began": instant, "ended": instant}, of the system's monotonic clock
+    {"do": "sagas", "definition": ..., "count": 100, "at_once": 64}
+                                           -> {"began": instant, "ended": instant}, of the system's monotonic clock
     {"do": "load", "at_once": 64}          -> {}, and works until it is killed
     {"do": "unfinished"}                   -> {"unfinished": whether any orchestration of any node has not ended}
 """
@@ -24,7 +25,7 @@ from adapters.bootstrap import Service
 from adapters.cli.logs import configure_logs
 from application.service import ListRequest
 from tests.benchmarks.node import STEPS, opened
-from tests.benchmarks.sagas import look, many, saga
+from tests.benchmarks.sagas import ENDS, look, many, saga
 
 _LINE_LIMIT = 1 << 20
 
@@ -41,7 +42,7 @@ class OneNode:
             case "held":
                 return await self.held()
             case "sagas":
-                return await self._sagas(order["count"], order["at_once"])
+                return await self._sagas(order["definition"], order["count"], order["at_once"])
             case "load":
                 self._load = asyncio.gather(*(self._work() for _ in range(order["at_once"])))
                 return {}
@@ -58,11 +59,11 @@ class OneNode:
             ready = (await http.get("/readyz")).json()
         return {"held": ready.get("partitions", 0), "lease_s": self._service.node.options.lease_s}
 
-    async def _sagas(self, count: int, at_once: int) -> dict[str, Any]:
+    async def _sagas(self, definition: str, count: int, at_once: int) -> dict[str, Any]:
         began = time.monotonic()
-        ids = await many(self._service, STEPS, count, at_once)
+        ids = await many(self._service, definition, count, at_once)
         ended = time.monotonic()
-        await look(self._service, ids, "completed")
+        await look(self._service, ids, ENDS[definition])
         return {"began": began, "ended": ended}
 
     async def _work(self) -> None:

@@ -15,6 +15,7 @@ from tests.benchmarks.tables import OURS, TITLES
 _INK, _FAINT = "#1a1a1a", "#d0d0d0"
 _COLOURS = {  # Okabe and Ito's, told apart by everyone
     "retrace-postgresql": "#0072B2",
+    "retrace-every-core": "#004D7A",
     "retrace-sqlite": "#56B4E9",
     "restate-typescript": "#D55E00",
     "restate-python": "#E69F00",

@@ -15,8 +15,8 @@ from tests.benchmarks.served import w4
 from tests.benchmarks.workloads import Sizes
 
 
-def serve(database_url: str, sizes: Sizes, load: Generator) -> list[Value]:
-    """Measure W4 on this database."""
+def serve(database_url: str, sizes: Sizes, load: Generator, processes: str = "1") -> list[Value]:
+    """Measure W4 on this database. `processes`: as ``RETRACE_PROCESSES`` has it."""
     port = free_port()
     settings = {
         "RETRACE_DATABASE": database_url,
@@ -24,6 +24,7 @@ def serve(database_url: str, sizes: Sizes, load: Generator) -> list[Value]:
         "RETRACE_DEFINITIONS": str(DEFINITIONS),
         "RETRACE_FUNCTIONS": str(FUNCTIONS),
         "RETRACE_AUTH": "none",
+        "RETRACE_PROCESSES": processes,
     }
     url = f"http://127.0.0.1:{port}"
     with running([sys.executable, "-m", "retrace", "serve"], **settings) as (process, said):

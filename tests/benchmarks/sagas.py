@@ -19,7 +19,7 @@ from tests.benchmarks.node import STEPS, UNDONE
 from tests.benchmarks.processes import processor_s
 from tests.benchmarks.workloads import Sizes
 
-_ENDS = {STEPS: "completed", UNDONE: "compensated"}
+ENDS = {STEPS: "completed", UNDONE: "compensated"}
 _LOOKED_AT = 200
 _PATIENCE_S = 60.0
 
@@ -46,7 +46,7 @@ async def timed(
     values = {"sagas_per_s": count / wall, "wall_us": wall / count * 1e6, "cpu_us": cpu / count * 1e6}
     if server:
         values["database_cpu_us"] = (processor_s(server) - theirs) / count * 1e6
-    await look(service, ids, _ENDS[definition])
+    await look(service, ids, ENDS[definition])
     return [Value(metric, value, at) for metric, value in values.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Protocol
 
@@ -12,7 +13,9 @@ from tests.benchmarks import nodes, retrace_server
 from tests.benchmarks.databases import Kind, Server, fresh
 from tests.benchmarks.figures import Value
 from tests.benchmarks.http_load import wrk
+from tests.benchmarks.node import STEPS, UNDONE
 from tests.benchmarks.processes import measure
+from tests.benchmarks.tables import EVERY_CORE
 from tests.benchmarks.workloads import Sizes, Workload
 
 ONE_RUN = (sys.executable, "-m", "tests.benchmarks.one_run")
@@ -79,6 +82,33 @@ class Retrace:
         with fresh(self._kind, self._server) as database:
             order = msgspec.to_builtins({"measure": what, "database": database, "sizes": sizes})
             return measure(ONE_RUN, order, _limit_s(what, sizes))
+
+
+class RetraceOnEveryCore:
+    """Retrace on PostgreSQL as a machine of several cores runs it: RETRACE_PROCESSES=auto."""
+
+    name = EVERY_CORE
+
+    def __init__(self, server: Server | None) -> None:
+        self._server = server
+
+    def about(self) -> str:
+        return f"the same with RETRACE_PROCESSES=auto: {os.cpu_count()} nodes"
+
+    def does(self, workload: Workload) -> bool:
+        return workload in ("w1", "w2", "w4")
+
+    def sizes(self, workload: Workload, sizes: Sizes) -> Sizes:
+        return sizes
+
+    def rounds(self, workload: Workload, rounds: int) -> int:
+        return rounds
+
+    def run(self, workload: Workload, sizes: Sizes) -> list[Value]:
+        if workload == "w4":
+            with fresh("postgresql", self._server) as database:
+                return retrace_server.serve(database.url, sizes, wrk, "auto")
+        return nodes.every_core(self._server, STEPS if workload == "w1" else UNDONE, sizes)
 
 
 def _limit_s(what: str, sizes: Sizes) -> float:

@@ -10,6 +10,7 @@ from tests.benchmarks.figures import Results
 
 TITLES = {
     "retrace-postgresql": "Retrace, PostgreSQL",
+    "retrace-every-core": "Retrace, PostgreSQL, a process per core",
     "retrace-sqlite": "Retrace, SQLite",
     "restate-typescript": "Restate, TypeScript",
     "restate-python": "Restate, Python",
@@ -18,7 +19,8 @@ TITLES = {
 }
 """Systems in the order in which they are told, and their names for people."""
 OURS = ("retrace-postgresql", "retrace-sqlite")
-PEERS = tuple(name for name in TITLES if name not in OURS)
+EVERY_CORE = "retrace-every-core"
+PEERS = tuple(name for name in TITLES if name not in (*OURS, EVERY_CORE))
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -140,12 +142,18 @@ def ratios(results: Results) -> str:
     rows = []
     for peer in PEERS:
         cells = [
-            " / ".join(_told(times(results, workload, column, ours, peer), ".1f") or "-" for ours in OURS)
+            " / ".join(
+                _told(times(results, workload, column, ours, peer), ".1f") or "-" for ours in (EVERY_CORE, *OURS)
+            )
             for workload, column, _ in _RATIOS
         ]
         if any(character.isdigit() for cell in cells for character in cell):
             rows.append([TITLES[peer], *cells])
-    return table(["PostgreSQL / SQLite", *(title for _, _, title in _RATIOS)], rows) if rows else ""
+    return (
+        table(["PostgreSQL, a process per core / one process / SQLite", *(title for _, _, title in _RATIOS)], rows)
+        if rows
+        else ""
+    )
 
 
 def times(results: Results, workload: str, column: Column, ours: str, theirs: str) -> float | None:

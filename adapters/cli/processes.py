@@ -1,0 +1,97 @@
+"""Several nodes that share one port, a process each: how one machine puts all of its cores to work.
+
+The parent binds the port, forks, and serves nothing itself. Each child is a node like any other and accepts connections from
+the same socket, so the one with the least to do takes the next. A signal to the parent stops all of them in order. A child
+that ends by itself is replaced (the others take its partitions over at once); one that cannot even start ends the whole, for
+the next would not fare better. Children notice the end of the parent, however it ended, and stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+
+import structlog
+
+Node = Callable[[int, Callable[[], None]], int]
+"""Runs a node to its end; gives the exit code. It gets a file descriptor that can be read when the parent has ended, and what
+to call as soon as it serves.
+"""
+
+_log = structlog.get_logger("retrace")
+_YOUNG_S: Final = 10.0
+_PAUSE_S: Final = 1.0
+
+
+class Processes:
+    """So many nodes. The second and all after it begin when the first one serves: it makes what the others find."""
+
+    def __init__(self, count: int, node: Node) -> None:
+        self._count = count
+        self._node = node
+        self._born: dict[int, float] = {}
+        self._stopping = False
+        self._parent = os.pipe()
+
+    def run(self) -> int:
+        """Returns when all have ended, with the exit code of the first that failed, else 0."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        serves = os.read(self._start(), 1)
+        for _ in range(self._count - 1 if serves else 0):
+            self._start()
+        code = 0
+        while self._born:
+            pid, status = os.wait()
+            lived_s = time.monotonic() - self._born.pop(pid)
+            ended = os.waitstatus_to_exitcode(status)
+            if self._stopping:
+                code = code or max(ended, 0)
+            elif ended > 0 and lived_s < _YOUNG_S:
+                code = ended
+                self._stop()
+            else:
+                _log.error("process.ended", pid=pid, code=ended, action="another one is started")
+                time.sleep(_PAUSE_S)
+                if not self._stopping:
+                    self._start()
+        return code
+
+    def _start(self) -> int:
+        """A pipe from which one byte comes when the new process serves, and none when it ends before."""
+        reads, writes = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reads)
+            os.close(self._parent[1])
+            self._live(writes)
+        os.close(writes)
+        self._born[pid] = time.monotonic()
+        if self._stopping:  # the signal came while this one was being born
+            os.kill(pid, signal.SIGTERM)
+        return reads
+
+    def _live(self, writes: int) -> NoReturn:
+        code = 1
+        try:
+            os.setpgid(0, 0)  # an interrupt from the terminal reaches the parent alone, which tells us once
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+
+            def serves() -> None:
+                with suppress(OSError):  # the parent has ended; that is noticed elsewhere
+                    os.write(writes, b"!")
+
+            code = self._node(self._parent[0], serves)
+        finally:
+            os._exit(code)
+
+    def _stop(self, *_: Any) -> None:
+        self._stopping = True
+        for pid in list(self._born):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)

@@ -1,0 +1,103 @@
+"""`retrace serve` with RETRACE_PROCESSES: nodes that share a port, replace each other, and end together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from retrace.client import Client
+from tests.integration.test_cli_servers import log_line, refused, running
+
+CHAIN = """\
+document: {dsl: '1.0.3', namespace: demo, name: chain, version: '1.0.0'}
+do:
+  - one: {set: {x: 1}}
+"""
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /proc for the children of a process")
+
+
+def children(pid: int) -> set[int]:
+    """Nodes: the children that are in process groups of their own."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return {int(child) for child in listed}
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Nobody tells a test of the end of somebody else's child: look again and again."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        os.sched_yield()
+
+
+@contextlib.contextmanager
+def serving(folder: Path, database: str) -> Iterator[tuple[int, str]]:
+    (folder / "chain.yaml").write_text(CHAIN)
+    settings = {"database": database, "definitions": str(folder), "processes": "2", "partitions": "4"}
+    with running(folder, "serve", "--port", "0", **settings) as process:
+        urls = {str(log_line(process, "serving")["url"]) for _ in range(2)}
+        [url] = urls
+        yield process.pid, url
+        for child in children(process.pid):
+            os.kill(child, signal.SIGKILL)
+
+
+def run_one(client: Client) -> None:
+    for status in client.follow(client.start("demo/chain", {})["id"]):
+        if status["status"] == "completed":
+            return
+    raise AssertionError("it did not complete")
+
+
+def test_nodes_share_a_port_and_one_that_is_killed_is_replaced(tmp_path, fresh_postgres):
+    with serving(tmp_path, fresh_postgres) as (parent, url), Client(url) as client:
+        first = children(parent)
+        assert len(first) == 2
+        run_one(client)
+        victim = first.pop()
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(children(parent) - {victim}) == 2)
+        run_one(client)
+
+
+def test_a_signal_to_the_parent_ends_all_in_order(tmp_path, fresh_postgres):
+    with serving(tmp_path, fresh_postgres) as (parent, _):
+        nodes = children(parent)
+        os.kill(parent, signal.SIGTERM)
+        until(lambda: all(map(gone, nodes)) and gone(parent))
+
+
+def test_nodes_do_not_outlive_a_parent_that_is_killed(tmp_path, fresh_postgres):
+    with serving(tmp_path, fresh_postgres) as (parent, _):
+        nodes = children(parent)
+        os.kill(parent, signal.SIGKILL)
+        until(lambda: all(map(gone, nodes)))
+        until(lambda: gone(parent))
+
+
+def test_what_keeps_a_node_from_starting_is_told_once(tmp_path, fresh_postgres):
+    (tmp_path / "broken.yaml").write_text(CHAIN.replace("set", "sett"))
+    code, err = refused(
+        tmp_path, "serve", "--port", "0", database=fresh_postgres, definitions=str(tmp_path), processes="2"
+    )
+    assert code == 1
+    assert err.count("unknown keyword") == 1
+
+
+def test_a_sqlite_database_has_one_process(tmp_path):
+    code, err = refused(tmp_path, "serve", "--port", "0", database="sqlite:///x.db", processes="2")
+    assert code == 2
+    assert "RETRACE_PROCESSES=2: a SQLite database has one process" in err
