@@ -131,11 +131,11 @@ class OrchestrationCommands:
         if request.dry_run:
             partition, _ = self._engine.identity.locate(public_id)
             command = self._engine.converted(c.Fork, {"id": public_id, **members})
-            return DryRun(0, [_would_be(ev) for ev in await self._rehearsal.begin(source.digest, command, partition)])
+            events = [_would_be(ev) for ev in await self._rehearsal.begin(source.digest, command, partition)]
+            del events[0]["data"]["id"]  # drawn for this look
+            return DryRun(0, events)
         self._load.admit_start()
-        begin = Begin(
-            public_id, source.digest, members, drawn=request.idempotency_key is None, command=c.Fork.__name__
-        )
+        begin = Begin(public_id, source.digest, members, drawn=request.idempotency_key is None, command=c.Fork.__name__)
         return await self._begun(begin, plan, request.business_key, digest)
 
     async def _version_for(self, reference: str | None, current: str) -> str | None:
@@ -268,7 +268,15 @@ def _digest(request: StartRequest) -> bytes:
 
 def _digest_of_fork(request: ForkRequest) -> bytes:
     input_ = [] if request.input is UNSET else [request.input]
-    content = ["fork", request.id, request.from_version, request.definition, request.mapping, input_, request.business_key]
+    content = [
+        "fork",
+        request.id,
+        request.from_version,
+        request.definition,
+        request.mapping,
+        input_,
+        request.business_key,
+    ]
     return hashlib.sha256(canonical([*content, request.reason, request.force])).digest()
 
 

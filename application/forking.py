@@ -44,9 +44,7 @@ class Source(msgspec.Struct, frozen=True):
 class ForkSources:
     """One per node."""
 
-    def __init__(
-        self, identity: Identity, log: LogStore, codec: Codec, archive: ArchiveReader, reader: Reader
-    ) -> None:
+    def __init__(self, identity: Identity, log: LogStore, codec: Codec, archive: ArchiveReader, reader: Reader) -> None:
         self._identity = identity
         self._log = log
         self._codec = codec
@@ -116,9 +114,13 @@ def _refused(detail: str, code: str) -> InvalidInputError:
 
 def _inside(version: int, first: int, last: int) -> InvalidInputError:
     earlier = f"choose {first - 1} or {last}" if first > 1 else f"choose {last}"
-    return _refused(f"version {version} is one of {first} to {last}, which were decided at once: {earlier}", "within-decision")
+    return _refused(
+        f"version {version} is one of {first} to {last}, which were decided at once: {earlier}", "within-decision"
+    )
 
 
 def _too_large(version: int) -> InvalidInputError:
-    detail = f"its first {version} events are all that fit into a fork ({MOST_PREFIX_BYTES} bytes): choose an earlier one"
+    detail = (
+        f"its first {version} events are all that fit into a fork ({MOST_PREFIX_BYTES} bytes): choose an earlier one"
+    )
     return _refused(detail, "too-large")

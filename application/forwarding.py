@@ -25,8 +25,8 @@ class Execute(msgspec.Struct, frozen=True, tag=True):
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """Begin an orchestration of the definition with this digest, with `Start` or `Fork`. Answer: `Done`; `new` tells whether it
-    did not exist.
+    """Begin an orchestration of the definition with this digest, by `Start` or `Fork`. Answer: `Done`; `new` tells whether
+    it did not exist.
     """
 
     id: str

@@ -188,7 +188,7 @@ class Node:
             self.ownership,
             rehearsal,
             archive,
-            ForkSources(self.identity, log, codec, archive, reader),
+            ForkSources(identity, log, world.codec, archive, reader),
             Load(
                 self.journal,
                 self.effects,

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-
 from msgspec import UNSET, UnsetType
 
 from domain.errors import Fault

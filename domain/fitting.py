@@ -85,7 +85,9 @@ class Fitting:
             return
         node = self._new.nodes[to]
         if node.kind != run.kind:
-            self._problem(run.pointer, f"{run.name} {why} as a {run.kind}, and is a {node.kind} in {there}", "other-kind")
+            self._problem(
+                run.pointer, f"{run.name} {why} as a {run.kind}, and is a {node.kind} in {there}", "other-kind"
+            )
             return
         self._move(run.pointer, to)
         if run.open or run.held:
@@ -163,8 +165,8 @@ class Fitting:
             taken[to] = pointer
 
     def _order(self, run: Run, new: Mapping[str, list[str]]) -> None:
-        """What lies before a token and after it: nobody comes to a new task before it (but by a loop or ``then``), and what was
-        done before it must not lie behind it. `new`: the tasks that are new, by list.
+        """What lies before a token and after it: nobody comes to a new task before it (but by a loop or ``then``), and what
+        was done before it must not lie behind it. `new`: the tasks that are new, by list.
         """
         at = self._tasks.of(run.pointer)
         if at is None:
@@ -214,7 +216,9 @@ def _differences(run: Run, old: Node, new: Node, tasks: TaskMapping) -> Iterator
             if (one.namespace, one.name, one.await_) != (other.namespace, other.name, other.await_):
                 yield "other-call", f"its child is of {one.namespace}/{one.name}"
         case Listen() as one, Listen() as other:
-            turns = [(each.scope is None, each.foreach_output is None, each.foreach_export is None) for each in (one, other)]
+            turns = [
+                (each.scope is None, each.foreach_output is None, each.foreach_export is None) for each in (one, other)
+            ]
             if one.to != other.to or turns[0] != turns[1]:
                 yield "other-events", "it waits for other events in the new version"
         case Fork() as one, Fork() as other:

@@ -16,6 +16,7 @@ from domain.folding import close
 from domain.lifecycle import fire_run
 from domain.state import ROOT, Run, ScopeState, State
 
+
 def take_over(s: State, ev: e.OrchestrationForked) -> None:
     """The state of the original at the fork becomes the first of the fork."""
     original, pause = s.id, ev.at - (s.updated_at or ev.at)

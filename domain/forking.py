@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from domain import commands as c
 from domain import events as e
-from domain.data import Env, fill
+from domain.data import fill
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import InvalidInputError, Problem
 from domain.evolve import evolve
@@ -42,9 +42,7 @@ def _forking(d: Decision, command: c.Fork) -> Strand:
     if command.input is not UNSET:
         data = yield from _transformed(d, command)
     members = {name: getattr(command, name) for name in _TOLD}
-    d.emit(
-        e.OrchestrationForked, definition=d.plan.reference, digest=d.plan.digest, data=data, again=again, **members
-    )
+    d.emit(e.OrchestrationForked, definition=d.plan.reference, digest=d.plan.digest, data=data, again=again, **members)
     if d.to is not None:
         move_to(d, command.mapping, command.reason, anew=again)
     if d.state.suspended:

@@ -48,5 +48,5 @@ def short(pointer: str) -> str:
 
 
 def by_path(pointers: Iterable[str]) -> dict[Path, str]:
-    """path -> pointer."""
+    """Path -> pointer."""
     return {path(pointer): pointer for pointer in pointers}

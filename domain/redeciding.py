@@ -74,7 +74,7 @@ class Step(msgspec.Struct, frozen=True):
             case e.OrchestrationForked():
                 members = {name: getattr(first, name) for name in _OF_FORKS}
                 moved = self.migrated
-                more = {} if moved is None else {"to": moved.digest, "mapping": moved.mapping}
+                more: dict[str, Any] = {} if moved is None else {"to": moved.digest, "mapping": moved.mapping}
                 return c.Fork(**told, **members, **more)
             case e.OrchestrationMigrated(digest=to, mapping=mapping, reason=reason):
                 return c.Migrate(**told, to=to, mapping=mapping, reason=reason)
@@ -120,8 +120,8 @@ def steps(history: Iterable[e.Event]) -> Iterator[Step]:
 
 
 def redecide(plan: Plan, state: State, recorded: Step, *, to: Plan | None = None) -> Decision:
-    """Make a decision again, by the plans of `Step.plans`. It changes `state`, like the decision did; after an error the state
-    is of no use. Raises NotRedecidedError, or the `RetraceError` with which the command is refused now.
+    """Make a decision again, by the plans of `Step.plans`. It changes `state`, like the decision did; after an error the
+    state is of no use. Raises NotRedecidedError, or the `RetraceError` with which the command is refused now.
     """
     decision = opened(plan, state, recorded.command(), recorded.limits, to=to)
     questions = step(decision)

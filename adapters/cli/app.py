@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import commands, definitions, incidents, nodes, orchestrations, servers
+from adapters.cli import commands, definitions, forks, incidents, nodes, orchestrations, servers
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ servers.register(app)
 definitions.register(app)
 orchestrations.register(app)
 commands.register(app)
+forks.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
 

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from adapters.rest import commands, definitions, events, orchestrations, running, stream
+from adapters.rest import commands, definitions, events, forks, orchestrations, running, stream
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
 from adapters.rest.calls import JSON, Call
@@ -42,6 +42,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
     *events.OPERATIONS,
     *commands.OPERATIONS,
+    *forks.OPERATIONS,
     *stream.OPERATIONS,
     *definitions.OPERATIONS,
     *running.OPERATIONS,

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from domain import commands as c
-from domain import events as e
 from domain.errors import InvalidInputError
 from domain.forking import folded, not_from, unanswered
 from domain.lineage import conflicts, remarks
@@ -139,7 +138,7 @@ def check(world, script, then, id_, version, sent):
 
 @pytest.mark.parametrize("name", list(EXAMPLES))
 def test_without_a_change_it_gets_where_its_original_got(name):
-    world, script = lived(name)
+    world, _ = lived(name)
     for version in boundaries(world)[:-1]:
         if not_from(folded(packed(world.history["o_root"][:version]))) is not None:
             continue
@@ -176,13 +175,17 @@ def test_times_stand_still_between_fork_point_and_start():
     fork(world, 4, "o_fork")
     state = world.states["o_fork"]
     assert state.status == "running"
-    assert state.next_due() is not None
-    assert (state.next_due() - world.now).total_seconds() == 50
+    assert state.timeout_at is not None
+    due_at = state.next_due()
+    assert due_at is not None
+    assert (due_at - world.now).total_seconds() == 50
     assert (state.timeout_at - world.now).total_seconds() == 3550
 
 
 def test_another_input_is_seen_by_what_comes_next():
-    world = Scripted([{"a": {"call": "a", "with": {"n": "${ $workflow.input.n }", "dot": "${ . }"}}}, {"b": {"call": "b"}}])
+    world = Scripted(
+        [{"a": {"call": "a", "with": {"n": "${ $workflow.input.n }", "dot": "${ . }"}}}, {"b": {"call": "b"}}]
+    )
     world.start_it({"n": 1})
     fork(world, boundaries(world)[0], input={"n": 2})
     assert world.calls[-2].arguments == {"n": 2, "dot": {"n": 2}}
@@ -193,7 +196,7 @@ def test_another_input_is_seen_by_what_comes_next():
 def test_a_fork_under_another_version_goes_on_by_it():
     world = Scripted([step("a"), step("b"), step("c")], {"b": refused()})
     world.start_it()
-    mended = another(world.plan_of["o_root"], [step("a"), step("b2", **{"call": "fine"}), step("c")])
+    mended = another(world.plan_of["o_root"], [step("a"), step("b2", call="fine"), step("c")])
     digest = known_to(world, mended)
     [_, before_b, *_] = boundaries(world)
     with pytest.raises(InvalidInputError) as refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import msgspec
 import pytest
@@ -119,7 +120,15 @@ def finish(world):
             world.pass_time(60)
 
 
-FAILURES = [{}, {"z": refused()}, {"d": refused()}, {"r": refused()}, {"c": doubt()}, {"turn": refused()}, {"undo_a": refused()}]
+FAILURES = [
+    {},
+    {"z": refused()},
+    {"d": refused()},
+    {"r": refused()},
+    {"c": doubt()},
+    {"turn": refused()},
+    {"undo_a": refused()},
+]
 
 
 @pytest.mark.parametrize("plain", FAILURES)
@@ -211,7 +220,12 @@ def test_back_and_forth_no_two_runs_have_one_name():
 
 def test_outputs_are_found_under_the_new_name():
     tasks = [step("a"), {"w": {"wait": {"seconds": 5}}}, {"s": {"set": {"seen": "${ $outputs.a.by }"}}}]
-    later = [{"first": NOTHING}, step("b"), {"w": {"wait": {"seconds": 5}}}, {"s": {"set": {"seen": "${ $outputs.b.by }"}}}]
+    later = [
+        {"first": NOTHING},
+        step("b"),
+        {"w": {"wait": {"seconds": 5}}},
+        {"s": {"set": {"seen": "${ $outputs.b.by }"}}},
+    ]
     world = Scripted(tasks)
     world.start_it()
     digest = known_to(world, another(world.plan_of["o_root"], later))
@@ -267,7 +281,14 @@ def test_the_undo_of_what_was_done_must_stay():
 
 
 def test_what_was_caught_and_may_be_tried_again_keeps_its_kind():
-    tasks = [{"t": {"try": [step("a"), step("b")], "catch": {"retry": {"delay": {"seconds": 9}, "limit": {"attempt": {"count": 2}}}}}}]
+    tasks: list[Any] = [
+        {
+            "t": {
+                "try": [step("a"), step("b")],
+                "catch": {"retry": {"delay": {"seconds": 9}, "limit": {"attempt": {"count": 2}}}},
+            }
+        }
+    ]
     world = Slow(tasks)
     world.start_it()
     world.answer_to("a", refused())
