@@ -28,6 +28,7 @@ from domain.errors import (
     RetraceError,
     StorageError,
 )
+from tests.simulation.changing import another_version, change
 from tests.simulation.folded import folded
 from tests.simulation.loop import (
     START,
@@ -67,6 +68,8 @@ class Trouble(msgspec.Struct, frozen=True):
     live_orchestrations: int = 3
     snapshot_after: int = 6
     retention_s: float | None = None
+    changes: int = 0
+    """Forks and migrations."""
 
 
 class Seat:
@@ -96,6 +99,8 @@ class Simulation:
         self.overdue: list[str] = []
         self.calm = False
         self.restarts = 0
+        self.changes = 0
+        """Forks and migrations that were made."""
         self._delays = random.Random(f"storage {seed}")
         self._seats = [Seat() for _ in range(self.trouble.nodes or self.chance.choice((1, 1, 2, 3)))]
         self._alone = len(self._seats) == 1 and self.chance.random() < 0.5
@@ -220,6 +225,8 @@ class Simulation:
                 await self.insist(partial(_deploy, text))
             except InvalidDefinitionError:
                 continue
+            if self.trouble.changes:
+                await self.insist(partial(_deploy, another_version(text, self.chance)))
             self.definitions.append(name)
             names = tuple(self.definitions)
 
@@ -320,6 +327,7 @@ class Simulation:
             *(self._client(number) for number in range(trouble.orchestrations)),
             *(self._publisher() for _ in range(trouble.events)),
             *(self._operator() for _ in range(trouble.commands)),
+            *(change(self, number, PARTITIONS) for number in range(trouble.changes)),
         )
         await asyncio.sleep(self.chance.uniform(0, 30))
         self.loop.at_step = None
