@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from domain.events import Remark
 from domain.forking import unanswered
-from domain.state import Run, State
+from domain.rollback import candidates
+from domain.state import ROOT, Run, State
 
 _DONE = ("completed", "uncertain")
 
@@ -23,6 +24,10 @@ def conflicts(then: State, now: State, *, settled: bool) -> Iterator[Remark]:
             "terminate undoes nothing)"
         )
         yield Remark("", detail, "original-unfinished")
+    elif now.status == "completed":
+        for each in candidates(then, (ROOT,))[0] if ROOT in then.scopes else ():
+            detail = f"the original completed and stands on {each.run.name}, which a rollback of the fork would undo"
+            yield Remark(each.run.pointer, detail, "effect-in-use")
     for run in then.runs.values():
         since = now.runs.get(run.id)
         if since is None:
@@ -39,7 +44,8 @@ def conflicts(then: State, now: State, *, settled: bool) -> Iterator[Remark]:
 def remarks(then: State, now: State) -> Iterator[Remark]:
     """What is as it is, and should be known."""
     for run in now.runs.values():
-        if run.id not in then.runs and run.effectful and run.effect in _DONE and run.undo.status != "completed":
+        there = run.effectful and run.effect in _DONE and run.undo.status != "completed"
+        if run.id not in then.runs and there and not now.undoing(run.scope):
             yield Remark(run.pointer, f"the original went on and did {run.name}; that stays", "effect-after-fork")
     for run in then.runs.values():
         ours = run.undoable is None and run.child is not None and not run.detached

@@ -264,6 +264,13 @@ def test_what_was_under_way_and_took_effect_is_a_conflict():
     assert [each.code for each in remarks(then, world.root)] == ["effect-after-fork"]
 
 
+def test_what_a_completed_original_stands_on_is_a_conflict():
+    world = lived_tasks([step("a"), step("b"), {"w": {"wait": {"seconds": 1}}}], {})
+    world.pass_time(2)
+    found = [(each.code, each.pointer) for each in conflicts(then_at(world, 2), world.root, settled=True)]
+    assert found == [("effect-in-use", "/do/1/b"), ("effect-in-use", "/do/0/a")]
+
+
 def test_an_unfinished_original_is_a_conflict():
     world = lived_tasks([step("a"), step("b")], {"b": None})
     found = [each.code for each in conflicts(then_at(world, 0), world.root, settled=False)]
