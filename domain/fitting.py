@@ -9,8 +9,8 @@ stands in ``docs/fork_and_migration.md``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -22,8 +22,10 @@ from domain.plan import Call, Fork, Join, Listen, Node, Plan
 from domain.plan import Run as RunWork
 from domain.positions import short
 from domain.rollback import candidates
-from domain.scopes import scope_of
+from domain.scopes import homes, scope_of
 from domain.state import ROOT, Run, State
+
+_HELD: Final = "waits for an operator"
 
 
 class Fit(msgspec.Struct):
@@ -54,6 +56,7 @@ class Fitting:
                 self._fact(run)
             self._undo(run, needed.get(run.id))
         self._scopes()
+        self._places([*self._state.open, *anew, *(name for name, why in needed.items() if why == _HELD)])
         self._distinct()
         came, new = self._tasks.came(self._old.nodes), defaultdict[str, list[str]](list)
         for pointer in self._new.nodes:
@@ -154,6 +157,16 @@ class Fitting:
                 detail = f"{scope.slot} of {owner.name} goes on, and {self._new.reference} has no such part"
                 self._problem(scope.pointer, detail, "no-scope")
 
+    def _places(self, tokens: Iterable[str]) -> None:
+        """A token stays in its list: the end of that list is where it goes."""
+        there = homes(self._new)
+        for name in dict.fromkeys(tokens):
+            run = self._state.runs[name]
+            to, scope = self._tasks.of(run.pointer), self._state.scopes[run.scope].pointer
+            if to is not None and there[to] != self._fit.moves.get(scope, scope):
+                detail = f"{run.name} goes on in {scope}, and {short(to)} stands in another list"
+                self._problem(run.pointer, detail, "other-place")
+
     def _distinct(self) -> None:
         """No two tasks may become one."""
         taken: dict[str, str] = {}
@@ -198,7 +211,7 @@ def _positions(state: State) -> dict[str, str]:
         found |= {each.run.id: "would be undone" for each in candidates(state, (ROOT,))[0]}
     for run in state.runs.values():
         if run.held:
-            found[run.id] = "waits for an operator"
+            found[run.id] = _HELD
         elif run.doubts and not run.open and (run.undoable is not None or run.child is not None):
             found.setdefault(run.id, "may turn out to be done")
     return found | dict.fromkeys(state.open, "is in progress")

@@ -1,9 +1,39 @@
-"""Which task list a run of a task opens for which slot, as the plan has it."""
+"""Which task lists there are in a plan: the one that a run opens for a slot, and the one in which a task stands."""
 
 from __future__ import annotations
 
-from domain.plan import Do, For, Fork, Listen, Node, Try
+from collections.abc import Iterator
+
+from domain.plan import Do, For, Fork, Listen, Node, Plan, Scope, Try
 from domain.state import COMPENSATE
+
+
+def homes(plan: Plan) -> dict[str, str]:
+    """Pointer of each task -> pointer of the list in which it stands."""
+    found: dict[str, str] = {}
+    waiting = [plan.root]
+    while waiting:
+        scope = waiting.pop()
+        found |= dict.fromkeys(scope.nodes, scope.pointer)
+        for node in scope.nodes.values():
+            waiting += _lists(node)
+    return found
+
+
+def _lists(node: Node) -> Iterator[Scope]:
+    if node.compensate is not None:
+        yield node.compensate.scope
+    match node.work:
+        case Do(scope) | For(scope=scope):
+            yield scope
+        case Listen(scope=Scope() as scope):
+            yield scope
+        case Try(scope, catch):
+            yield scope
+            if catch.scope is not None:
+                yield catch.scope
+        case Fork(branches):
+            yield from branches
 
 
 def scope_of(node: Node, slot: str) -> str | None:

@@ -221,6 +221,20 @@ def test_a_suspended_original_gives_a_fork_that_goes_on_with_what_had_come():
     assert world.root.suspended
 
 
+def test_what_ended_in_doubt_is_tried_again_as_what_it_was():
+    """Inside a ``try``: the same run, under the original's key and id; so a participant that keeps keys does it once."""
+    retry = {"retry": {"delay": {"seconds": 9}, "limit": {"attempt": {"count": 3}}}}
+    asked = {"call": "a", "with": {"of": "${ $workflow.id }"}, "compensate": {"call": "undo_a"}}
+    world = Scripted([{"t": {"try": [{"a": asked}], "catch": retry}}], {"a": [doubt(), doubt(), done()]})
+    world.start_it()
+    first = world.calls[-1]
+    assert world.root.open == {"/do/0/t#1": None}
+    fork(world, boundaries(world)[-1])
+    world.pass_time(9)
+    again = [attempt for attempt in world.calls if attempt.orchestration == "o_fork"]
+    assert [(each.key, each.number, each.arguments) for each in again] == [(first.key, 2, {"of": "o_root"})]
+
+
 def test_children_of_the_original_are_left_to_it():
     child = {"run": {"workflow": {"namespace": "test", "name": "child", "version": "1.0.0"}}}
     small = another(plan_of([step("g")]), version="9.9.9")

@@ -248,7 +248,7 @@ CHANGES = {
     "branches in another order": (
         [{"f": {"fork": {"branches": [step("a"), step("b")]}}}],
         [{"f": {"fork": {"branches": [step("b"), step("a")]}}}],
-        ["other-branches"],
+        ["other-branches", "other-place", "other-place"],
     ),
     "one branch more": (
         [{"f": {"fork": {"branches": [step("a")]}}}],
@@ -301,6 +301,20 @@ def test_a_mapping_that_names_nothing_is_told_whole():
     world = Slow([step("a")])
     world.start_it()
     assert codes(world, another(world.plan_of["o_root"]), {"no": "a", "a": "neither"}) == ["unknown-task"] * 2
+
+
+def test_a_token_stays_in_its_list():
+    world = Slow([step("a"), step("b")])
+    world.start_it()
+    later = another(world.plan_of["o_root"], [{"block": {"do": [step("a")]}}, step("b")])
+    assert codes(world, later, {"a": "block/a"}) == ["other-place"]
+    world.answer_to("a", done())
+    [event] = world.do("o_root", c.Migrate, to=known_to(world, later), mapping={"a": "block/a"})
+    assert isinstance(event, e.OrchestrationMigrated)
+    world.cancel()
+    world.answer_to("b", refused())
+    finish(world)
+    assert (world.root.status, world.undone) == ("cancelled", ["a"])
 
 
 def test_two_tasks_do_not_become_one():
