@@ -116,8 +116,8 @@ class OrchestrationForked(Event, frozen=True, kw_only=True):
 
 class OrchestrationMigrated(Event, frozen=True, kw_only=True):
     """It goes on under another version of its definition. `moves`: old pointer -> new pointer of tasks and scopes, where
-    they differ. `undoables`: run -> the ``after`` of its compensation, where the new version says otherwise. `mapping`: what
-    was asked for.
+    they differ. `undoables`: run -> the ``after`` of its compensation, where the new version says otherwise. `rekeyed`: runs
+    that did nothing and, tried again, are another request, so they get another key. `mapping`: what was asked for.
     """
 
     topic: ClassVar[str] = "orchestration.migrated"
@@ -125,6 +125,7 @@ class OrchestrationMigrated(Event, frozen=True, kw_only=True):
     digest: str
     moves: dict[str, str] = {}
     undoables: dict[str, str] = {}
+    rekeyed: tuple[str, ...] = ()
     mapping: dict[str, str] = {}
     reason: str | None = None
     remarks: tuple[Remark, ...] = ()

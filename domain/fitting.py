@@ -33,6 +33,7 @@ class Fit(msgspec.Struct):
 
     moves: dict[str, str] = {}
     undoables: dict[str, str] = {}
+    rekeyed: list[str] = []
     problems: list[Problem] = []
     remarks: list[Remark] = []
 
@@ -44,7 +45,7 @@ class Fitting:
         """Raises InvalidInputError where the mapping itself is wrong."""
         self._state, self._old, self._new = state, old, new
         self._tasks = TaskMapping(old, new, explicit)
-        self._fit = Fit({}, {}, [], [])
+        self._fit = Fit({}, {}, [], [], [])
 
     def fit(self, anew: Collection[str] = ()) -> Fit:
         """`anew`: runs whose task a token comes to again."""
@@ -55,6 +56,7 @@ class Fitting:
             if run.id not in needed:
                 self._fact(run)
             self._undo(run, needed.get(run.id))
+            self._key(run)
         self._scopes()
         self._places([*self._state.open, *anew, *(name for name, why in needed.items() if why == _HELD)])
         self._distinct()
@@ -108,6 +110,16 @@ class Fitting:
             detail = f"{run.name} may be tried again as a {run.kind}, and is a {node.kind} in {self._new.reference}"
             self._problem(run.pointer, detail, "other-kind")
 
+    def _key(self, run: Run) -> None:
+        """Tried again, a request that surely did nothing and is another one now must not look like a repeat of the first."""
+        nothing = not run.open and run.effect in ("none", "failed") and run.status in ("failed", "cancelled")
+        to = self._tasks.of(run.pointer)
+        if run.key is None or not nothing or run.undoable == "attempted" or to is None:
+            return
+        one, other = _task_at(self._old, run.pointer), _task_at(self._new, to)
+        if {**one, "compensate": None} != {**other, "compensate": None}:
+            self._fit.rekeyed.append(run.id)
+
     def _inside_open(self, run: Run) -> bool:
         return any(around.owner in self._state.open for around in self._state.scope_chain(run.scope))
 
@@ -138,7 +150,7 @@ class Fitting:
             self._fit.undoables[run.id] = after
         if run.undoable is None:
             self._remark(run.pointer, f"{run.name} can be undone from now on", "compensation-added")
-        elif _undo_at(self._old, run.pointer) != _undo_at(self._new, node.pointer):
+        elif _task_at(self._old, run.pointer).get("compensate") != _task_at(self._new, node.pointer).get("compensate"):
             self._remark(run.pointer, f"{run.name} would be undone in another way", "compensation-changed")
 
     # Scopes and the whole ---------------------------------------------------------------------------------------------
@@ -242,6 +254,6 @@ def _differences(run: Run, old: Node, new: Node, tasks: TaskMapping) -> Iterator
             yield "other-tokens", f"it waits for {one.tokens} tokens, and would for {other.tokens}"
 
 
-def _undo_at(plan: Plan, pointer: str) -> Any:
+def _task_at(plan: Plan, pointer: str) -> dict[str, Any]:
     task = definition_at(plan.document, pointer)
-    return task.get("compensate") if isinstance(task, dict) else None
+    return task if isinstance(task, dict) else {}

@@ -21,6 +21,8 @@ def _migrated(s: State, ev: e.OrchestrationMigrated) -> None:
         run.undoable = after
         if run.undo.status == "none" and ROOT not in s.rollbacks:
             run.undo.status = "armed"
+    for name in ev.rekeyed:
+        s.runs[name].key = None
 
 
 def _move(s: State, moves: dict[str, str]) -> None:

@@ -44,6 +44,7 @@ def move_to(d: Decision, mapping: Mapping[str, str], reason: str | None, anew: C
         digest=new.digest,
         moves=fit.moves,
         undoables=fit.undoables,
+        rekeyed=tuple(fit.rekeyed),
         mapping=dict(mapping),
         reason=reason,
         remarks=tuple(fit.remarks),

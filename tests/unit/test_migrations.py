@@ -359,6 +359,23 @@ def test_an_undo_that_cannot_work_is_mended_and_tried_again():
     assert world.root.status == "compensated"
 
 
+def test_of_an_undo_that_is_mended_only_what_is_another_request_has_another_key():
+    undo = {"do": [{"refund": {"call": "refund"}}, {"tell": {"call": "tell", "with": {"n": 1}}}]}
+    world = Slow([{"a": {"call": "a", "compensate": undo}}, step("b")], {"b": refused(), "tell": refused()})
+    world.script = {**world.script, "refund": None, "tell": None}
+    world.start_it()
+    finish(world)
+    mended = {"do": [{"refund": {"call": "refund"}}, {"tell": {"call": "tell", "with": {"n": 2}}}]}
+    migrated(world, [{"a": {"call": "a", "compensate": mended}}, step("b")])
+    world.plain = {}
+    world.resolve("retry")
+    finish(world)
+    keys = {name: [each.key for each in world.calls if each.function == name] for name in ("refund", "tell")}
+    assert (len(keys["refund"]), len(set(keys["refund"]))) == (2, 1)
+    assert (len(keys["tell"]), len(set(keys["tell"]))) == (2, 2)
+    assert world.root.status == "compensated"
+
+
 def test_a_task_that_nobody_will_come_to_is_told():
     world = Slow([step("a")])
     world.start_it()
