@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
+from adapters.projections import PythonFolds
 from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
 from adapters.rest.services import Services
@@ -39,6 +40,7 @@ from domain.expressions import Expression
 from domain.plan import Plan, Run, Schema
 from retrace import __version__
 from retrace.functions import Function
+from retrace.projections import Projection
 
 
 class ServerlessWorkflowDocuments:
@@ -103,14 +105,22 @@ class Service:
         await self._stack.aclose()
 
 
-async def open_service(settings: Settings, *, functions: Mapping[str, Function], development: bool) -> Service:
+async def open_service(
+    settings: Settings,
+    *,
+    functions: Mapping[str, Function],
+    development: bool,
+    projections: Iterable[Projection] = (),
+) -> Service:
     """Build and start a service. Raises StorageError or the storage's own refusal when the database cannot be had."""
     secrets = EnvironmentSecrets()
     policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
     jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
     python = FunctionCallouts(functions)
+    folds = PythonFolds(projections)
     storage = open_storage(settings.database)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(folds.close)
         session = open_session(policy)
         http = HttpCallouts(session, secrets)
         callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python)
@@ -130,6 +140,7 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
+            folds=folds,
         )
         node = Node(world, _options(settings, development=development))
         stack.push_async_callback(storage.log.close)
@@ -145,6 +156,7 @@ async def open_service(settings: Settings, *, functions: Mapping[str, Function],
             commands=node.commands,
             queries=node.queries,
             definitions=node.definitions,
+            projections=node.catalog,
             requests=storage.requests,
             clock=world.clock.now,
             ready=ready,

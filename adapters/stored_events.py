@@ -46,6 +46,8 @@ class EventMapper(Mapper[UUID]):
     def __init__(self, *, upcasts: dict[str, Upcast] | None = None, **hooks: Any) -> None:
         super().__init__(_NoTranscoder(), **hooks)
         self._encode = msgspec.msgpack.Encoder().encode
+        self.encode: Callable[[Event], bytes] = self._sealed if self.compressor or self.cipher else self._encode
+        """The bytes to store."""
         self._decoders = {topic: msgspec.msgpack.Decoder(cls).decode for topic, cls in TOPICS.items()}
         self._upcasts = upcasts or {}
         self.states = StateMapper(self._seal, self._open)
@@ -60,8 +62,7 @@ class EventMapper(Mapper[UUID]):
             state = self.cipher.decrypt(state)
         return self.compressor.decompress(state) if self.compressor else state
 
-    def encode(self, event: Event) -> bytes:
-        """The bytes to store."""
+    def _sealed(self, event: Event) -> bytes:
         return self._seal(self._encode(event))
 
     def decode(self, topic: str, state: bytes) -> Event:

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from application.archive import ArchiveReader
 from application.business_keys import BusinessKeys
 from application.definitions import DefinitionRegistry, split_reference
+from application.dry_runs import DryRuns
 from application.engine import Engine, invalid_input
 from application.exchange import EventExchange
 from application.facts import FactFinder
@@ -24,7 +25,6 @@ from application.history import event_json
 from application.load import Load
 from application.ownership import Ownership
 from application.reader import Reader
-from application.rehearsal import Rehearsal
 from application.routing import Router
 from application.service import Answer, CommandRequest, DryRun, EventOutcome, ForkRequest, Json, StartRequest
 from application.storage import canonical
@@ -56,7 +56,7 @@ class OrchestrationCommands:
         router: Router,
         reader: Reader,
         ownership: Ownership,
-        rehearsal: Rehearsal,
+        dry_runs: DryRuns,
         archive: ArchiveReader,
         forks: ForkSources,
         load: Load,
@@ -71,7 +71,7 @@ class OrchestrationCommands:
         self._router = router
         self._reader = reader
         self._ownership = ownership
-        self._rehearsal = rehearsal
+        self._dry_runs = dry_runs
         self._archive = archive
 
     # Starting ---------------------------------------------------------------------------------------------------------
@@ -102,7 +102,8 @@ class OrchestrationCommands:
         if request.idempotency_key is not None:
             return identity.derived(request.actor, request.idempotency_key)
         # A node that owns nothing leaves it to chance who begins it.
-        return identity.draw_in(self._ownership.owned) if self._ownership.owned else identity.draw()
+        owned = self._ownership.owned
+        return identity.draw_in(owned) if owned else identity.draw()
 
     async def _begun(self, begin: Begin, plan: Plan, business_key: str | None, digest: bytes) -> str:
         begun = await asyncio.shield(self._begin(begin, plan, business_key))
@@ -131,7 +132,7 @@ class OrchestrationCommands:
         if request.dry_run:
             partition, _ = self._engine.identity.locate(public_id)
             command = self._engine.converted(c.Fork, {"id": public_id, **members})
-            events = [_would_be(ev) for ev in await self._rehearsal.begin(source.digest, command, partition)]
+            events = [_would_be(ev) for ev in await self._dry_runs.begin(source.digest, command, partition)]
             del events[0]["data"]["id"]  # drawn for this look
             return DryRun(0, events)
         self._load.admit_start()
@@ -186,7 +187,7 @@ class OrchestrationCommands:
             raise NotFoundError("There is no orchestration with this id.")
         members = {"actor": request.actor, **members}
         if request.dry_run:
-            outcome = await self._rehearsal.decide(
+            outcome = await self._dry_runs.decide(
                 request.id, lambda _: self._engine.command(command, **members), if_match=request.if_match
             )
             return DryRun(outcome.version, [_would_be(ev) for ev in outcome.events])

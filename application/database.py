@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from application.inbox import Inbox, Signals
 from application.leases import Leases
+from application.projection_store import ProjectionStore
 from application.registers import HeldEventStore, KeyStore, RequestStore
 from application.storage import ArchiveStore, DefinitionStore, LogStore, SnapshotStore
 from application.views import StatusView
@@ -32,6 +33,8 @@ class Storage(Protocol):
     def definitions(self) -> DefinitionStore: ...
     @property
     def view(self) -> StatusView: ...
+    @property
+    def projections(self) -> ProjectionStore: ...
     @property
     def requests(self) -> RequestStore: ...
     @property

@@ -15,9 +15,12 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from application.checking import problems_of
 from application.ports import Callouts, Clock, Expressions, Schemas
-from application.service import Deployed
+from application.rehearsals import Rehearsals
+from application.service import Deployed, RehearsalRequest
 from application.storage import DefinitionRecord, DefinitionStore
+from domain.decision import Limits
 from domain.errors import DefinitionExistsError, InvalidDefinitionError, NotFoundError, Problem
 from domain.expressions import Expression
 from domain.plan import Plan, Run, Schema
@@ -89,6 +92,7 @@ class DefinitionRegistry:
         clock: Clock,
         *,
         revise: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self._store = store
         self._documents = documents
@@ -97,6 +101,7 @@ class DefinitionRegistry:
         self._callouts = callouts
         self._clock = clock
         self._revise = revise
+        self._rehearsals = Rehearsals(self.find, documents, expressions, schemas, clock.now, limits or Limits())
         self._plans: OrderedDict[str, Plan] = OrderedDict()
         self._current: dict[tuple[str, str, str], tuple[DefinitionRecord, datetime]] = {}
         """What was found and when: another node may have deployed a later version since."""
@@ -151,28 +156,8 @@ class DefinitionRegistry:
         return msgspec.structs.replace(stored, warnings=warnings)
 
     async def _errors(self, read: ReadDefinition) -> list[Problem]:
-        problems = []
-        checked: dict[tuple[str, tuple[str, ...]], str | None] = {}
-        for pointer, expression, names in self._documents.expressions_of(read.plan):
-            mentioned = expression.variables
-            unknown = [n for n in mentioned if names is not None and n not in names and n not in _bound(expression)]
-            complaint: str | None
-            if unknown:
-                complaint = f"${unknown[0]} is not defined here"
-            elif expression.path is not None:
-                complaint = None
-            else:
-                key = (expression.program, mentioned)
-                if key not in checked:
-                    checked[key] = await self._expressions.check(expression.program, mentioned)
-                complaint = checked[key]
-            if complaint is not None:
-                problems.append(Problem(pointer, complaint, "expression"))
-        for pointer, schema in self._documents.schemas_of(read.plan):
-            complaint = None if schema.resource is not None else self._schemas.check(schema.document)
-            if complaint is not None:
-                problems.append(Problem(pointer, complaint, "schema"))
-        return [read.placed(problem) for problem in problems]
+        found = await problems_of(read.plan, self._documents, self._expressions, self._schemas)
+        return [read.placed(problem) for problem in found]
 
     async def _warnings(self, read: ReadDefinition) -> list[Problem]:
         found = []
@@ -186,6 +171,16 @@ class DefinitionRegistry:
                 text = f"{child.namespace}/{child.name}@{child.version} is not deployed yet"
                 found.append(Problem(pointer, text, "unknown-child"))
         return [read.placed(problem) for problem in found]
+
+    # Rehearsing -------------------------------------------------------------------------------------------------------
+
+    async def rehearse(self, request: RehearsalRequest) -> dict[str, Any]:
+        if isinstance(request.definition, str):
+            plan, warnings = self._plan(await self.record(*split_reference(request.definition))), []
+        else:
+            read = self._documents.read(request.definition, "application/json")
+            plan, warnings = read.plan, read.warnings
+        return await self._rehearsals.of_plan(plan, warnings, request.input, request.outputs, request.limit)
 
     # Finding ----------------------------------------------------------------------------------------------------------
 
@@ -273,15 +268,6 @@ class DefinitionRegistry:
                 schema = plan.input_schema.document if plan.input_schema else None
                 found[plan.resource.path] = (_deployed(newest), schema, plan.resource.labels)
         return found
-
-
-def _bound(expression: Expression) -> set[str]:
-    """Variables that the program itself binds with ``as $x`` or as parameters."""
-    return (
-        set(re.findall(r"(?:\bas\s*|[\[,:(;{]\s*)\$([A-Za-z_]\w*)", expression.program))
-        if (" as " in expression.program or "def " in expression.program or "reduce" in expression.program)
-        else set()
-    )
 
 
 def _deployed(record: DefinitionRecord, *, created: bool = False) -> Deployed:

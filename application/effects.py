@@ -49,12 +49,10 @@ class _Attempt(msgspec.Struct, frozen=True):
     partition: int
     orchestration: UUID
     id: str
+    name: tuple[str, str, int]
+    """(public id, run, number): what makes it the only one."""
     event: e.AttemptStarted
     result: CalloutResult | None
-
-    @property
-    def name(self) -> tuple[str, str, int]:
-        return self.id, self.event.run, self.event.number
 
 
 class Effects:
@@ -92,9 +90,10 @@ class Effects:
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
         for event in events:
-            if isinstance(event, e.AttemptStarted) and event.child is None:
-                self._begin(live, event)
-            elif isinstance(event, e.IncidentResolved) and _tries_again(live, event):
+            if type(event) is e.AttemptStarted:
+                if event.child is None:
+                    self._begin(live, event)
+            elif type(event) is e.IncidentResolved and _tries_again(live, event):
                 self.resume(live, "its result could not be handled")
 
     def resume(self, live: Live, why: str = "the node died while the request was in flight") -> None:
@@ -164,12 +163,13 @@ class Effects:
         """Send it, or report what is known already. Once per attempt and process: what is unfinished may be taken up while
         it is in hand.
         """
-        attempt = _Attempt(live.partition, live.orchestration, live.id, event, result)
-        if attempt.name in self._in_hand or (live.partition in self._draining and event.idempotent):
+        name = live.id, event.run, event.number
+        if name in self._in_hand or (live.partition in self._draining and event.idempotent):
             return
         if self._stopped:  # a command that came late has begun it; nobody here would wait for the answer
             return
-        self._in_hand.add(attempt.name)
+        self._in_hand.add(name)
+        attempt = _Attempt(live.partition, live.orchestration, live.id, name, event, result)
         current = asyncio.current_task()
         mine = self._tasks.get(current) if current is not None else None
         if mine is not None and not mine[1]:
@@ -199,38 +199,25 @@ class Effects:
             drained.set()
 
     async def _send(self, attempt: _Attempt) -> CalloutResult:
+        event = attempt.event
+        arguments = event.arguments
         async with self._slots:
+            if event.deferred:
+                try:
+                    arguments = await self._arguments(event)
+                except _NotEvaluatedError as error:
+                    return Declined(error.fault)
+                except Exception as error:
+                    _log.exception("callout.not_prepared", orchestration=attempt.id, task=event.run)
+                    return Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
             try:
-                arguments = await self._arguments(attempt.event)
-            except _NotEvaluatedError as error:
-                return Declined(error.fault)
-            except Exception as error:
-                _log.exception("callout.not_prepared", orchestration=attempt.id, task=attempt.event.run)
-                return Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
-            return await self._exchange(attempt.id, attempt.event, arguments)
-
-    async def _exchange(self, public_id: str, attempt: e.AttemptStarted, arguments: Any) -> CalloutResult:
-        callout = Callout(
-            kind=attempt.callout,  # type: ignore[arg-type]
-            function=attempt.function,
-            arguments=arguments,
-            idempotency_key=attempt.key,
-            attempt=attempt.number,
-            timeout_s=attempt.timeout_s,
-            orchestration=public_id,
-            task=attempt.run.rpartition("#")[0],
-            compensates=attempt.compensates,
-        )
-        try:
-            return await self._callouts.send(callout)
-        except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
-            _log.exception("callout.broken", orchestration=public_id, task=attempt.run)
-            return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
+                return await self._callouts.send(_callout(attempt.id, event, arguments))
+            except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
+                _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
+                return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
 
     async def _arguments(self, attempt: e.AttemptStarted) -> Any:
-        """The recorded arguments; parts that mention secrets are evaluated here and recorded nowhere."""
-        if not attempt.deferred:
-            return attempt.arguments
+        """The recorded arguments, and the parts that mention secrets, which are evaluated here and recorded nowhere."""
         batch = []
         for _, program, names, values in attempt.deferred:
             known = {}
@@ -270,6 +257,20 @@ class Effects:
                 _log.exception("result.poison", orchestration=attempt.id, task=run)
                 await self._engine.report_poison(*place, f"a result could not be handled: {error!r}")
                 return
+
+
+def _callout(public_id: str, attempt: e.AttemptStarted, arguments: Any) -> Callout:
+    return Callout(
+        kind=attempt.callout,  # type: ignore[arg-type]
+        function=attempt.function,
+        arguments=arguments,
+        idempotency_key=attempt.key,
+        attempt=attempt.number,
+        timeout_s=attempt.timeout_s,
+        orchestration=public_id,
+        task=attempt.run.rpartition("#")[0],
+        compensates=attempt.compensates,
+    )
 
 
 def _tries_again(live: Live, event: e.IncidentResolved) -> bool:

@@ -78,23 +78,29 @@ class Follower(Protocol):
     def committed(self, live: Live, events: list[e.Event]) -> None: ...
 
 
+class _Part(msgspec.Struct):
+    """What a command has decided for one orchestration so far. `version`: that of its last event before."""
+
+    live: Live
+    version: int
+    events: list[e.Event]
+
+
 class _Unit:
-    """What one command has decided so far, over all orchestrations it touched. Those it holds are `deciding`."""
+    """What one command has decided so far, over all orchestrations it holds. They are `deciding`."""
+
+    __slots__ = ("parts",)
 
     def __init__(self) -> None:
-        self.touched: dict[str, tuple[Live, int, list[e.Event]]] = {}
-        self.held: dict[str, tuple[Live, int]] = {}
+        self.parts: dict[str, _Part] = {}
 
-    def hold(self, live: Live) -> None:
+    def hold(self, live: Live) -> _Part:
         """From here to the end of the unit nobody reads it and it stays in memory."""
-        if live.id not in self.held:
-            self.held[live.id] = (live, live.state.version)
+        part = self.parts.get(live.id)
+        if part is None:
+            part = self.parts[live.id] = _Part(live, live.state.version, [])
             live.deciding = True
-
-    def add(self, live: Live, version: int, events: list[e.Event]) -> None:
-        if events:
-            _, _, known = self.touched.setdefault(live.id, (live, version, []))
-            known += events
+        return part
 
 
 class Engine:
@@ -216,20 +222,20 @@ class Engine:
     async def _carry_out(self, live: Live, command: c.Command, answering: Answering | None = None) -> Outcome:
         """Decide, commit, tell. The caller holds the family's lock."""
         unit = _Unit()
-        unit.hold(live)
+        own = unit.hold(live)
         try:
-            await self._decide(unit, live, command)
-            events = unit.touched[live.id][2] if live.id in unit.touched else []
-            outcome = Outcome(live.id, live.state.status, live.state.version, events)
-            if unit.touched:
-                await self._commit(unit, [answering(outcome)] if answering else [])
+            await self._decide(unit, own, command)
+            outcome = Outcome(live.id, live.state.status, live.state.version, own.events)
+            touched = [part for part in unit.parts.values() if part.events]
+            if touched:
+                await self._commit(touched, [answering(outcome)] if answering else [])
             else:
                 await self._reply(live, outcome, answering)
         except BaseException as error:
             self._forget(unit, error)
             raise
-        for held, _ in unit.held.values():
-            held.deciding = False
+        for part in unit.parts.values():
+            part.live.deciding = False
         return outcome
 
     async def _reply(self, live: Live, outcome: Outcome, answering: Answering | None) -> None:
@@ -248,17 +254,18 @@ class Engine:
         refused = isinstance(error, RetraceError) and not isinstance(
             error, StorageError | OwnershipLostError | IllegalTransitionError
         )
-        for live, version in unit.held.values():
-            live.deciding = False
-            if not refused or live.state.version != version:
-                self.cache.evict(live)
+        for part in unit.parts.values():
+            part.live.deciding = False
+            if not refused or part.live.state.version != part.version:
+                self.cache.evict(part.live)
 
-    async def _decide(self, unit: _Unit, first: Live, command: c.Command) -> None:
+    async def _decide(self, unit: _Unit, first: _Part, command: c.Command) -> None:
         """One command and all the messages it causes, in the order in which they are sent."""
-        pending: deque[tuple[Live, c.Command]] = deque([(first, command)])
+        pending: deque[tuple[_Part, c.Command]] = deque([(first, command)])
         asked = True
         while pending:
-            live, current = pending.popleft()
+            part, current = pending.popleft()
+            live = part.live
             if live.plan is None:
                 live.plan = await self._plans.by_digest(live.state.digest)
             to = None if (digest := c.target_of(current)) is None else await self._plans.by_digest(digest)
@@ -283,63 +290,62 @@ class Engine:
                 limits = None if live.limits_recorded else self._limits
                 record_basis(current, decision.events, facts, limits)
                 live.limits_recorded = True
-            unit.add(live, before, decision.events)
+                part.events += decision.events
             for message in decision.messages:
                 addressee = await self._addressee(unit, message)
                 pending.append((addressee, message.command))
 
-    async def _addressee(self, unit: _Unit, message: c.Message) -> Live:
-        if message.to in unit.held:
-            return unit.held[message.to][0]
+    async def _addressee(self, unit: _Unit, message: c.Message) -> _Part:
+        if message.to in unit.parts:
+            return unit.parts[message.to]
         if message.digest is None:
             found = await self.cache.load(message.to)
         else:
             found = self.cache.new(message.to)
             found.plan = await self._plans.by_digest(message.digest)
-        unit.hold(found)
-        return found
+        return unit.hold(found)
 
     # Committing -------------------------------------------------------------------------------------------------------
 
-    async def _commit(self, unit: _Unit, work: list[WorkChange]) -> None:
+    async def _commit(self, touched: list[_Part], work: list[WorkChange]) -> None:
         streams: list[Appended] = []
-        touched = list(unit.touched.values())
-        for live, version, events in touched:
-            streams.append(Appended(live.orchestration, version, live.event_hash, events))
-            work += _work(live, events)
-        partition, epoch = touched[0][0].partition, touched[0][0].epoch
+        for part in touched:
+            live = part.live
+            streams.append(Appended(live.orchestration, part.version, live.event_hash, part.events))
+            _put_work(work, live, part.events)
+        partition, epoch = touched[0].live.partition, touched[0].live.epoch
         if epoch is None:
             raise OwnershipLostError
         hashes = await self._journal.append(partition, epoch, streams, work)
-        for (live, _, _), last in zip(touched, hashes, strict=True):
-            live.event_hash = last
-            live.deciding = False
-            self.cache.keep(live)
+        for part, last in zip(touched, hashes, strict=True):
+            part.live.event_hash = last
+            part.live.deciding = False
+            self.cache.keep(part.live)
         if self._journal.epoch(partition) != epoch:
             return  # committed, and then lost: the next owner goes on from there
-        for live, _, events in touched:
-            for follower in self._followers:
-                follower.committed(live, events)
-            interested: dict[int, Follower] = {}
-            for event in events:
-                for follower in self._interested.get(type(event), ()):
-                    interested[id(follower)] = follower
-            for follower in interested.values():
-                follower.committed(live, events)
+        for part in touched:
+            self._tell(part.live, part.events)
+
+    def _tell(self, live: Live, events: list[e.Event]) -> None:
+        for follower in self._followers:
+            follower.committed(live, events)
+        told: list[Follower] = []
+        for event in events:
+            for follower in self._interested.get(type(event), ()):
+                if follower not in told:
+                    told.append(follower)
+                    follower.committed(live, events)
 
 
-def _work(live: Live, events: list[e.Event]) -> list[WorkChange]:
+def _put_work(work: list[WorkChange], live: Live, events: list[e.Event]) -> None:
     """How the work tables change with these events. From here on `live` tells what they will say; if that cannot be
     committed, it is forgotten.
     """
     state, orchestration = live.state, live.orchestration
-    work: list[WorkChange] = []
     agenda = agenda_of(state)
-    if agenda == (False, None):
-        if live.agenda != agenda:
-            work.append(DropAgenda(orchestration))
-    elif live.agenda != agenda:
-        work.append(PutAgenda(orchestration, *agenda))
+    if live.agenda != agenda:
+        idle = agenda == (False, None)
+        work.append(DropAgenda(orchestration) if idle else PutAgenda(orchestration, *agenda))
     listening = listening_runs(state)
     if listening != live.subscribed:
         work += [DropSubscriptions(orchestration, name) for name in live.subscribed - listening]
@@ -348,11 +354,12 @@ def _work(live: Live, events: list[e.Event]) -> list[WorkChange]:
             assert found is not None
             work += [PutSubscription(orchestration, name, slot, kind) for slot, kind in enumerate(found.types)]
     live.agenda, live.subscribed = agenda, listening
-    emitted = [event for event in events if isinstance(event, e.EventEmitted)] if state.emitted else []
+    if not state.emitted:
+        return
+    emitted = [event for event in events if isinstance(event, e.EventEmitted)]
     first = state.emitted - len(emitted)
     for offset, event in enumerate(emitted):
         work.append(PutEmitted(orchestration, first + offset, msgspec.json.encode(event.event)))
-    return work
 
 
 def invalid_input(violations: list[tuple[str, str]]) -> InvalidInputError:

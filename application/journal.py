@@ -22,7 +22,7 @@ import structlog
 
 from application.chain import event_hash, log_hash
 from application.storage import Head, LogStore, PartitionWrite, StoredRecord, WorkChange
-from domain.errors import OwnershipLostError, StorageError
+from domain.errors import OwnershipLostError, StorageAwayError, StorageError
 from domain.events import Event
 from domain.state import State
 
@@ -78,13 +78,11 @@ class Entry(msgspec.Struct):
     streams: list[Appended]
     work: list[WorkChange]
     done: asyncio.Future[list[bytes]]
+    size: int
+    """How many events it holds."""
     tries: int = 0
     in_doubt: bool = False
     """A transaction with it was not found committed, but may be on its way: nobody can say that it will not happen."""
-
-    @property
-    def size(self) -> int:
-        return sum(len(stream.events) for stream in self.streams)
 
 
 class Journal:
@@ -163,15 +161,18 @@ class Journal:
         not be committed, StorageError when nobody knows; in both cases the caller must forget what it decided.
         """
         if self._stopped:
-            raise StorageError("the service stops")
+            raise StorageAwayError("the service stops")
         if self.epoch(partition) != epoch:
             raise OwnershipLostError
+        encode, size = self._codec.encode, 0
         for stream in streams:
-            stream.states = [self._codec.encode(event) for event in stream.events]
-        entry = Entry(partition, epoch, streams, work, asyncio.get_running_loop().create_future())
+            stream.states = [encode(event) for event in stream.events]
+            size += len(stream.states)
+        entry = Entry(partition, epoch, streams, work, asyncio.get_running_loop().create_future(), size)
+        if not self._queue:
+            self._idle.clear()
+            self._wake.set()
         self._queue.append(entry)
-        self._idle.clear()
-        self._wake.set()
         return await entry.done
 
     async def _run(self) -> None:
@@ -188,7 +189,7 @@ class Journal:
                     await self._commit(batch)
                 except asyncio.CancelledError:
                     for entry in batch:
-                        _fail(entry, StorageError("the service stops"))
+                        _fail(entry, StorageAwayError("the service stops"))
                     raise
                 except Exception as error:
                     _log.exception("journal.broken")
@@ -267,7 +268,7 @@ class Journal:
                 for partition, (write, hashes) in prepared.items():
                     self._committed(write, by_partition[partition], hashes)
                 return []
-            trouble = StorageError("a fence did not hold")
+            trouble: StorageError = StorageAwayError("a fence did not hold")
         except StorageError as error:
             trouble, sent = error, True
         heads = await self._true_heads(list(prepared), give_up_at)
@@ -324,7 +325,7 @@ class Journal:
             records = []
             if head.epoch == known.epoch or write.records:
                 for entry in entries:
-                    _fail(entry, StorageError("it is not known whether this was committed"))
+                    _fail(entry, StorageAwayError("it is not known whether this was committed"))
         if head.epoch != known.epoch:
             written = {record.position: record.log_hash for record in records}
             if write.records and written.get(write.after.position) == write.after.log_hash:
@@ -332,7 +333,7 @@ class Journal:
             for entry in entries:
                 _fail(entry, _lost(entry))
         for entry in entries:
-            _fail(entry, StorageError("the log had moved on; the decision has to be made again"))
+            _fail(entry, StorageAwayError("the log had moved on; the decision has to be made again"))
         self._lose(known)
 
     def _lose(self, head: Head) -> None:
@@ -371,7 +372,7 @@ class Journal:
 
 def _lost(entry: Entry) -> Exception:
     """What is told when the partition is another's. Who hears OwnershipLostError asks the next owner for the same."""
-    return StorageError("it is not known whether this was committed") if entry.in_doubt else OwnershipLostError()
+    return StorageAwayError("it is not known whether this was committed") if entry.in_doubt else OwnershipLostError()
 
 
 def _fail(entry: Entry, error: Exception) -> None:

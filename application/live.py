@@ -28,6 +28,7 @@ from domain.state import State
 
 _FIRST_PAGE = 250
 _PAGE = 1000
+_NONE: frozenset[str] = frozenset()
 _log = structlog.get_logger(__name__)
 
 
@@ -43,7 +44,7 @@ class Live(msgspec.Struct):
     plan: Plan | None = None
     event_hash: bytes = GENESIS
     agenda: tuple[bool, datetime | None] = (False, None)
-    subscribed: set[str] = set()
+    subscribed: frozenset[str] = frozenset()
     deciding: bool = False
     epoch: int | None = None
     """The epoch of the partition under which this was read; None: the partition was not ours."""
@@ -64,11 +65,12 @@ def agenda_of(state: State) -> tuple[bool, datetime | None]:
     return state.calls > 0, state.next_due()
 
 
-def listening_runs(state: State) -> set[str]:
+def listening_runs(state: State) -> frozenset[str]:
     """Runs that wait for events."""
     if not state.watched:
-        return set()
-    return {name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done}
+        return _NONE
+    waiting = (name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done)
+    return frozenset(waiting)
 
 
 class _Folded(msgspec.Struct):
@@ -138,7 +140,7 @@ class LiveCache:
         """An orchestration that has no event yet. Nobody finds it here before `keep`."""
         partition, orchestration = self._identity.locate(public_id)
         epoch = self._epoch_of(partition)
-        return Live(public_id, partition, orchestration, State(), subscribed=set(), epoch=epoch)
+        return Live(public_id, partition, orchestration, State(), epoch=epoch)
 
     async def load(self, public_id: str) -> Live:
         """From memory or from the log. Raises NotFoundError."""
@@ -151,11 +153,22 @@ class LiveCache:
 
     async def settled_at(self, partition: int, orchestration: UUID) -> Live:
         """The same by the aggregate's own id."""
+        if (ready := self.ready_at(partition, orchestration)) is not None:
+            return ready
         live = await self.load_at(partition, orchestration)
         if not live.deciding:
             return live
         async with self.family(live.family):
             return await self.load_at(partition, orchestration)
+
+    def ready_at(self, partition: int, orchestration: UUID) -> Live | None:
+        """What `settled_at` gives, where that can be had without waiting."""
+        key = orchestration.int
+        live = self._entries.get(key)
+        if live is None or live.deciding or self._epoch_of(partition) is None:
+            return None
+        self._entries.move_to_end(key)
+        return live
 
     async def load_at(self, partition: int, orchestration: UUID) -> Live:
         """The same by the aggregate's own id, as the work tables name it. Raises OwnershipLostError when the partition is not

@@ -1,12 +1,14 @@
 """Publishes emitted events after their commit: to the listeners of this service, then to the sink.
 
 At least once, in order per orchestration, under the event's own source and id so that receivers can drop repeats. A sink
-that fails delays the events of that orchestration and nothing else.
+that fails delays the events of that orchestration and nothing else: where very many are delayed, each attempt tries some and
+the next one goes on behind them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -24,6 +26,10 @@ from domain.errors import EventIdReusedError, NodeUnavailableError, StorageError
 _log = structlog.get_logger(__name__)
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
+_PAGE = 500
+_LAST = 2**31 - 1
+_MOST_BLOCKED = 500
+"""Orchestrations whose events the sink refused, in one attempt: a sink that is away is not asked for each and every one."""
 
 
 class Outbox:
@@ -37,6 +43,8 @@ class Outbox:
         self._exchange = exchange
         self._sink = sink
         self._waiting: set[int] = set()
+        self._behind: dict[int, tuple[UUID, int]] = {}
+        """Behind which event the next attempt begins, where the last one was given up on the way."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         engine.follow(self, e.EventEmitted)
@@ -53,6 +61,7 @@ class Outbox:
     def lost(self, partition: int) -> None:
         """The next owner publishes what is left; what is just being published may be published twice."""
         self._waiting.discard(partition)
+        self._behind.pop(partition, None)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="outbox")
@@ -90,26 +99,39 @@ class Outbox:
     async def _publish(self, partition: int) -> bool:
         """Publish what is there; False when something has to be tried again later."""
         blocked: set[UUID] = set()
+        begun = after = self._behind.pop(partition, None)
         while self._ownership.holds(partition):
-            rows = [row for row in await self._log.emitted(partition, 500) if row[0] not in blocked]
+            rows = await self._log.emitted(partition, _PAGE, after)
             if not rows:
-                return not blocked
+                return not blocked and begun is None
             done: list[tuple[UUID, int]] = []
             for orchestration, number, body in rows:
+                after = orchestration, number
                 if orchestration in blocked:
                     continue
-                event = msgspec.json.decode(body)
-                try:
-                    await self._exchange.publish(event, None)
-                except EventIdReusedError:
-                    _log.warning("outbox.event_id_reused", source=event["source"], id=event["id"])
-                try:
-                    await self._sink.publish(event)
-                except DeliveryError as error:
-                    _log.warning("outbox.sink_failed", detail=str(error))
-                    blocked.add(orchestration)
+                if await self._sent(msgspec.json.decode(body)):
+                    done.append(after)
                 else:
-                    done.append((orchestration, number))
+                    blocked.add(orchestration)
+                    if len(blocked) == _MOST_BLOCKED:
+                        break
             if done:
                 await self._log.published(partition, done)
+            if len(blocked) == _MOST_BLOCKED:
+                # The rest of this orchestration's events waits for this one.
+                self._behind[partition] = orchestration, _LAST
+                return False
+        return True
+
+    async def _sent(self, event: dict[str, Any]) -> bool:
+        """Whether everybody has it who shall."""
+        try:
+            await self._exchange.publish(event, None)
+        except EventIdReusedError:
+            _log.warning("outbox.event_id_reused", source=event["source"], id=event["id"])
+        try:
+            await self._sink.publish(event)
+        except DeliveryError as error:
+            _log.warning("outbox.sink_failed", detail=str(error))
+            return False
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -21,7 +22,7 @@ from application.live import Live
 from application.ownership import Ownership
 from application.status import instant
 from application.storage import Head, LogStore
-from application.views import StatusRow, StatusView
+from application.views import Move, StatusRow, StatusView
 from domain.errors import ArchivedError, OwnershipLostError, StorageError
 from domain.state import State
 
@@ -60,8 +61,9 @@ class StatusProjector:
         moved = self._moved.setdefault(partition, {})
         for orchestration in orchestrations:
             moved[orchestration.int] = orchestration
-        self._since.setdefault(partition, self._engine.clock.now())
-        self._wake.set()
+        if partition not in self._since:
+            self._since[partition] = self._engine.clock.now()
+            self._wake.set()
 
     def gained(self, head: Head) -> None:
         """Read what the last owner left unseen."""
@@ -144,7 +146,7 @@ class StatusProjector:
         # What is committed from here on has its turn in the next round.
         heads = {each: self._journal.position(each) for each in self._applying if self._journal.epoch(each) is not None}
         try:
-            await asyncio.gather(*(self._apply(each, until, moved.get(each, {})) for each, until in heads.items()))
+            await self._apply(heads, moved)
         except BaseException:
             self._waiting += waiting
             self._since |= self._applying
@@ -157,20 +159,48 @@ class StatusProjector:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), _REST_S)
 
-    async def _apply(self, partition: int, until: int, touched: dict[int, UUID]) -> None:
+    async def _apply(self, heads: dict[int, int], moved: dict[int, dict[int, UUID]]) -> None:
+        """What is followed moves in one transaction; what was gained is read first, each for itself."""
+        followed = [each for each, until in heads.items() if until > self._seen.get(each, until)]
+        unread = [each for each in heads if each not in self._seen]
+        rows, _ = await asyncio.gather(
+            asyncio.gather(*(self._rows(each, moved.get(each, {})) for each in followed)),
+            asyncio.gather(*(self._read_log(each) for each in unread)),
+        )
+        await self._move(
+            [
+                Move(each, self._seen[each], heads[each], found)
+                for each, found in zip(followed, rows, strict=True)
+                if each in self._seen  # else it was lost meanwhile
+            ]
+        )
+
+    async def _rows(self, partition: int, touched: dict[int, UUID]) -> list[StatusRow]:
+        """A state is looked at in the moment in which it is settled: the next decision may run ahead of the log."""
+        rows: list[StatusRow] = []
+        with self._unless_lost(partition):
+            for orchestration in touched.values():
+                ready = self._engine.cache.ready_at(partition, orchestration)
+                live = ready or await self._settled(partition, orchestration)
+                if live is not None:
+                    rows.append(row_of(partition, orchestration, live.state))
+        return rows
+
+    @contextlib.contextmanager
+    def _unless_lost(self, partition: int) -> Iterator[None]:
+        """It does not matter that a partition was lost on the way."""
         try:
-            if partition not in self._seen:
-                await self._read_log(partition)
-            elif until > self._seen[partition]:
-                found = [await self._settled(partition, orchestration) for orchestration in touched.values()]
-                lives = [live for live in found if live is not None]
-                await self._write(partition, until, [(live.orchestration, live.state) for live in lives])
+            yield
         except OwnershipLostError:
             if self._ownership.holds(partition):
                 raise
 
     async def _read_log(self, partition: int) -> None:
         """From where the view stopped to the head."""
+        with self._unless_lost(partition):
+            await self._read_on(partition)
+
+    async def _read_on(self, partition: int) -> None:
         epoch = self._journal.epoch(partition)
         seen = (await self._view.tracked(PROJECTION)).get(partition, 0)
         while self._journal.epoch(partition) == epoch is not None:
@@ -182,8 +212,8 @@ class StatusProjector:
             # Folded, not from memory: the log may have been written by another owner, of which memory knows nothing.
             touched = dict.fromkeys(record.orchestration for record in records)
             found = [(each, await self._folded(partition, each)) for each in touched]
-            states = [(each, state) for each, state in found if state is not None]
-            await self._move(partition, seen, records[-1].position, states)
+            rows = [row_of(partition, each, state) for each, state in found if state is not None]
+            await self._move([Move(partition, seen, records[-1].position, rows)])
             seen = records[-1].position
 
     async def _folded(self, partition: int, orchestration: UUID) -> State | None:
@@ -198,15 +228,12 @@ class StatusProjector:
         except ArchivedError:
             return None
 
-    async def _write(self, partition: int, until: int, states: list[tuple[UUID, State]]) -> None:
-        if partition in self._seen:  # else it was lost meanwhile
-            await self._move(partition, self._seen[partition], until, states)
-        if partition in self._seen:
-            self._seen[partition] = until
-
-    async def _move(self, partition: int, after: int, until: int, states: list[tuple[UUID, State]]) -> None:
-        rows = [row_of(partition, orchestration, state) for orchestration, state in states]
-        if not await self._view.apply(PROJECTION, partition, after, until, rows):
+    async def _move(self, moves: list[Move]) -> None:
+        moved = await self._view.apply(PROJECTION, moves) if moves else set()
+        for move in moves:
+            if move.partition in moved and move.partition in self._seen:
+                self._seen[move.partition] = move.until
+        if len(moved) < len(moves):
             raise StorageError("the view was moved by someone else")
 
 

@@ -21,6 +21,7 @@ import msgspec
 
 from application.archive import ArchiveReader
 from application.definitions import split_reference
+from application.dry_runs import DryRuns
 from application.engine import Engine
 from application.history import item
 from application.journal import Codec
@@ -28,7 +29,6 @@ from application.live import Live
 from application.nodes import Nodes
 from application.projector import PROJECTION, StatusProjector
 from application.reader import Reader
-from application.rehearsal import Rehearsal
 from application.service import Json, ListRequest
 from application.status import instant, represent, task_entries
 from application.storage import LogStore, StoredRecord
@@ -58,12 +58,12 @@ class OrchestrationQueries:
         watch: Watch,
         projector: StatusProjector,
         reader: Reader,
-        rehearsal: Rehearsal,
+        dry_runs: DryRuns,
         nodes: Nodes,
         archive: ArchiveReader,
     ) -> None:
         self._nodes = nodes
-        self._rehearsal = rehearsal
+        self._dry_runs = dry_runs
         self._reader = reader
         self._engine = engine
         self._log = log
@@ -95,11 +95,14 @@ class OrchestrationQueries:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         while True:
-            live = await self._live(id_)
-            enough = live.state.final if after_version is None else live.state.version > after_version
-            if enough or self._watch.closed:
-                return
-            if not await self._watch.changed((live.partition, live.orchestration), until - loop.time()):
+            # What is decided and not enough need not be committed to be looked at: nobody waits for the lock of its family.
+            state = self._reader.ahead(id_)
+            if state is None or _reached(state, after_version):
+                state = (await self._live(id_)).state
+                if _reached(state, after_version) or self._watch.closed:
+                    return
+            place = self._engine.identity.locate(id_)
+            if not await self._watch.changed(place, until - loop.time(), ended_only=after_version is None):
                 return
 
     async def tasks(self, id_: str, *, after: int = 0, limit: int = 100) -> tuple[list[Json], int | None]:
@@ -174,7 +177,7 @@ class OrchestrationQueries:
             return plan
         decided = await self._decided(live)
         if decided is not None:
-            definition = await self._rehearsal.plan_of(live.state)
+            definition = await self._dry_runs.plan_of(live.state)
             plan["steps"] = [_planned(live.state, definition, step) for step in decided.plan]
             runs = live.state.runs
             plan["not_undone"] = [{"task": runs[left.run].name, "why": left.why} for left in decided.left_behind]
@@ -182,7 +185,7 @@ class OrchestrationQueries:
 
     async def _decided(self, live: Live) -> e.CompensationDecided | None:
         """The decision that a cancel would lead to, or that was made already."""
-        for event in await self._rehearsal.cancel(live.id):
+        for event in await self._dry_runs.cancel(live.id):
             if isinstance(event, e.CompensationDecided) and not event.rollback:
                 return event
         rollback = live.state.rollbacks.get("")
@@ -260,6 +263,11 @@ class MalformedCursorError(RetraceError):
     """This cursor is not one that this service gave; start again without it."""
 
     code = "malformed-request"
+
+
+def _reached(state: State, after_version: int | None) -> bool:
+    """Whether it has moved beyond this version; None: whether it has ended."""
+    return state.final if after_version is None else state.version > after_version
 
 
 def _bounded(records: list[StoredRecord]) -> list[StoredRecord]:

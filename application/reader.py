@@ -19,6 +19,7 @@ from application.ownership import Ownership
 from application.storage import LogStore
 from domain.errors import ArchivedError, NotFoundError, OwnershipLostError
 from domain.evolve import evolve
+from domain.state import State
 
 _KEPT: Final = 1000
 _PAGE: Final = 1000
@@ -44,6 +45,8 @@ class Reader:
     async def settled_at(self, place: Place) -> Live:
         """The same by partition and the aggregate's own id."""
         if self._ownership.answers(place[0]):
+            if (ready := self._cache.ready_at(*place)) is not None:
+                return ready
             try:
                 live = await self._cache.settled_at(*place)
             except OwnershipLostError:
@@ -52,6 +55,14 @@ class Reader:
                 if self._ownership.answers(place[0]):  # it may have waited for longer than the lease had left
                     return live
         return await self._from_log(*place)
+
+    def ahead(self, public_id: str) -> State | None:
+        """Its state as far as it is decided here, which may not be committed yet; None where memory does not tell. What has
+        not come about in it has certainly not been committed.
+        """
+        partition, orchestration = self._identity.locate(public_id)
+        live = self._cache.peek_at(orchestration)
+        return live.state if live is not None and self._ownership.answers(partition) else None
 
     async def _from_log(self, partition: int, orchestration: UUID) -> Live:
         known = self._kept.get(orchestration)

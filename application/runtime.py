@@ -14,6 +14,7 @@ from application.business_keys import BusinessKeys
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
+from application.dry_runs import DryRuns
 from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
@@ -25,14 +26,16 @@ from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
 from application.load import Load
+from application.log_pages import LogPages
 from application.nodes import Nodes
 from application.outbox import Outbox
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
+from application.projection_catalog import StoredCatalog
+from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
-from application.rehearsal import Rehearsal
 from application.routing import Router
 from application.serving import InboxServer
 from application.snapshots import Snapshots
@@ -58,6 +61,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     chance: Chance
     liveness: Liveness
+    folds: Folds = NoFolds()
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +102,7 @@ class Node:
             world.callouts,
             world.clock,
             revise=options.revise,
+            limits=options.limits,
         )
         self.partitions = 0
 
@@ -141,7 +146,7 @@ class Node:
         self.journal.on_lost(self.ownership.lose)
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
-        rehearsal = Rehearsal(self.engine, self.cache, facts, self.definitions, options.limits)
+        dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
@@ -176,6 +181,21 @@ class Node:
             options.retention_s,
         )
         archive = ArchiveReader(storage.archive, log)
+        pages = LogPages(log, archive, world.codec)
+        self.projections = Projections(
+            world.folds,
+            storage.projections,
+            pages,
+            log,
+            self.journal,
+            self.ownership,
+            signals,
+            world.clock,
+            revise=options.revise,
+        )
+        self.catalog = StoredCatalog(
+            self.projections.folds, storage.projections, pages, log, signals, world.clock, identity.sealing_key()
+        )
         keys = BusinessKeys(storage.keys, self.router, reader)
         self.commands = OrchestrationCommands(
             self.engine,
@@ -186,7 +206,7 @@ class Node:
             self.router,
             reader,
             self.ownership,
-            rehearsal,
+            dry_runs,
             archive,
             ForkSources(identity, log, world.codec, archive, reader),
             Load(
@@ -204,16 +224,18 @@ class Node:
             self.watch,
             self.projector,
             reader,
-            rehearsal,
+            dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
         )
-        for tenant in (self.journal, self.cache, self.projector, self.watch):
+        for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
+        await self.projections.begin()  # the one thing here that code may be refused for
         self.journal.start()
         await self.projector.start()
         await signals.open()
         await self.ownership.join()
+        self.projections.start()
 
     def _introduction(self) -> NodeIdentity:
         options, world = self.options, self.world
@@ -257,6 +279,7 @@ class Node:
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()
+        await self.projections.stop()
         await self.projector.stop()
         await self.journal.stop()
         await self.ownership.leave()

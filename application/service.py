@@ -95,6 +95,17 @@ class Deployed(msgspec.Struct, frozen=True):
     warnings: list[Problem]
 
 
+class RehearsalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`definition`: a name as in StartRequest, or a document (JSON). `input` UNSET: made up. `outputs`: task -> what its
+    participant answers. `limit`: scenarios at most.
+    """
+
+    definition: str | bytes
+    input: Any = msgspec.UNSET
+    outputs: Json = {}
+    limit: int = 300
+
+
 class ListRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`definition` as in StartRequest (version optional). `cursor`: from an earlier answer."""
 
@@ -222,6 +233,12 @@ class Definitions(Protocol):
         ...
 
     async def diagram(self, namespace: str, name: str, version: str, kind: Literal["mermaid", "svg"]) -> str: ...
+
+    async def rehearse(self, request: RehearsalRequest) -> Json:
+        """The report of application/rehearsal_report.py; nobody is called and nothing is stored. Raises NotFoundError,
+        InvalidDefinitionError, InvalidInputError, OverloadedError.
+        """
+        ...
 
     async def resources(self) -> dict[str, tuple[Deployed, Any, dict[str, str]]]:
         """Path -> (latest version that has it, the JSON Schema of its input or None, labels by status)."""

@@ -42,7 +42,8 @@ class Snapshots:
         engine.cache.on_load(self._consider)
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
-        self._consider(live)
+        if live.state.version - live.snapshot >= self._after:
+            self._consider(live)
 
     def _consider(self, live: Live) -> None:
         if self._due(live):

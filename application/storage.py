@@ -159,8 +159,10 @@ class LogStore(Protocol):
         """(partition, orchestration, due_at) with due_at <= until in these partitions, earliest first."""
         ...
 
-    async def emitted(self, partition: int, limit: int = 100) -> list[tuple[UUID, int, bytes]]:
-        """Events to publish, by orchestration and number."""
+    async def emitted(
+        self, partition: int, limit: int = 100, after: tuple[UUID, int] | None = None
+    ) -> list[tuple[UUID, int, bytes]]:
+        """Events to publish, by orchestration and number, those after `after`."""
         ...
 
     async def published(self, partition: int, items: Sequence[tuple[UUID, int]]) -> None:

@@ -32,6 +32,15 @@ class StatusRow(msgspec.Struct, frozen=True):
     summary: bytes
 
 
+class Move(msgspec.Struct, frozen=True):
+    """The view of a partition goes on from one position of the log to a later one, and these are the rows that changed."""
+
+    partition: int
+    after: int
+    until: int
+    rows: Sequence[StatusRow]
+
+
 class StatusQuery(msgspec.Struct, frozen=True):
     """What to list. `after` is (started_at, public_id) of the last row seen: newest first, ties by id ascending."""
 
@@ -55,8 +64,10 @@ class StatusView(Protocol):
         """Partition -> position up to which this projection has seen the log (0 when absent)."""
         ...
 
-    async def apply(self, projection: str, partition: int, after: int, until: int, rows: Sequence[StatusRow]) -> bool:
-        """Upsert rows and move the tracking row from `after` to `until`; False (nothing done) if not at `after`."""
+    async def apply(self, projection: str, moves: Sequence[Move]) -> set[int]:
+        """One transaction, at most one move for each partition. Gives the partitions that were at `after` and have moved; of
+        the others nothing was done.
+        """
         ...
 
     async def list(self, query: StatusQuery) -> list[StatusRow]: ...

@@ -23,7 +23,8 @@ _log = structlog.get_logger(__name__)
 _POLL_S: Final = 0.05
 _SURELY_S: Final = 1.0
 
-Watchers = dict[UUID, set[asyncio.Future[None]]]
+Watchers = dict[UUID, dict[asyncio.Future[None], bool]]
+"""By orchestration: who waits, and whether for its end alone."""
 
 
 class Watch:
@@ -39,8 +40,9 @@ class Watch:
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
         watchers = self._waiting.get(live.partition)
-        if watchers:
-            _wake(watchers.pop(live.orchestration, ()))
+        if watchers and (waiting := watchers.get(live.orchestration)):
+            ended = live.state.final
+            _wake(future for future, ended_only in waiting.items() if ended or not ended_only)
 
     def gained(self, head: Head) -> None:
         self._wake_all(head.partition)
@@ -65,14 +67,16 @@ class Watch:
     def closed(self) -> bool:
         return self._closed
 
-    async def changed(self, place: Place, timeout_s: float) -> bool:
-        """Whether something was committed for it (or may have been) before the time was over."""
+    async def changed(self, place: Place, timeout_s: float, *, ended_only: bool = False) -> bool:
+        """Whether something was committed for it (or may have been) before the time was over. `ended_only`: commits that do
+        not end it may be passed over.
+        """
         if self._closed or timeout_s <= 0:
             return False
         partition, orchestration = place
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._waiting.setdefault(partition, {}).setdefault(orchestration, set()).add(future)
+        self._waiting.setdefault(partition, {}).setdefault(orchestration, {})[future] = ended_only
         if not self._ownership.answers(partition) and (self._poll is None or self._poll.done()):
             self._poll = loop.create_task(self._poll_heads(), name="watch")
         timer = loop.call_later(timeout_s, _expire, future)
@@ -89,7 +93,7 @@ class Watch:
         watchers = self._waiting.get(partition, {})
         futures = watchers.get(orchestration)
         if futures is not None:
-            futures.discard(future)
+            futures.pop(future, None)
             if not futures:
                 del watchers[orchestration]
             if not watchers:

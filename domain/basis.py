@@ -22,6 +22,7 @@ from domain.expressions import Evaluated, EvaluationFailed
 _TOLD: Final = frozenset({"at", "seed", "actor", "trace", "request_id"})
 _BULKY: Final = ("output", "data", "input", "context", "arguments", "items", "event", "value", "fault")
 """Members of events that hold what may be large."""
+_BULKY_OF: Final = {cls: tuple(name for name in _BULKY if name in cls.__struct_fields__) for cls in e.TOPICS.values()}
 COMMANDS: Final[dict[str, type[c.Command]]] = {
     "result": c.ReportResult,
     "event": c.ReceiveEvent,
@@ -113,8 +114,8 @@ def _placed(value: Any, events: Sequence[e.Event]) -> Any:
 
 def _values(events: Sequence[e.Event]) -> Iterator[tuple[int, str, Any]]:
     for index, event in enumerate(events):
-        for name in _BULKY:
-            found = getattr(event, name, None)
+        for name in _BULKY_OF[type(event)]:
+            found = getattr(event, name)
             if found is not None:
                 yield index, name, found
 

@@ -29,6 +29,7 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     │   ├── OwnershipLostError      overloaded              another node took the partition over; nothing was done
     │   └── NodeUnavailableError    overloaded              no answer yet from the node that has it
     └── StorageError                internal                the database failed; nothing is known to be committed
+        └── StorageAwayError        overloaded              it cannot be had at the moment
 
 ``code`` is stable: clients and adapters may rely on it, messages may change.
 """
@@ -241,3 +242,11 @@ class NodeUnavailableError(OverloadedError):
 
 class StorageError(RetraceError):
     """The database could not be used; nothing is known to be committed."""
+
+
+class StorageAwayError(StorageError):
+    """The database cannot be used at the moment, and it is not certain whether this took effect; repeat the request with the
+    same Idempotency-Key.
+    """
+
+    code = "overloaded"

@@ -557,6 +557,10 @@ class ResultLate(RunEvent, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
+Beginning = OrchestrationStarted | OrchestrationForked
+"""The first event of a history."""
+
+
 def _concrete(cls: type[Event]) -> list[type[Event]]:
     subclasses = [c for direct in cls.__subclasses__() for c in (direct, *_concrete(direct))]
     return [c for c in subclasses if "topic" in c.__dict__]

@@ -7,12 +7,13 @@ with the original, for a fork does not decide them again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from domain.errors import StorageError
-from domain.events import TOPICS, Event
+from domain.events import TOPICS, Event, OrchestrationForked, OrchestrationStarted
 
 Prefix = tuple[tuple[str, bytes], ...]
 
@@ -35,3 +36,16 @@ def unpacked(prefix: Prefix) -> Iterator[Event]:
         if decoder is None:
             raise StorageError(f"a fork holds an event of the unknown kind {topic}; was it written by a newer version?")
         yield decoder(raw)
+
+
+def input_of(event: Event | None) -> Any:
+    """The input that an orchestration begins with, by its first event: a fork may have that of its original."""
+    match event:
+        case OrchestrationStarted(input=given):
+            return given
+        case OrchestrationForked(input=given) if given is not UNSET:
+            return given
+        case OrchestrationForked(prefix=prefix):
+            return input_of(next(unpacked(prefix[:1]), None))
+        case _:
+            return None

@@ -42,7 +42,7 @@ class Step(msgspec.Struct, frozen=True):
     def begins(self) -> str | None:
         """Digest of the definition that an orchestration begins under with this decision, if it is its first."""
         first = self.events[0]
-        return first.digest if isinstance(first, e.OrchestrationStarted | e.OrchestrationForked) else None
+        return first.digest if isinstance(first, e.Beginning) else None
 
     @property
     def migrated(self) -> e.OrchestrationMigrated | None:

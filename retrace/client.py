@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
@@ -29,6 +29,7 @@ from retrace.representations import (
     HistoryEvent,
     NodeList,
     Orchestration,
+    ProjectionStatus,
     RollbackPlan,
 )
 
@@ -89,11 +90,49 @@ class Client:
         accept = "image/svg+xml" if kind == "svg" else "text/vnd.mermaid, text/plain"
         return self._server.text(_definition_path(definition) + "/diagram", accept)
 
+    def rehearse(
+        self,
+        definition: str | Mapping[str, Any],
+        input: Any = None,  # noqa: A002 - the member's name in the API
+        *,
+        outputs: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        """What a definition (deployed, or a parsed document) does when each thing in turn goes wrong; nobody is called."""
+        members = {"definition": definition, "input": input, "outputs": outputs, "limit": limit}
+        return cast("dict[str, Any]", self._server.call("POST", "/v1/rehearsals", json=_given(members)))
+
     # --- nodes
 
     def nodes(self) -> NodeList:
         """Every node at work on the service's database, and the partitions that each owns."""
         return cast("NodeList", self._server.call("GET", "/v1/nodes"))
+
+    # --- projections
+
+    def projections(self) -> list[ProjectionStatus]:
+        """Every projection, its state and how far it has seen the log."""
+        return cast("list[ProjectionStatus]", self._server.call("GET", "/v1/projections")["items"])
+
+    def projection_rows(
+        self, name: str, where: Iterable[str] = (), limit: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of its live version, at most `limit`; `where` has filters of the form ``column:value``."""
+        yield from self._listed(f"/v1/projections/{quote(name, safe='')}/rows", {"where": list(where)}, limit)
+
+    def rebuild_projection(self, name: str) -> ProjectionStatus:
+        """Build it anew beside the live one; gives the new build."""
+        path = f"/v1/projections/{quote(name, safe='')}/rebuild"
+        return cast("ProjectionStatus", self._server.call("POST", path, json={}))
+
+    def retry_projection(self, name: str) -> ProjectionStatus:
+        """Go on at the event where it failed."""
+        path = f"/v1/projections/{quote(name, safe='')}/retry"
+        return cast("ProjectionStatus", self._server.call("POST", path, json={}))
+
+    def drop_projection(self, name: str) -> None:
+        """Remove it and its tables; whoever has its code builds it again at its next start."""
+        self._server.response("DELETE", f"/v1/projections/{quote(name, safe='')}")
 
     # --- orchestrations
 

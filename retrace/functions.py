@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from retrace.projections import ProjectionRegistry, collecting
+
 ERRORS = "https://retrace.invalid/errors/"
 """Prefix of the error types that a bare word names."""
 
@@ -91,6 +93,8 @@ class Registry(Mapping[str, Function]):
 
     def __init__(self) -> None:
         self._functions: dict[str, Function] = {}
+        self.projections = ProjectionRegistry()
+        """The projections of the same files."""
 
     def add(self, function: Function) -> None:
         """Register a function; the same callable again changes nothing.
@@ -136,7 +140,7 @@ def function(name: str) -> Callable[[_F], _F]:
 
 
 def load_functions(path: Path) -> Registry:
-    """Execute a file of functions and return what it registered.
+    """Execute a file of functions and projections, and return what it registered.
 
     The file is loaded like the ``__init__`` of a package in its folder: ``from .prices import price`` finds
     ``prices.py`` beside it. Whatever the file raises comes through, with a note that names the file.
@@ -144,6 +148,7 @@ def load_functions(path: Path) -> Registry:
     Raises:
         FileNotFoundError: there is no such file.
         DuplicateFunctionError: two functions in it ask for one name.
+        DuplicateProjectionError: two projections in it do.
     """
     path = path.resolve()
     if not path.is_file():
@@ -157,7 +162,7 @@ def load_functions(path: Path) -> Registry:
     # Dataclasses and pydantic look their module up while its classes are being made.
     sys.modules[module_name] = module
     registry = Registry()
-    token = _collecting.set(registry)
+    token, token_of_projections = _collecting.set(registry), collecting.set(registry.projections)
     try:
         spec.loader.exec_module(module)
     except BaseException as error:
@@ -166,6 +171,7 @@ def load_functions(path: Path) -> Registry:
         raise
     finally:
         _collecting.reset(token)
+        collecting.reset(token_of_projections)
     return registry
 
 

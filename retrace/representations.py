@@ -187,6 +187,33 @@ class Node(TypedDict):
     partitions: list[NodePartition]
 
 
+class ProjectionError(TypedDict):
+    """The event that a projection could not fold: of which orchestration, its version and type, and what went wrong."""
+
+    orchestration: str
+    version: int
+    type: str
+    detail: str
+    at: str
+
+
+class ProjectionStatus(TypedDict):
+    """A table that a fold builds from the log, and how far it is."""
+
+    name: str
+    version: int
+    live: bool
+    state: Literal["building", "live", "failed", "retired"]
+    table: str
+    registered: bool
+    events_done: int
+    events_total: int
+    lag_events: int
+    lag_ms: int
+    error: ProjectionError | None
+    created_at: str
+
+
 class NodeList(TypedDict):
     """All nodes; `unowned` partitions are between two owners."""
 

@@ -24,7 +24,7 @@ def begin(coroutine: Coroutine[Any, Any, Any]) -> tuple[asyncio.Task[Any], Ended
     A task whose coroutine has ended ends by itself, without a result. Only KeyboardInterrupt and SystemExit are raised.
     """
     loop, context, underway = asyncio.get_running_loop(), copy_context(), _Underway(coroutine)
-    task: asyncio.Task[Any] = asyncio.Task(underway, loop=loop, context=context)
+    task: asyncio.Task[Any] = asyncio.Task(underway, loop=loop, context=context, name="function")
     around = asyncio.current_task(loop)
     if around is not None:
         _leave_task(loop, around)

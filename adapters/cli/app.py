@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import commands, definitions, forks, incidents, nodes, orchestrations, servers
+from adapters.cli import commands, definitions, forks, incidents, nodes, orchestrations, projections, rehearse, servers
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -34,11 +34,13 @@ def options(context: typer.Context, server: ServerOption = None, output: OutputO
 
 servers.register(app)
 definitions.register(app)
+rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
 forks.register(app)
 nodes.register(app)
 app.add_typer(incidents.app, name="incidents")
+app.add_typer(projections.app, name="projections")
 
 
 @app.command()

@@ -32,10 +32,10 @@ def cancel(
     """Undo what was done, in reverse, then end as cancelled."""
     if not dry_run:
         return _tell(session, session.client.cancel(id_, reason, override_pivot=override_pivot))
-    from adapters.cli.views_history import rehearsal
+    from adapters.cli.views_history import would_record
 
     would = session.client.rehearse_cancel(id_, reason, override_pivot=override_pivot)
-    session.printer.show(would, lambda: rehearsal(would))
+    session.printer.show(would, lambda: would_record(would))
     return None
 
 

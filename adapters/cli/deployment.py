@@ -15,6 +15,7 @@ from adapters.cli.discovery import example_input
 from adapters.cli.failures import Failure, places
 from domain.errors import InvalidDefinitionError, Problem, RetraceError
 from retrace.functions import DuplicateFunctionError, Registry, load_functions
+from retrace.projections import DuplicateProjectionError
 
 if TYPE_CHECKING:
     from adapters.bootstrap import Service
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 
 
 def load_all(files: Iterable[Path]) -> Registry:
-    """The functions of several files, as one registry. Raises Failure that names the file and line at fault."""
+    """Functions and projections of several files, as one registry. Raises Failure that names the file and line at fault."""
     everything = Registry()
     for file in files:
         try:
-            for function in load_functions(file).values():
+            found = load_functions(file)
+            for function in found.values():
                 everything.add(function)
-        except DuplicateFunctionError as error:
+            for projection in found.projections.values():
+                everything.projections.add(projection)
+        except (DuplicateFunctionError, DuplicateProjectionError) as error:
             raise Failure(str(error)) from None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's file may raise anything; it is told, not hidden
             raise Failure(_unloadable(file, error)) from None

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from application.samples import sample
+
 FUNCTIONS = "functions.py"
 _SUFFIXES = (".yaml", ".yml")
 _NOT_ENTERED = frozenset({"__pycache__", "node_modules", "site-packages"})
@@ -62,32 +64,8 @@ def example_input(document: Any) -> Any:
     schema: Any = document
     for name in ("input", "schema", "document"):
         schema = schema.get(name) if isinstance(schema, dict) else None
-    return _example(schema, depth=0) if isinstance(schema, dict) else {}
-
-
-def _example(schema: Any, depth: int) -> Any:
-    if not isinstance(schema, dict) or depth > 5:
-        return {}
-    for name in ("examples", "enum"):
-        if isinstance(schema.get(name), list) and schema[name]:
-            return schema[name][0]
-    for name in ("default", "const"):
-        if name in schema:
-            return schema[name]
-    kind = schema.get("type", "object")
-    if kind == "object":
-        properties, required = schema.get("properties"), schema.get("required")
-        if not isinstance(properties, dict) or not isinstance(required, list):
-            return {}
-        return {name: _example(properties[name], depth + 1) for name in required if name in properties}
-    samples: dict[Any, Any] = {
-        "string": "text",
-        "integer": schema.get("minimum", 1),
-        "number": schema.get("minimum", 1),
-        "boolean": True,
-        "array": [],
-    }
-    return samples.get(kind if isinstance(kind, str) else "")
+    made = sample(schema)
+    return {} if made is None else made
 
 
 def _entered(folder: Path) -> bool:

@@ -58,10 +58,10 @@ def fork(
     more |= {"force": True} if force else {}
     more |= {} if input_ is None else {"input": read_json(input_, "--input")}
     if dry_run:
-        from adapters.cli.views_history import rehearsal
+        from adapters.cli.views_history import would_record
 
         would = session.client.rehearse_fork(id_, from_version, reason, **more)
-        return session.printer.show(would, lambda: rehearsal(would))
+        return session.printer.show(would, lambda: would_record(would))
     made = session.client.fork(id_, from_version, reason, idempotency_key=idempotency_key, **more)
     hint = f"Started {made['id']} ({made['status']}), a fork of {id_} at version {from_version}."
     return session.printer.show(made, lambda: f"{hint} Watch it with: retrace status {made['id']} --follow")

@@ -22,7 +22,7 @@ Why = Annotated[str, typer.Option("--reason", "-r", help="Why; recorded in the h
 _COLUMNS = [("ORCHESTRATION", "whole"), ("NO", "right"), ("KIND", "whole"), ("TASK", "free"), ("ERROR", "free")]
 
 
-class _ListsByDefault(TyperGroup):
+class ListsByDefault(TyperGroup):
     """A group whose command ``list`` may be left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -31,7 +31,7 @@ class _ListsByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_ListsByDefault, rich_markup_mode=None, help="What only an operator can resolve.")
+app = typer.Typer(cls=ListsByDefault, rich_markup_mode=None, help="What only an operator can resolve.")
 
 
 @app.callback()

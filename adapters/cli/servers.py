@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from adapters.bootstrap import Service
     from adapters.settings import Settings
+    from retrace.functions import Registry
 
 Port = Annotated[
     int | None, typer.Option("--port", min=0, max=65535, help="Else RETRACE_PORT, else 8080; 0: any free one.")
@@ -67,7 +68,7 @@ def dev(
         functions = load_all(found.functions)
 
         async def prepare(service: Service, url: str) -> None:
-            await _introduce(service, url, folder, found.documents, list(functions), settings)
+            await _introduce(service, url, folder, found.documents, functions, settings)
 
         _run(settings, functions, prepare, development=True)
         print("Stopped. What was unfinished goes on at the next start.")
@@ -116,7 +117,7 @@ def _settings(port: int | None, database: str | None, **fixed: Any) -> Settings:
     return read_settings(**given, **fixed)
 
 
-def _run(settings: Settings, functions: Any, prepare: Any, *, development: bool) -> None:
+def _run(settings: Settings, functions: Registry, prepare: Any, *, development: bool) -> None:
     from adapters.cli.hosting import Among, bind, run
     from adapters.cli.logs import configure_logs
     from adapters.cli.processes import Processes
@@ -127,7 +128,8 @@ def _run(settings: Settings, functions: Any, prepare: Any, *, development: bool)
     async def open_it() -> Service:
         from adapters.bootstrap import open_service
 
-        return await open_service(settings, functions=functions, development=development)
+        projections = functions.projections.values()
+        return await open_service(settings, functions=functions, projections=projections, development=development)
 
     def one_of_several(parent: int, serves: Callable[[], None]) -> int:
         try:
@@ -176,7 +178,7 @@ def _why(cause: BaseException) -> str:
 
 
 async def _introduce(
-    service: Service, url: str, folder: Path, documents: list[Path], functions: list[str], settings: Settings
+    service: Service, url: str, folder: Path, documents: list[Path], functions: Registry, settings: Settings
 ) -> None:
     """Deploy a folder's documents, and tell a developer what there is now and what to try."""
     from adapters.cli.deployment import deploy_all, remarks, trial
@@ -192,6 +194,8 @@ async def _introduce(
         print(line)
     if functions:
         print(f"  functions: {', '.join(sorted(functions))}")
+    if functions.projections:
+        print(f"  projections: {', '.join(sorted(functions.projections))}")
     for complaint in complaints:
         complain(complaint)
     if deployed:

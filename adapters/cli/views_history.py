@@ -33,7 +33,7 @@ def event_line(event: Mapping[str, Any]) -> str:
     return f"{event['version']:>4}  {moment(event['at'])}  {event['type']}  {_what(event)}".rstrip()
 
 
-def rehearsal(would: Mapping[str, Any]) -> str:
+def would_record(would: Mapping[str, Any]) -> str:
     """What a command would record."""
     events = [f"  {each['type']}  {_what(each)}".rstrip() for each in would["events"]]
     first = "Nothing would be recorded." if not events else f"At version {would['version']} these would be recorded:"

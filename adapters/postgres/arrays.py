@@ -118,9 +118,11 @@ _COLUMNS: Final[dict[str, Column]] = {
     "smallint": _numbers(21, "h", 2),
     "integer": _numbers(23, "i", 4),
     "bigint": _numbers(20, "q", 8),
+    "float8": _numbers(701, "d", 8),
     "boolean": _each(16, lambda value: b"\x01" if value else b"\x00"),
     "text": _each(25, str.encode),
     "bytea": _each(17, bytes),
+    "json": _each(114, str.encode),
     "uuid": _uuids,
     "timestamptz": _each(1184, lambda value: pack(">q", (value - _EPOCH) // _MICROSECOND)),
 }

@@ -62,6 +62,21 @@ class PostgresDatabase:
     async def change(self, work: Callable[[Transaction], Result]) -> Result:
         return await self._changes.change(work)
 
+    async def reshape(self, work: Callable[[Transaction], Result]) -> Result:
+        return await asyncio.to_thread(self._reshape, work)
+
+    def _reshape(self, work: Callable[[Transaction], Result]) -> Result:
+        # A session of its own: a table that somebody reads cannot be dropped, and the writer must not wait for that.
+        try:
+            with self.sessions.connect() as connection, connection.transaction():
+                connection.execute(b"SET LOCAL lock_timeout = '200ms'")
+                return work(_PostgresTransaction(connection))
+        except _ERRORS as error:
+            raise unusable(error) from error
+
+    async def select(self, statement: str, params: Params) -> list[Row]:
+        return await self._threads.read(lambda connection: _made_rows(connection, statement, params))
+
     async def read(self, name: str, params: Params, *where: Fragment) -> list[Row]:
         return await self._threads.read(lambda connection: _rows(connection, name, params, *where))
 
@@ -93,6 +108,12 @@ class _PostgresTransaction:
 
     def each(self, name: str, rows: Sequence[Row]) -> None:
         self._connection.execute(_statement(name), columns(_text(name), rows), prepare=True)
+
+    def perform(self, statement: str, params: Params) -> list[Row]:
+        return _made_rows(self._connection, statement, params)
+
+    def perform_each(self, statement: str, rows: Sequence[Row]) -> None:
+        self._connection.execute(statement.encode(), columns(statement, rows))
 
 
 def _commit(
@@ -128,6 +149,11 @@ def _text(name: str, *where: Fragment) -> str:
 
 def _rows(connection: psycopg.Connection, name: str, params: Params, *where: Fragment) -> list[Row]:
     cursor = connection.execute(_statement(name, *where), params, prepare=True, binary=True)
+    return cursor.fetchall() if cursor.description else []
+
+
+def _made_rows(connection: psycopg.Connection, statement: str, params: Params) -> list[Row]:
+    cursor = connection.execute(statement.encode(), params, binary=True)
     return cursor.fetchall() if cursor.description else []
 
 

@@ -210,9 +210,12 @@ LIMIT %(limit)s;
 
 -- name: emitted
 SELECT orchestration, number, event FROM emitted
-WHERE partition = %(partition)s
+WHERE partition = %(partition)s /* where */
 ORDER BY orchestration, number
 LIMIT %(limit)s;
+
+-- name: emitted_after
+(orchestration, number) > (%(after_orchestration)s, %(after_number)s)
 
 -- name: subscribers
 SELECT p.partition, each.orchestration
@@ -351,11 +354,12 @@ SELECT partition, position FROM tracking WHERE projection = %(projection)s;
 -- name: start_tracking
 INSERT INTO tracking (partition, projection, position) VALUES (%(partition)s, %(projection)s, 0) ON CONFLICT DO NOTHING;
 
--- No row: someone else has projected these events.
+-- A partition that is not returned: someone else has projected these events.
 -- name: move_tracking
-UPDATE tracking SET position = %(until)s
-WHERE partition = %(partition)s AND projection = %(projection)s AND position = %(after)s
-RETURNING position;
+UPDATE tracking AS t SET position = m.until
+FROM json_to_recordset(%(moves)s::json) AS m (partition smallint, after bigint, until bigint)
+WHERE t.partition = m.partition AND t.projection = %(projection)s AND t.position = m.after
+RETURNING t.partition;
 
 -- name: put_status
 INSERT INTO status
@@ -444,6 +448,38 @@ LIMIT %(limit)s;
 
 -- name: still_after
 started_at >= %(after_started_at)s AND (started_at > %(after_started_at)s OR public_id < %(after_public_id)s)
+
+-- What users' projections are; their own tables are in projections.sql.
+-- name: projection_builds
+SELECT name, version, number, shape, state, created_at FROM projections ORDER BY name, version, number;
+
+-- name: put_projection_build
+INSERT INTO projections (name, version, number, shape, state, created_at)
+VALUES (%(name)s, %(version)s, %(number)s, %(shape)s, %(state)s, %(created_at)s)
+ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- name: move_projection_build
+UPDATE projections SET state = %(state)s
+WHERE name = %(name)s AND version = %(version)s AND number = %(number)s AND state = %(from_state)s
+RETURNING number;
+
+-- name: projection_progress
+SELECT partition, position, failure FROM tracking WHERE projection = %(projection)s;
+
+-- No row: someone else has projected these events, it has failed, or it is retired.
+-- name: move_projection
+UPDATE tracking SET position = %(until)s, failure = %(failure)s
+WHERE partition = %(partition)s AND projection = %(projection)s AND position = %(after)s AND failure IS NULL
+RETURNING position;
+
+-- name: retry_projection
+UPDATE tracking SET failure = NULL
+WHERE partition = %(partition)s AND projection = %(projection)s AND failure IS NOT NULL
+RETURNING position;
+
+-- name: end_projection
+DELETE FROM tracking WHERE partition = %(partition)s AND projection = %(projection)s RETURNING position;
 
 -- name: reset_tracking
 DELETE FROM tracking WHERE partition = %(partition)s AND projection = %(projection)s;

@@ -12,10 +12,31 @@ from adapters.sql.held import SqlHeldEvents
 from adapters.sql.inbox import SqlInbox
 from adapters.sql.leases import SqlLeases
 from adapters.sql.log import SqlLog
+from adapters.sql.projection_tables import Dialect
+from adapters.sql.projections import SqlProjections
 from adapters.sql.registers import SqlKeys, SqlRequests
 from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
+from application.projection_store import KINDS
 from domain.errors import StorageError
+
+_ARRAYS = {
+    "text": "text",
+    "integer": "bigint",
+    "number": "float8",
+    "boolean": "boolean",
+    "instant": "timestamptz",
+    "json": "json",
+}
+DIALECT = Dialect(
+    "adapters.postgres",
+    types={kind: _ARRAYS[kind] for kind in KINDS},
+    values={kind: f"%b::{_ARRAYS[kind]}[]" for kind in KINDS},
+    read={**dict.fromkeys(KINDS, "{}"), "json": "{}::text"},
+    encode={},
+    decode={},
+)
+"""How projections' columns are kept here."""
 
 
 class PostgresStorage:
@@ -33,6 +54,7 @@ class PostgresStorage:
         self.archive = SqlArchive(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
+        self.projections = SqlProjections(self._database, DIALECT)
         self.requests = SqlRequests(self._database)
         self.keys = SqlKeys(self._database)
         self.held = SqlHeldEvents(self._database)

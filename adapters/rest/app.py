@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from adapters.rest import commands, definitions, events, forks, orchestrations, running, stream
+from adapters.rest import commands, definitions, events, forks, orchestrations, projections, rehearsals, running, stream
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
 from adapters.rest.calls import JSON, Call
@@ -45,6 +45,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *forks.OPERATIONS,
     *stream.OPERATIONS,
     *definitions.OPERATIONS,
+    *projections.OPERATIONS,
+    *rehearsals.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -26,12 +26,18 @@ from domain.errors import (
     OverloadedError,
     Problem,
     RetraceError,
+    StorageAwayError,
     TooManyRequestsError,
 )
 
 MEDIA_TYPE = "application/problem+json"
 TOO_MANY = 429
 """The status of `overloaded` where it is the client that is too fast."""
+
+_STORAGE_AWAY = (
+    "The database cannot be used at the moment; it is not certain whether the request took effect. Repeat it after the "
+    "seconds in Retry-After, with the same Idempotency-Key."
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -134,8 +140,9 @@ SLUGS: dict[str, Slug] = {
     "overloaded": Slug(
         503,
         "Overloaded",
-        "The server cannot take this on at the moment (503), or more is begun than is brought to its end (429). Repeat "
-        "after the seconds given in Retry-After; with an Idempotency-Key nothing is done twice.",
+        "The server cannot take this on at the moment (503), or more is begun than is brought to its end (429). Where its "
+        "database is away (503, detail says so) it is not certain whether the request took effect. Repeat after the "
+        "seconds given in Retry-After; with an Idempotency-Key nothing is done twice.",
         retryable=True,
     ),
     "internal": Slug(
@@ -231,6 +238,9 @@ def refusal(error: ProblemError | RetraceError) -> Response:
             headers = {"Retry-After": str(error.retry_after_s)}
             status = TOO_MANY if isinstance(error, TooManyRequestsError) else None
             return problem_response(error.code, error.detail, headers=headers, status=status)
+        case StorageAwayError():
+            _log.warning("request.storage_away", detail=error.detail)
+            return problem_response(error.code, _STORAGE_AWAY)
         case _:
             return problem_response(error.code, error.detail)
 

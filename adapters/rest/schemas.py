@@ -436,6 +436,48 @@ class NodeList(Open):
     unowned: list[NodePartition]
 
 
+class ProjectionError(Open):
+    """The event that could not be folded, and why."""
+
+    orchestration: str
+    version: int = Field(description="Of the event, in the history of the orchestration.")
+    type: str
+    detail: str
+    at: Instant
+
+
+class Projection(Open):
+    """A table that a user's fold builds from the log."""
+
+    name: str
+    version: int
+    live: bool = Field(description="Whether its rows are those that are read.")
+    state: Literal["building", "live", "failed", "retired"]
+    table: str = Field(description="In the database of the service.")
+    registered: bool = Field(description="Whether the node that answers has its code.")
+    events_done: int
+    events_total: int
+    lag_events: int
+    lag_ms: int = Field(description="How long the first event that it has not seen has been there.")
+    error: ProjectionError | None
+    created_at: Instant
+
+
+class ProjectionList(Open):
+    """All projections; of each name also the last that was replaced."""
+
+    items: list[Projection]
+    next: None
+
+
+class ProjectionRows(Open):
+    """A page of rows, by the names of the columns."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+    version: int = Field(description="The version of the projection.")
+
+
 class ProblemExplanation(Open):
     """What a problem means and what a client can do."""
 
@@ -444,3 +486,62 @@ class ProblemExplanation(Open):
     status: int
     advice: str
     retryable: bool
+
+
+# Rehearsals -------------------------------------------------------------------------------------------------------------
+
+
+class RehearsalBody(Body):
+    """What to rehearse. Nobody is called, nothing is stored."""
+
+    definition: Annotated[str, StringConstraints(pattern=f"^{DEFINITION}$")] | dict[str, Any] = Field(
+        description="name, namespace/name or namespace/name@version of what is deployed, or a whole document."
+    )
+    input: Any = Field(None, description="Made up from input.schema when it is absent.")
+    outputs: dict[str, Any] = Field({}, description="Task (name or reference) -> what its participant answers.")
+    limit: int = Field(300, ge=1, le=300, description="Scenarios at most.")
+
+
+class RehearsedRun(Open):
+    """A run of a task; `definition` for one of a child."""
+
+    task: str | None
+    reference: str | None
+    run: int = 1
+    definition: str | None = None
+
+
+class RehearsedScenario(Open):
+    """One course: what went wrong, what was called and undone, what is left."""
+
+    number: int
+    title: str
+    mishaps: list[RehearsedRun]
+    choices: list[dict[str, Any]]
+    status: Status
+    ends: Literal["final", "operator", "waits", "endless"]
+    error: Fault | None
+    called: list[RehearsedRun]
+    undone: list[RehearsedRun]
+    not_undone: list[RehearsedRun]
+    left_behind: list[RehearsedRun]
+    incidents: list[RehearsedRun]
+    assumed: list[dict[str, Any]]
+    remark: str | None
+    took_s: float
+
+
+class Rehearsal(Open):
+    """The report of a rehearsal."""
+
+    definition: str
+    digest: str
+    input: Any
+    input_made_up: bool
+    happy_path: RehearsedScenario
+    scenarios: list[RehearsedScenario]
+    warnings: list[ErrorEntry]
+    not_reached: list[dict[str, Any]]
+    stand_ins: list[str]
+    left_out: int
+    summary: dict[str, Any]

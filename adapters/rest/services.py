@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.rest.admission import Admission
+from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
 from application.service import Commands, Definitions, Queries
 
@@ -28,6 +29,7 @@ class Services:
     commands: Commands
     queries: Queries
     definitions: Definitions
+    projections: ProjectionCatalog
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]

@@ -41,6 +41,14 @@ class Transaction(Protocol):
         """Run one statement for each of the rows, as one or few calls. Positional parameters."""
         ...
 
+    def perform(self, statement: str, params: Params) -> list[Row]:
+        """The same as `run` for a statement that was made (`projection_tables.py`)."""
+        ...
+
+    def perform_each(self, statement: str, rows: Sequence[Row]) -> None:
+        """The same as `each` for a statement that was made."""
+        ...
+
 
 class Database(Protocol):
     """One database. `partitions` is known once it is open."""
@@ -65,7 +73,17 @@ class Database(Protocol):
         """
         ...
 
+    async def reshape(self, work: Callable[[Transaction], Result]) -> Result:
+        """Run `work`, which makes and drops tables, in a transaction of its own that holds up nobody: it gives up, with
+        StorageError, where it would have to wait for long. An exception rolls its changes back.
+        """
+        ...
+
     async def read(self, name: str, params: Params, *where: Fragment) -> list[Row]: ...
+
+    async def select(self, statement: str, params: Params) -> list[Row]:
+        """The same for a statement that was made (`projection_tables.py`)."""
+        ...
 
     def read_now(self, name: str, params: Params, *where: Fragment) -> list[Row]:
         """The same on the calling thread, for callers that have no event loop."""

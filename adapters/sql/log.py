@@ -153,8 +153,15 @@ class SqlLog:
         rows = await self._database.across("due", params, order=_by_due_at, limit=limit, partitions=partitions)
         return [(partition, as_uuid(orchestration), as_instant(due_at)) for due_at, partition, orchestration in rows]
 
-    async def emitted(self, partition: int, limit: int = 100) -> list[tuple[UUID, int, bytes]]:
-        rows = await self._database.read("emitted", {"partition": partition, "limit": limit})
+    async def emitted(
+        self, partition: int, limit: int = 100, after: tuple[UUID, int] | None = None
+    ) -> list[tuple[UUID, int, bytes]]:
+        params: dict[str, object] = {"partition": partition, "limit": limit}
+        where = []
+        if after is not None:
+            params |= {"after_orchestration": after[0], "after_number": after[1]}
+            where.append("emitted_after")
+        rows = await self._database.read("emitted", params, *where)
         return [(as_uuid(orchestration), number, event) for orchestration, number, event in rows]
 
     async def published(self, partition: int, items: Sequence[tuple[UUID, int]]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from adapters.sql.database import Database, Row, Transaction
 from adapters.sql.rows import as_instant, as_uuid, microseconds
 from adapters.sql.statements import Fragment
-from application.views import StatusQuery, StatusRow
+from application.views import Move, StatusQuery, StatusRow
 
 
 class SqlStatusView:
@@ -26,24 +26,17 @@ class SqlStatusView:
     async def tracked(self, projection: str) -> dict[int, int]:
         return dict(await self._database.read("tracked", {"projection": projection}))
 
-    async def apply(self, projection: str, partition: int, after: int, until: int, rows: Sequence[StatusRow]) -> bool:
-        # The last row of an orchestration wins; PostgreSQL refuses to touch a row twice in one statement.
-        latest = {(row.partition, row.orchestration): row for row in rows}
-        lines = [_line(row) for row in latest.values()]
-        tags = [(*key, *tag) for key, row in latest.items() for tag in row.tags.items()]
-        step = {"projection": projection, "partition": partition, "after": after, "until": until}
+    async def apply(self, projection: str, moves: Sequence[Move]) -> set[int]:
+        steps = [{"partition": move.partition, "after": move.after, "until": move.until} for move in moves]
+        moving = {"projection": projection, "moves": msgspec.json.encode(steps).decode()}
 
-        def project(transaction: Transaction) -> bool:
-            if after == 0:
-                transaction.run("start_tracking", {"projection": projection, "partition": partition})
-            if not transaction.run("move_tracking", step):
-                return False
-            if lines:
-                transaction.each("put_status", lines)
-                transaction.each("drop_tags", list(latest))
-            if tags:
-                transaction.each("put_tag", tags)
-            return True
+        def project(transaction: Transaction) -> set[int]:
+            for move in moves:
+                if move.after == 0:
+                    transaction.run("start_tracking", {"projection": projection, "partition": move.partition})
+            moved = {int(partition) for (partition,) in transaction.run("move_tracking", moving)}
+            _put(transaction, [row for move in moves if move.partition in moved for row in move.rows])
+            return moved
 
         return await self._database.change(project)
 
@@ -92,6 +85,16 @@ class SqlStatusView:
                 transaction.run(statement, step)
 
         await self._database.change(forget)
+
+
+def _put(transaction: Transaction, rows: Sequence[StatusRow]) -> None:
+    # The last row of an orchestration wins; PostgreSQL refuses to touch a row twice in one statement.
+    latest = {(row.partition, row.orchestration): row for row in rows}
+    if latest:
+        transaction.each("put_status", [_line(row) for row in latest.values()])
+        transaction.each("drop_tags", list(latest))
+    if tags := [(*key, *tag) for key, row in latest.items() for tag in row.tags.items()]:
+        transaction.each("put_tag", tags)
 
 
 def _newest_first(row: Row) -> tuple[int, str]:

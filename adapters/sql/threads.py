@@ -9,13 +9,14 @@ is repeated once on a new one; a write never is, for nobody knows what became of
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
-from domain.errors import StorageError
+from domain.errors import StorageAwayError, StorageError
 
 
 class Connection(Protocol):
@@ -130,9 +131,15 @@ def _submit(executor: ThreadPoolExecutor, work: Callable[[], Result]) -> Future[
     try:
         return executor.submit(work)
     except RuntimeError as error:
-        raise StorageError("The storage is closed.") from error
+        raise StorageAwayError("The storage is closed.") from error
 
 
 def unusable(error: Exception) -> StorageError:
-    """Names the class of error only: a driver's message may quote data."""
-    return StorageError(f"The database could not be used ({type(error).__name__}); nothing is known to be committed.")
+    """Names the class of error only: a driver's message may quote data. What is not under the control of a programmer
+    (PEP 249, OperationalError) will pass: the server is away or stops, the disk is full, a lock was not to be had in time.
+    """
+    outage = isinstance(error, OSError) or any(cls.__name__ == "OperationalError" for cls in type(error).__mro__)
+    # SQLite counts statements that are wrong among them.
+    outage = outage and getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
+    kind = StorageAwayError if outage else StorageError
+    return kind(f"The database could not be used ({type(error).__name__}); nothing is known to be committed.")

@@ -38,6 +38,8 @@ _PRAGMAS = (
     "PRAGMA busy_timeout = 5000",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -65536",
+    # A checkpoint syncs the file and writes each page once, however often it changed since the last: 8 MiB.
+    "PRAGMA wal_autocheckpoint = 2048",
 )
 
 
@@ -95,6 +97,13 @@ class SqliteDatabase:
     async def change(self, work: Callable[[Transaction], Result]) -> Result:
         return await self._changes.change(work)
 
+    async def reshape(self, work: Callable[[Transaction], Result]) -> Result:
+        # Readers see the tables as they were when they began; nobody waits for them.
+        return await self._changes.change(work)
+
+    async def select(self, statement: str, params: Params) -> list[Row]:
+        return await self._threads.read(lambda connection: connection.execute(statement, _encoded(params)).fetchall())
+
     async def read(self, name: str, params: Params, *where: Fragment) -> list[Row]:
         return await self._threads.read(lambda connection: _rows(connection, name, params, *where))
 
@@ -134,6 +143,12 @@ class _SqliteTransaction:
 
     def each(self, name: str, rows: Sequence[Row]) -> None:
         _each(self._connection, name, rows)
+
+    def perform(self, statement: str, params: Params) -> list[Row]:
+        return self._connection.execute(statement, _encoded(params)).fetchall()
+
+    def perform_each(self, statement: str, rows: Sequence[Row]) -> None:
+        self._connection.executemany(statement, [_encoded_row(row) for row in rows])
 
 
 def _commit(

@@ -174,9 +174,12 @@ LIMIT :limit;
 
 -- name: emitted
 SELECT orchestration, number, event FROM emitted
-WHERE partition = :partition
+WHERE partition = :partition /* where */
 ORDER BY orchestration, number
 LIMIT :limit;
+
+-- name: emitted_after
+(orchestration, number) > (:after_orchestration, :after_number)
 
 -- name: subscribers
 SELECT DISTINCT partition, orchestration FROM subscriptions
@@ -306,11 +309,13 @@ SELECT partition, position FROM tracking WHERE projection = :projection;
 -- name: start_tracking
 INSERT INTO tracking (partition, projection, position) VALUES (:partition, :projection, 0) ON CONFLICT DO NOTHING;
 
--- No row: someone else has projected these events.
+-- A partition that is not returned: someone else has projected these events.
 -- name: move_tracking
-UPDATE tracking SET position = :until
-WHERE partition = :partition AND projection = :projection AND position = :after
-RETURNING position;
+UPDATE tracking SET position = json_extract(m.value, '$.until')
+FROM json_each(:moves) AS m
+WHERE partition = json_extract(m.value, '$.partition') AND projection = :projection
+  AND position = json_extract(m.value, '$.after')
+RETURNING partition;
 
 -- name: put_status
 INSERT INTO status
@@ -387,6 +392,38 @@ LIMIT :limit;
 
 -- name: still_after
 started_at >= :after_started_at AND (started_at > :after_started_at OR public_id < :after_public_id)
+
+-- What users' projections are; their own tables are in projections.sql.
+-- name: projection_builds
+SELECT name, version, number, shape, state, created_at FROM projections ORDER BY name, version, number;
+
+-- name: put_projection_build
+INSERT INTO projections (name, version, number, shape, state, created_at)
+VALUES (:name, :version, :number, :shape, :state, :created_at)
+ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- name: move_projection_build
+UPDATE projections SET state = :state
+WHERE name = :name AND version = :version AND number = :number AND state = :from_state
+RETURNING number;
+
+-- name: projection_progress
+SELECT partition, position, failure FROM tracking WHERE projection = :projection;
+
+-- No row: someone else has projected these events, it has failed, or it is retired.
+-- name: move_projection
+UPDATE tracking SET position = :until, failure = :failure
+WHERE partition = :partition AND projection = :projection AND position = :after AND failure IS NULL
+RETURNING position;
+
+-- name: retry_projection
+UPDATE tracking SET failure = NULL
+WHERE partition = :partition AND projection = :projection AND failure IS NOT NULL
+RETURNING position;
+
+-- name: end_projection
+DELETE FROM tracking WHERE partition = :partition AND projection = :projection RETURNING position;
 
 -- name: reset_tracking
 DELETE FROM tracking WHERE partition = :partition AND projection = :projection;

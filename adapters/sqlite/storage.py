@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -12,12 +13,33 @@ from adapters.sql.held import SqlHeldEvents
 from adapters.sql.inbox import SqlInbox
 from adapters.sql.leases import SqlLeases
 from adapters.sql.log import SqlLog
+from adapters.sql.projection_tables import Dialect
+from adapters.sql.projections import SqlProjections
 from adapters.sql.registers import SqlKeys, SqlRequests
 from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
 from adapters.sqlite.database import SqliteDatabase
 from adapters.sqlite.signals import LocalSignals
+from application.projection_store import KINDS
+from application.status import instant
 from domain.errors import StorageError
+
+DIALECT = Dialect(
+    "adapters.sqlite",
+    types={
+        "text": "TEXT",
+        "integer": "INTEGER",
+        "number": "REAL",
+        "boolean": "INTEGER",
+        "instant": "TEXT",
+        "json": "TEXT",
+    },
+    values=dict.fromkeys(KINDS, "?"),
+    read=dict.fromkeys(KINDS, "{}"),
+    encode={"instant": instant},
+    decode={"boolean": bool, "instant": datetime.fromisoformat},
+)
+"""How projections' columns are kept here."""
 
 
 class SqliteStorage:
@@ -36,6 +58,7 @@ class SqliteStorage:
         self.archive = SqlArchive(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)
+        self.projections = SqlProjections(self._database, DIALECT)
         self.requests = SqlRequests(self._database)
         self.keys = SqlKeys(self._database)
         self.held = SqlHeldEvents(self._database)

@@ -100,6 +100,7 @@ def _app() -> Any:
             commands=_Commands(),
             queries=_Queries(),  # type: ignore[arg-type]
             definitions=_Definitions(),  # type: ignore[arg-type]
+            projections=None,  # type: ignore[arg-type]
             requests=MemoryStorage().requests,
             clock=SystemClock().now,
             ready=ready,

@@ -38,6 +38,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     connections: int = 32
     growth: tuple[int, ...] = (1000, 10_000, 100_000)
     growth_sagas: int = 2000
+    quiet_s: float = 4.0
+    """How long each measurement of w5 may wait for a quiet machine."""
     nodes: tuple[int, ...] = (1, 2, 4)
     node_sagas: int = 12_000
     """Of all nodes together."""
@@ -53,6 +55,7 @@ QUICK = Sizes(
     load_s=1.0,
     growth=(200, 400, 800),
     growth_sagas=200,
+    quiet_s=0.0,
     nodes=(1, 2),
     node_sagas=300,
     limit_s=120.0,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from application.storage import ArchiveRecord, SnapshotRecord
-from application.views import StatusQuery, StatusRow
+from application.views import Move, StatusQuery, StatusRow
 from tests.contract.storages import PARTITIONS, heads, identity, minutes, written
 from tests.support.owning import own
 
@@ -48,7 +48,7 @@ async def filled(storage):
     head = (await heads(storage))[1]
     write = written(head, (ONE, 1), (TWO, 1), (ONE, 2), (ONE, 3), state=BYTES)
     await storage.log.write([write])
-    await storage.view.apply("status", 1, 0, 4, [status(1), status(2)])
+    await storage.view.apply("status", [Move(1, 0, 4, [status(1), status(2)])])
     for each in (ONE, TWO):
         await storage.snapshots.put(1, SnapshotRecord(each, 1, "f", bytes(32), b"state"))
     return storage
@@ -137,8 +137,8 @@ async def test_what_has_been_still_is_found_from_the_oldest_on(storage):
         status(5, started_at=minutes(0), updated_at=minutes(2), status="faulted"),
         status(6, started_at=minutes(5), updated_at=minutes(5)),
     ]
-    await storage.view.apply("status", 1, 0, 6, rows)
-    await storage.view.apply("status", 2, 0, 1, [status(7, partition=2)])
+    await storage.view.apply("status", [Move(1, 0, 6, rows)])
+    await storage.view.apply("status", [Move(2, 0, 1, [status(7, partition=2)])])
 
     async def still(before, **members):
         found = await storage.view.still(1, ("completed", "faulted"), before, **members)

@@ -8,6 +8,7 @@ import pytest
 
 from application.leases import NodeIdentity
 from application.storage import Head
+from application.views import Move
 from tests.contract.storages import PARTITIONS, heads, identity, written
 from tests.support.owning import own
 
@@ -106,7 +107,7 @@ async def test_a_node_that_leaves_is_seen_no_more(storage):
 async def test_an_overview_tells_how_far_log_and_view_are(storage):
     [head] = await storage.log.heads([3])
     await storage.log.write([written(head, (identity(1), 1), (identity(1), 2))])
-    await storage.view.apply("status", 3, 0, 1, [])
+    await storage.view.apply("status", [Move(3, 0, 1, [])])
     found = await holding(storage, 3)
     assert (found.position, found.projected) == (2, 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from application.views import StatusQuery, StatusRow
+from application.views import Move, StatusQuery, StatusRow
 from tests.contract.storages import PARTITIONS, identity, minutes
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ async def project(storage, *rows):
     """Put rows into the view, whatever was tracked so far."""
     for each in rows:
         at = (await storage.view.tracked("status")).get(each.partition, 0)
-        assert await storage.view.apply("status", each.partition, at, at + 1, [each])
+        assert await storage.view.apply("status", [Move(each.partition, at, at + 1, [each])])
 
 
 async def ids(storage, **query) -> list[str]:
@@ -53,19 +53,28 @@ async def test_rows_come_back_as_they_were(storage):
 
 async def test_a_step_is_projected_exactly_once(storage):
     assert await storage.view.tracked("status") == {}
-    assert await storage.view.apply("status", 1, 0, 5, [row(1)])
-    assert not await storage.view.apply("status", 1, 0, 5, [row(1, status="twice")])
-    assert not await storage.view.apply("status", 1, 4, 6, [row(1, status="overlapping")])
-    assert not await storage.view.apply("status", 2, 3, 6, [row(2, status="with a gap")])
-    assert await storage.view.apply("status", 1, 5, 6, [row(1, status="completed"), row(5)])
-    assert await storage.view.apply("other", 1, 0, 2, [])
+    assert await storage.view.apply("status", [Move(1, 0, 5, [row(1)])])
+    assert not await storage.view.apply("status", [Move(1, 0, 5, [row(1, status="twice")])])
+    assert not await storage.view.apply("status", [Move(1, 4, 6, [row(1, status="overlapping")])])
+    assert not await storage.view.apply("status", [Move(2, 3, 6, [row(2, status="with a gap")])])
+    assert await storage.view.apply("status", [Move(1, 5, 6, [row(1, status="completed"), row(5)])])
+    assert await storage.view.apply("other", [Move(1, 0, 2, [])])
     assert await storage.view.tracked("status") == {1: 6}
     assert [each.status for each in await storage.view.list(StatusQuery())] == ["running", "completed"]
 
 
+async def test_partitions_move_together_and_each_only_from_where_it_was(storage):
+    moves = [Move(1, 0, 5, [row(1)]), Move(2, 3, 4, [row(2, partition=2)]), Move(3, 0, 1, [row(3, partition=3)])]
+    assert await storage.view.apply("status", moves) == {1, 3}
+    assert await storage.view.tracked("status") == {1: 5, 3: 1}
+    assert await storage.view.apply("status", [Move(3, 1, 2, []), Move(1, 0, 5, [row(4)])]) == {3}
+    assert await storage.view.apply("status", []) == set()
+    assert sorted(await ids(storage)) == sorted([row(1).public_id, row(3, partition=3).public_id])
+
+
 async def test_the_last_row_of_an_orchestration_wins_within_a_step(storage):
     rows = [row(1, tags={"a": "1"}), row(1, version=2, tags={"b": "2"})]
-    await storage.view.apply("status", 1, 0, 2, rows)
+    await storage.view.apply("status", [Move(1, 0, 2, rows)])
     assert await storage.view.list(StatusQuery()) == rows[1:]
     assert await ids(storage, tags=(("a", "1"),)) == []
 
@@ -128,7 +137,7 @@ async def test_a_changed_row_is_found_by_what_it_is_now(storage):
 
 async def test_reset_forgets_rows_and_positions_so_that_all_can_be_built_again(storage):
     await project(storage, row(1, tags={"a": "b"}), row(2))
-    await storage.view.apply("other", 1, 0, 3, [])
+    await storage.view.apply("other", [Move(1, 0, 3, [])])
     for partition in range(PARTITIONS):
         await storage.view.reset("status", partition)
     assert await storage.view.list(StatusQuery()) == []

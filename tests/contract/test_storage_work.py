@@ -67,6 +67,10 @@ async def test_emitted_events_leave_in_order_and_once(storage):
     everything = [(identity(1), 9, b"a\x00"), (identity(1), 10, b"b"), (identity(2), 1, b"c")]
     assert await storage.log.emitted(0) == everything
     assert await storage.log.emitted(0, limit=1) == everything[:1]
+    assert await storage.log.emitted(0, after=(identity(1), 9)) == everything[1:]
+    assert await storage.log.emitted(0, limit=1, after=(identity(1), 9)) == everything[1:2]
+    assert await storage.log.emitted(0, after=(identity(1), 99)) == everything[2:]
+    assert await storage.log.emitted(0, after=(identity(2), 1)) == []
     for _ in range(2):
         await storage.log.published(0, [(identity(1), 9), (identity(2), 1)])
     await storage.log.published(1, [(identity(1), 10)])

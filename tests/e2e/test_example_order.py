@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from tests.support.running_examples import running_examples
@@ -98,3 +101,31 @@ async def test_sold_out(tmp_path):
         status = await api.ended(id_)
         assert (status["status"], status["error"]["type"]) == ("faulted", "https://retrace.invalid/errors/sold-out")
         assert participants.effects(id_) == []
+
+
+async def table(api):
+    return {each["order"]: each for each in (await api.done("GET", "/v1/projections/orders/rows"))["items"]}
+
+
+async def test_the_table_of_orders_tells_what_became_of_each(tmp_path):
+    async with running_examples(tmp_path, "order") as (api, participants):
+        refused = await order(api, sku="unicorn", **AT_ONCE)
+        called_off = await order(api)
+        await api.waiting(called_off, "gracePeriod")
+        await api.http.delete(f"/orders/{called_off}")
+        charged_back = await order(api, country="Atlantis", **AT_ONCE)
+        shipping = await order(api, **AT_ONCE)
+        await participants.until("done", "shipments", shipping)
+        for id_ in (refused, called_off, charged_back):
+            await api.ended(id_)
+        expected = {refused: "faulted", called_off: "cancelled", charged_back: "compensated", shipping: "running"}
+        rows: dict[str, Any] = {}
+        for _ in range(200):
+            rows = await table(api) if (await api.done("GET", "/v1/projections"))["items"][0]["live"] else {}
+            if {id_: row["status"] for id_, row in rows.items()} == expected and rows[shipping]["charged"]:
+                break
+            await asyncio.sleep(0.05)
+        assert {id_: row["status"] for id_, row in rows.items()} == expected
+        assert {id_ for id_, row in rows.items() if row["charged"]} == {shipping}
+        assert rows[charged_back]["quantity"] == 2
+        assert [id_ for id_, row in rows.items() if row["ended_at"] is None] == [shipping]

@@ -144,6 +144,8 @@ class PostgresProxy:
         self.unheard = 0
         self.delay_s = 0.0
         """Of every way of every round trip."""
+        self.away = False
+        """Whether nobody listens behind: no new link can be made."""
 
     @property
     def url(self) -> str:
@@ -242,6 +244,8 @@ class PostgresProxy:
             await link.ended()
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.away:
+            raise ConnectionRefusedError
         host, port = str(self._upstream.get("host") or "127.0.0.1"), int(self._upstream.get("port") or 5432)
         if host.startswith("/"):
             return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")

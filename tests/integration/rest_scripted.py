@@ -109,6 +109,13 @@ class NoDefinitions:
         return {}
 
 
+class NoProjections:
+    """There are none."""
+
+    async def list(self) -> dict[str, Any]:
+        return {"items": [], "next": None}
+
+
 class Scripted:
     """The API over scripted use cases and registers in memory, with a clock that is moved by hand."""
 
@@ -123,6 +130,7 @@ class Scripted:
             commands=self.commands,
             queries=self.queries,  # type: ignore[arg-type]
             definitions=NoDefinitions(),  # type: ignore[arg-type]
+            projections=NoProjections(),  # type: ignore[arg-type]
             requests=self.requests,
             clock=lambda: self.now,
             **given,

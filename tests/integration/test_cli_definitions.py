@@ -216,10 +216,10 @@ def test_a_definition_is_what_has_document_dsl(text, expected):
                     "extra": {"type": "string"},
                 },
             },
-            {"city": "Lisbon", "nights": 2},
+            {"city": "Lisbon", "nights": 2, "odd": None},
         ),
         ({"enum": ["a", "b"]}, "a"),
-        ({"type": ["string", "null"]}, None),
+        ({"type": ["string", "null"]}, "text"),
         ({"type": "object", "required": 5, "properties": []}, {}),
     ],
 )

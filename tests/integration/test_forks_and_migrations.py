@@ -70,6 +70,7 @@ async def test_what_was_done_is_not_done_again_and_is_undone_by_its_own_name(tmp
         assert first["data"]["origin"]["version"] == version
         assert (first["data"]["reason"], first["actor"]) == ("once more", "anonymous")
         assert "prefix" not in first["data"]
+        assert first["data"]["input"] == made["input"]
         await api.done("POST", f"/v1/orchestrations/{made['id']}/cancel", json={"reason": "enough"})
         ended = await api.ended(made["id"])
         assert (ended["status"], ended["rollback"]["done"]) == ("cancelled", ["reserveStock"])

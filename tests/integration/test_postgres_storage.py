@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from adapters.postgres.storage import PostgresStorage
-from domain.errors import StorageError
+from domain.errors import StorageAwayError, StorageError
 from tests.contract.storages import PARTITIONS, identity, written
 from tests.faults.proxy import Mishap, PostgresProxy
 from tests.support.owning import own
@@ -44,7 +44,7 @@ async def test_a_killed_writer_is_an_unknown_commit_and_the_next_write_heals(sto
     await storage.log.write([written(head, (identity(1), 1))])
     [head] = await storage.log.heads([0])
     assert kill_sessions(administrator) >= 1
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageAwayError):
         await storage.log.write([written(head, (identity(1), 2))])
     # The same write again: the fence says whether it is still due.
     assert await storage.log.heads([0]) == [head]

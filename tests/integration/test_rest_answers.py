@@ -109,6 +109,16 @@ async def test_overload_says_when_to_come_back(http, scripted, kind):
     assert (await http.post(START, json=BODY)).headers["Retry-After"] == "7"
 
 
+async def test_a_database_that_is_away_is_told_to_come_back_to(http, scripted):
+    refuse(scripted, errors.StorageAwayError("secret path"))
+    answer = await http.post(START, json=BODY)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    found = answer.json()
+    assert (found["type"], found["retryable"]) == ("/problems/overloaded", True)
+    assert "not certain" in found["detail"]
+    assert "secret" not in answer.text
+
+
 async def test_places_in_a_definition_keep_line_and_column(http, scripted):
     refuse(scripted, errors.InvalidDefinitionError([errors.Problem("/do", "wrong", "x", 3, 4)]))
     found = (await http.post(START, json=BODY)).json()
@@ -333,6 +343,7 @@ async def test_a_dry_run_is_another_request_than_the_command(http):
         errors.InvalidInputError([]),
         errors.OverloadedError(),
         errors.StorageError(),
+        errors.StorageAwayError(),
         RuntimeError("x"),
     ],
 )

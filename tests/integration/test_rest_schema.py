@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 
 from adapters.rest import app
 from tests.integration.test_rest_service import GREETING, PATIENT
+from tests.support.projected import SAMPLES
 from tests.support.service import Api, running_service
 
 ADDRESS = "http://127.0.0.1:8080"
@@ -78,7 +79,9 @@ class Running:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(running_service(tmp_path_factory.mktemp("schema"))) as api,
+        portal.wrap_async_context_manager(
+            running_service(tmp_path_factory.mktemp("schema"), projections=SAMPLES)
+        ) as api,
     ):
         yield Running(portal, api)
 
@@ -125,6 +128,8 @@ def _make_real(case: Any, running: Running) -> None:
     if "id" in case.path_parameters and len(str(case.path_parameters["id"])) == len(running.ended):
         lasting = case.method == "GET" or case.path.startswith("/greetings")
         case.path_parameters["id"] = running.ended if lasting else running.waiting()
+    if case.path.startswith("/v1/projections/") and case.method != "DELETE":
+        case.path_parameters["name"] = "counted"
     if "namespace" in case.path_parameters:
         case.path_parameters.update(namespace="shop", name="greeting")
         if len(str(case.path_parameters.get("version", ""))) % 2:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
+from application.projection_store import Build, Progress, Row
 from application.registers import HeldEvent, RequestRecord
 from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
 from application.views import StatusRow
@@ -64,6 +65,9 @@ class MemoryData:
     definitions: list[DefinitionRecord] = field(default_factory=list)
     tracking: dict[tuple[str, int], int] = field(default_factory=dict)
     status: dict[tuple[int, UUID], StatusRow] = field(default_factory=dict)
+    builds: dict[str, Build] = field(default_factory=dict)
+    tables: dict[str, dict[tuple[int, str], Row]] = field(default_factory=dict)
+    progress: dict[tuple[str, int], Progress] = field(default_factory=dict)
     requests: dict[tuple[str, str], RequestRecord] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
     """(holder, contender)."""

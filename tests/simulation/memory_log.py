@@ -189,10 +189,13 @@ class MemoryLog:
             if each.due_at is not None
         ]
 
-    async def emitted(self, partition: int, limit: int = 100) -> list[tuple[UUID, int, bytes]]:
+    async def emitted(
+        self, partition: int, limit: int = 100, after: tuple[UUID, int] | None = None
+    ) -> list[tuple[UUID, int, bytes]]:
         async with self._calls.call("emitted"):
             emitted = self._data.partitions[partition].emitted
-            return [(*key, emitted[key]) for key in sorted(emitted)[:limit]]
+            found = sorted(key for key in emitted if after is None or key > after)
+            return [(*key, emitted[key]) for key in found[:limit]]
 
     async def published(self, partition: int, items: Sequence[tuple[UUID, int]]) -> None:
         async with self._calls.call("published"):

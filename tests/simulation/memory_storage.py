@@ -14,6 +14,7 @@ from typing import Literal
 from tests.simulation.memory_data import Calls, MemoryData, Step
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySignals
+from tests.simulation.memory_projections import MemoryProjections
 from tests.simulation.memory_space import MemoryArchive, MemorySnapshots
 from tests.simulation.memory_views import (
     MemoryDefinitions,
@@ -48,6 +49,7 @@ class MemoryStorage:
         self.archive = MemoryArchive(self.data, calls)
         self.definitions = MemoryDefinitions(self.data, calls)
         self.view = MemoryStatusView(self.data, calls)
+        self.projections = MemoryProjections(self.data, calls)
         self.requests = MemoryRequests(self.data, calls)
         self.keys = MemoryKeys(self.data, calls)
         self.held = MemoryHeldEvents(self.data, calls)

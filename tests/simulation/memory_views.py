@@ -9,7 +9,7 @@ import msgspec
 
 from application.registers import HeldEvent, RequestRecord, register_partition
 from application.storage import DefinitionRecord, ResourceTakenError
-from application.views import StatusQuery, StatusRow
+from application.views import Move, StatusQuery, StatusRow
 from tests.simulation.memory_data import Calls, MemoryData
 
 replace = msgspec.structs.replace
@@ -70,13 +70,15 @@ class MemoryStatusView(_Part):
         async with self._calls.call("tracked"):
             return {key[1]: position for key, position in self._data.tracking.items() if key[0] == projection}
 
-    async def apply(self, projection: str, partition: int, after: int, until: int, rows: Sequence[StatusRow]) -> bool:
+    async def apply(self, projection: str, moves: Sequence[Move]) -> set[int]:
         async with self._calls.call("apply"):
-            if self._data.tracking.get((projection, partition), 0) != after:
-                return False
-            self._data.tracking[projection, partition] = until
-            self._data.status.update({(row.partition, row.orchestration): row for row in rows})
-            return True
+            moved = set()
+            for move in moves:
+                if self._data.tracking.get((projection, move.partition), 0) == move.after:
+                    self._data.tracking[projection, move.partition] = move.until
+                    self._data.status.update({(row.partition, row.orchestration): row for row in move.rows})
+                    moved.add(move.partition)
+            return moved
 
     async def list(self, query: StatusQuery) -> list[StatusRow]:
         async with self._calls.call("list"):

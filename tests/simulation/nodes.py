@@ -14,6 +14,7 @@ from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
 from application.leases import NodeIdentity
 from application.ports import Answered, Callout, CalloutResult, Callouts
+from application.projections import Folds, NoFolds
 from application.runtime import Node, Options, World
 from application.service import StartRequest
 from tests.simulation.loop import SeededChance, SimulatedClock, SimulatedLoop
@@ -56,6 +57,7 @@ def world_of(
     secrets: KnownSecrets | None = None,
     off_s: float = 0.0,
     alone: bool = True,
+    folds: Folds | None = None,
 ) -> World:
     """Everything around a node, over this database. `alone`: it takes everything over from whoever was there before."""
     return World(
@@ -71,6 +73,7 @@ def world_of(
         clock=SimulatedClock(loop, off_s),
         chance=SeededChance(chance),
         liveness=NobodyKnows(),
+        folds=folds or NoFolds(),
     )
 
 

@@ -18,6 +18,7 @@ import msgspec
 
 from application.identity import Identity
 from application.live import listening_runs
+from application.projection_store import Build
 from application.runtime import Node, Options
 from application.service import CommandRequest, StartRequest
 from domain.errors import (
@@ -70,6 +71,8 @@ class Trouble(msgspec.Struct, frozen=True):
     retention_s: float | None = None
     changes: int = 0
     """Forks and migrations."""
+    folds: Any = None
+    """Projections (`application.projections.Folds`) that every node keeps."""
 
 
 class Seat:
@@ -129,6 +132,7 @@ class Simulation:
                 sink=self.sink,
                 off_s=self.chance.uniform(-0.7, 0.7),
                 alone=self._alone,
+                folds=self.trouble.folds,
             )
             options = Options(
                 host="host",
@@ -346,6 +350,23 @@ class Simulation:
             assert seat.node is not None
             assert seat.process is not None
             await seat.process.call(seat.node.projector.caught_up())
+        await self._projected()
+
+    async def _projected(self) -> None:
+        """Projections have seen everything and are live."""
+        until = self.loop.time() + 60
+        while any(self._is_behind(build) for build in self.data.builds.values()):
+            if self.loop.time() > until:
+                self.overdue.append("the projections do not catch up")
+                return
+            await asyncio.sleep(1)
+
+    def _is_behind(self, build: Build) -> bool:
+        heads = [partition.head.position for partition in self.data.partitions]
+        seen = [self.data.progress.get((build.tracking, each)) for each in range(len(heads))]
+        return build.state != "retired" and (
+            build.state != "live" or any(at is None or at.position < head for at, head in zip(seen, heads, strict=True))
+        )
 
     @property
     def nodes(self) -> list[Node]:

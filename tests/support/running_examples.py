@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from unittest import mock
 
+from adapters.cli.deployment import load_all
 from examples.participants import Participants
-from retrace.functions import Function, load_functions
 from tests.support.examples_script import EXAMPLES
 from tests.support.service import Api, running_service
 
@@ -26,10 +26,8 @@ async def running_examples(
     """Service and participants with the examples of these names deployed; `faster`: text -> text in the documents."""
     async with Participants().serving() as participants:
         with mock.patch.dict(os.environ, {"PARTICIPANTS_URL": participants.url}):
-            functions: dict[str, Function] = {}
-            for path in sorted(path for name in names for path in (EXAMPLES / name).glob("functions.py")):
-                functions |= load_functions(path)
-        async with running_service(folder, functions) as api:
+            functions = load_all(sorted(path for name in names for path in (EXAMPLES / name).glob("functions.py")))
+        async with running_service(folder, functions, projections=functions.projections.values()) as api:
             # The child before its parent, so that no deployment has to warn of it.
             for path in sorted((path for name in names for path in (EXAMPLES / name).glob("*.yaml")), reverse=True):
                 await _deploy(api, path.read_text(encoding="utf-8"), {ADDRESS: participants.url, **(faster or {})})

@@ -8,7 +8,7 @@ must replay.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx2
 from adapters.bootstrap import open_service
 from adapters.settings import Settings
 from retrace.functions import Function
+from retrace.projections import Projection
 from tests.support.soundness import histories_complaints
 from tests.support.stored import read_stored
 
@@ -78,7 +79,12 @@ class Api:
 
 @contextlib.asynccontextmanager
 async def running_service(
-    folder: Path, functions: Mapping[str, Function] | None = None, *, development: bool = False, **settings: Any
+    folder: Path,
+    functions: Mapping[str, Function] | None = None,
+    *,
+    projections: Iterable[Projection] = (),
+    development: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Api]:
     """A service while the block runs; `settings` by field name."""
     given: dict[str, Any] = {
@@ -88,7 +94,9 @@ async def running_service(
         "grace": 1.0,
     }
     service_settings = Settings(**(given | settings))
-    service = await open_service(service_settings, functions=functions or {}, development=development)
+    service = await open_service(
+        service_settings, functions=functions or {}, projections=projections, development=development
+    )
     try:
         transport = httpx2.ASGITransport(app=service.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", timeout=30) as http:

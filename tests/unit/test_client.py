@@ -62,6 +62,17 @@ def test_a_plain_start_has_neither_key_nor_preference():
     assert not {"idempotency-key", "prefer", "authorization"} & set(server.only.headers)
 
 
+def test_a_rehearsal_sends_a_name_or_a_document():
+    server = Server(httpx2.Response(200, json={"scenarios": []}), httpx2.Response(200, json={"scenarios": []}))
+    client = server.client()
+    assert client.rehearse("trip", {"city": "Rome"}, outputs={"pay": 1}, limit=5) == {"scenarios": []}
+    client.rehearse({"do": []})
+    assert [(request.url.path, json.loads(request.content)) for request in server.requests] == [
+        ("/v1/rehearsals", {"definition": "trip", "input": {"city": "Rome"}, "outputs": {"pay": 1}, "limit": 5}),
+        ("/v1/rehearsals", {"definition": {"do": []}}),
+    ]
+
+
 def test_a_status_of_the_past_is_asked_for_by_version_or_instant():
     server = Server(status("running"), status("running"))
     client = server.client()

@@ -150,7 +150,8 @@ _SPEAKERS = frozenset({"refuse", "remark", "report", "stop", "Problem", "_refuse
 def codes() -> set[str]:
     """Every code that reading, compiling or deploying a definition may give, problems and warnings alike."""
     found = {"invalid"}
-    for path in [*(ROOT / "adapters" / "documents").glob("*.py"), ROOT / "application" / "definitions.py"]:
+    application = [ROOT / "application" / name for name in ("definitions.py", "checking.py")]
+    for path in [*(ROOT / "adapters" / "documents").glob("*.py"), *application]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue

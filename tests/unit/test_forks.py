@@ -9,6 +9,7 @@ import copy
 import msgspec
 import pytest
 
+from application.history import event_json
 from domain import commands as c
 from domain.errors import InvalidInputError
 from domain.forking import folded, not_from, unanswered
@@ -206,6 +207,17 @@ def test_a_fork_under_another_version_goes_on_by_it():
     assert state.status == "completed"
     assert state.definition == "test/x@1.1.0"
     assert [event.topic for event in world.history["o_two"]][:2] == ["orchestration.forked", "orchestration.migrated"]
+
+
+def test_the_history_shows_the_input_of_a_fork_and_not_what_it_carries():
+    world = Scripted([step("a")])
+    world.start_it({"n": 1})
+    fork(world, boundaries(world)[0], "o_one")
+    fork(world, boundaries(world, "o_one")[0], "o_two", of="o_one")
+    shown = event_json(world.history["o_two"][0], 1)["data"]
+    assert shown["input"] == {"n": 1}
+    assert shown["origin"] == {"id": "o_one", "version": boundaries(world, "o_one")[0], "hash": ""}
+    assert not {"prefix", "basis"} & set(shown)
 
 
 def test_a_suspended_original_gives_a_fork_that_goes_on_with_what_had_come():

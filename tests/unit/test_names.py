@@ -13,7 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
+from adapters.rest import schemas
 from adapters.rest.problems import SLUGS
+from application import projection_store
 from application import status as status_view
 from domain import commands, errors, events, lifecycle, rollback, state
 
@@ -156,6 +158,12 @@ def test_the_page_of_rollback_offers_the_same_actions():
     text = (ROOT / "docs" / "rollback.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `([a-z_]+)` \|[^|]*\| ((?:`[a-z]+`(?:, )?)+)", text, re.MULTILINE)
     assert {kind: named(actions) for kind, actions in listed} == incident_actions()
+
+
+def test_states_of_a_projection():
+    stored = set(get_args(get_type_hints(projection_store.Build)["state"]))
+    assert set(rows("Projections")) == stored | {"failed"}
+    assert set(get_args(get_type_hints(schemas.Projection)["state"])) == stored | {"failed"}
 
 
 def test_error_types():

@@ -40,6 +40,9 @@ class Folding:
         await turn.wait()
         return found
 
+    def ready_at(self, partition: int, orchestration: Any) -> None:
+        """Everything has to be waited for."""
+
     async def settled_at(self, partition: int, orchestration: Any) -> Any:
         return "from memory"
 

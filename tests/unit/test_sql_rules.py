@@ -11,7 +11,7 @@ from adapters.sql.statements import Statements, parse
 
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 DIALECTS = ("sqlite", "postgres")
-UNPARTITIONED = {"settings", "definitions", "resources", "nodes"}
+UNPARTITIONED = {"settings", "definitions", "resources", "nodes", "projections"}
 """Tables that are few rows each and the same everywhere."""
 ONE_DATABASE_ONLY = {"tell"}
 """Statements that only PostgreSQL has: a hint that may be lost."""
@@ -200,3 +200,13 @@ def test_fragments_are_put_where_the_statement_wants_them():
     assert "{n}" not in text
     assert "/* where */" not in text
     assert "--" not in text
+
+
+def test_the_tables_of_projections_keep_to_the_rules_too():
+    """Their partition leads the key, and every statement names it."""
+    templates = {each: parse((ADAPTERS / each / "projections.sql").read_text()) for each in DIALECTS}
+    assert list(templates["sqlite"]) == list(templates["postgres"])
+    for found in templates.values():
+        assert "PRIMARY KEY (partition, {key})" in found["create_table"]
+        for name in ("put", "drop", "rows", "page"):
+            assert re.search(r"\bpartition\b", found[name]), name

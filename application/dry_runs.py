@@ -22,7 +22,7 @@ from domain.plan import Plan
 from domain.state import State
 
 
-class Rehearsal:
+class DryRuns:
     """One per node."""
 
     def __init__(self, engine: Engine, cache: LiveCache, facts: FactFinder, plans: Plans, limits: Limits) -> None:
