@@ -42,7 +42,13 @@ def test_every_event_counts_exactly_once(first):
         Trouble(retention_s=20, orchestrations=8, folds=Inline(SAMPLES)),
         Trouble(changes=8, folds=Inline(SAMPLES)),
     ],
-    ids=["the database fails", "nodes die", "owners change and linger", "histories are archived", "forks and migrations"],
+    ids=[
+        "the database fails",
+        "nodes die",
+        "owners change and linger",
+        "histories are archived",
+        "forks and migrations",
+    ],
 )
 def test_in_rough_weather_too(trouble):
     assert not {seed: wrong for seed in range(12) if (wrong := wrong_tables(run_seed(seed, trouble)))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +14,7 @@ from domain import events as e
 from domain.errors import InvalidInputError, OrchestrationEndedError
 from domain.positions import name_at, path, short
 from tests.support.forks import another, facts, known_to
+from tests.support.migrations import Slow, advanced, finish, migrated, refusals
 from tests.support.pure_world import done, doubt, plan_of, refused
 from tests.support.scripted import Scripted, bare, step
 
@@ -27,7 +27,6 @@ TASKS = [
     {"each": {"for": {"each": "i", "in": "${ [1, 2] }"}, "do": [step("turn", **{"with": {"a": "${ $outputs.a }"}})]}},
     step("z"),
 ]
-NAMES = ["a", "b", "c", "l", "r", "d", "turn", "z"]
 
 
 def padded(tasks):
@@ -77,47 +76,6 @@ MAPPING = {
     "each/turn": "EACH/TURN",
     "z": "Z",
 }
-
-
-def lives(script=None, tasks=None):
-    return Scripted(copy.deepcopy(tasks or TASKS), dict(script or {}))
-
-
-def advanced(world, decisions):
-    """The world after so many decisions (a start, results, timers), or at its end."""
-    world.start_it()
-    for _ in range(decisions):
-        if world.root.final:
-            break
-        if world.flying:
-            attempt = world.flying[0]
-            world.reply(attempt, _answer(world, attempt))
-        else:
-            world.pass_time(60)
-    return world
-
-
-def _answer(world, attempt):
-    line = world.plain.get(attempt.function)
-    return done({"by": attempt.function}) if line is None else line
-
-
-class Slow(Scripted):
-    """Answers nothing by itself."""
-
-    def __init__(self, tasks, plain=None):
-        self.plain = plain or {}
-        super().__init__(copy.deepcopy(tasks), dict.fromkeys([*NAMES, "mend", *[f"undo_{name}" for name in NAMES]]))
-
-
-def finish(world):
-    for _ in range(60):
-        if world.root.final:
-            return
-        if world.flying:
-            world.reply(world.flying[0], _answer(world, world.flying[0]))
-        else:
-            world.pass_time(60)
 
 
 FAILURES = [
@@ -181,22 +139,6 @@ def test_the_version_it_has_already_changes_nothing():
     assert world.do("o_root", c.Migrate, to=world.root.digest) == []
 
 
-def test_another_definition_is_refused():
-    world = Slow([step("a")])
-    world.start_it()
-    other = msgspec.structs.replace(another(world.plan_of["o_root"]), name="y")
-    assert codes(world, other) == ["other-definition"]
-
-
-def codes(world, plan, mapping=None):
-    """Codes of the reasons for which a migration is refused."""
-    before = copy.deepcopy(world.root)
-    with pytest.raises(InvalidInputError) as refusal:
-        world.do("o_root", c.Migrate, to=known_to(world, plan), mapping=mapping or {})
-    assert world.root == before
-    return [problem.code for problem in refusal.value.problems]
-
-
 def test_back_and_forth_no_two_runs_have_one_name():
     """`a` moves away from its place and comes back, while a loop makes runs of it under both names."""
     four = {"for": {"each": "i", "in": "${ [1, 2, 3, 4] }"}}
@@ -235,103 +177,7 @@ def test_outputs_are_found_under_the_new_name():
     assert [run.id for run in world.root.runs.values()][:2] == ["/do/0/a#1", "/do/1/w#1"]
 
 
-# --- what is refused
-
-
-CHANGES = {
-    "the task in progress is gone": ([step("a")], [step("b")], ["no-task"]),
-    "it is of another kind": ([step("a")], [{"a": {"wait": {"seconds": 1}}}], ["other-kind"]),
-    "it calls something else while in flight": ([step("a")], [step("a", call="b")], ["other-call"]),
-    "it becomes a pivot while in flight": ([step("a")], [step("a", pivot=True)], ["other-pivot"]),
-    "its compensation is gone": ([step("a")], [bare("a")], ["no-compensation"]),
-    "a block is gone": ([{"x": {"do": [step("a")]}}], [step("a")], ["no-task", "no-task"]),
-    "branches in another order": (
-        [{"f": {"fork": {"branches": [step("a"), step("b")]}}}],
-        [{"f": {"fork": {"branches": [step("b"), step("a")]}}}],
-        ["other-branches", "other-place", "other-place"],
-    ),
-    "one branch more": (
-        [{"f": {"fork": {"branches": [step("a")]}}}],
-        [{"f": {"fork": {"branches": [step("a"), step("b")]}}}],
-        ["other-branches"],
-    ),
-    "other events": (
-        [{"l": {"listen": {"to": {"one": {"with": {"type": "x"}}}}}}],
-        [{"l": {"listen": {"to": {"one": {"with": {"type": "y"}}}}}}],
-        ["other-events"],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", list(CHANGES))
-def test_what_cannot_change_under_what_goes_on(name):
-    old, new, expected = CHANGES[name]
-    world = Slow(old)
-    world.script = {**world.script, "a": None, "b": None}
-    world.start_it()
-    assert codes(world, another(world.plan_of["o_root"], new)) == expected
-
-
-def test_the_undo_of_what_was_done_must_stay():
-    world = Slow([step("a"), step("b")])
-    world.start_it()
-    world.answer_to("a", done())
-    assert codes(world, another(world.plan_of["o_root"], [step("b")])) == ["no-task"]
-    assert codes(world, another(world.plan_of["o_root"], [bare("a"), step("b")])) == ["no-compensation"]
-
-
-def test_what_was_caught_and_may_be_tried_again_keeps_its_kind():
-    tasks: list[Any] = [
-        {
-            "t": {
-                "try": [step("a"), step("b")],
-                "catch": {"retry": {"delay": {"seconds": 9}, "limit": {"attempt": {"count": 2}}}},
-            }
-        }
-    ]
-    world = Slow(tasks)
-    world.start_it()
-    world.answer_to("a", refused())
-    other = copy.deepcopy(tasks)
-    other[0]["t"]["try"][0] = {"a": NOTHING}
-    assert codes(world, another(world.plan_of["o_root"], other)) == ["other-kind"]
-
-
-def test_a_mapping_that_names_nothing_is_told_whole():
-    world = Slow([step("a")])
-    world.start_it()
-    assert codes(world, another(world.plan_of["o_root"]), {"no": "a", "a": "neither"}) == ["unknown-task"] * 2
-
-
-def test_a_token_stays_in_its_list():
-    world = Slow([step("a"), step("b")])
-    world.start_it()
-    later = another(world.plan_of["o_root"], [{"block": {"do": [step("a")]}}, step("b")])
-    assert codes(world, later, {"a": "block/a"}) == ["other-place"]
-    world.answer_to("a", done())
-    [event] = world.do("o_root", c.Migrate, to=known_to(world, later), mapping={"a": "block/a"})
-    assert isinstance(event, e.OrchestrationMigrated)
-    world.cancel()
-    world.answer_to("b", refused())
-    finish(world)
-    assert (world.root.status, world.undone) == ("cancelled", ["a"])
-
-
-def test_two_tasks_do_not_become_one():
-    world = Slow([step("a"), step("b")])
-    world.start_it()
-    world.answer_to("a", done())
-    assert codes(world, another(world.plan_of["o_root"], [step("b")]), {"a": "b"}) == ["not-distinct"]
-
-
 # --- what is said
-
-
-def migrated(world, tasks, **members):
-    digest = known_to(world, another(world.plan_of["o_root"], tasks))
-    [event] = world.do("o_root", c.Migrate, to=digest, **members)
-    assert isinstance(event, e.OrchestrationMigrated)
-    return event
 
 
 def test_a_compensation_that_was_forgotten_can_be_given_later():
@@ -417,7 +263,7 @@ def test_a_child_keeps_its_own_definition():
     other = [{"k": {"run": {"workflow": {"namespace": "test", "name": "another", "version": "1.0.0"}}}}]
     again = Scripted({"x": plan_of([{"k": child}]), "child": small}, {"g": None})
     again.start_it()
-    assert codes(again, another(again.plan_of["o_root"], other)) == ["other-call"]
+    assert refusals(again, another(again.plan_of["o_root"], other)) == ["other-call"]
 
 
 # --- names
@@ -455,10 +301,3 @@ def test_wherever_tasks_are_moved_effects_keep_their_undo(order, decisions, gone
     finish(world)
     assert world.root.status == "cancelled"
     assert world.undone[-len(done_before) :] == done_before[::-1] or not done_before
-
-
-def test_what_was_done_does_not_come_again():
-    world = Slow([step("a"), step("b")])
-    world.start_it()
-    world.answer_to("a", done())
-    assert codes(world, another(world.plan_of["o_root"], [step("b"), step("a")])) == ["comes-again"]
