@@ -27,6 +27,7 @@ from application.exporting import Exporter
 from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
+from application.forking import ForkSources
 from application.heads import HeadWatch
 from application.histories import Histories
 from application.housekeeping import Housekeeping
@@ -254,6 +255,7 @@ class Node:
             self.ownership,
             dry_runs,
             archive,
+            ForkSources(identity, log, world.codec, archive, reader),
             Load(
                 self.journal,
                 self.effects,
