@@ -115,6 +115,7 @@ class OrchestrationForked(Event, frozen=True, kw_only=True):
     request: bytes | None = None
     again: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    trace: str | None = None
 
 
 class OrchestrationMigrated(Event, frozen=True, kw_only=True):

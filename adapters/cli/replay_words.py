@@ -50,6 +50,11 @@ def asked(command: Mapping[str, Any]) -> str:
     match command["command"]:
         case "start":
             return f"{actor} started it" if command.get("actor") else "it was started"
+        case "fork":
+            origin = command["origin"]
+            return f"{actor} forked it from {origin['id']} at version {origin['version']}{why}"
+        case "migrate":
+            return f"{actor} moved it to another version of its definition{why}"
         case "result":
             return _answered(command)
         case "timers":
@@ -113,6 +118,13 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
     match type_:
         case "orchestration.started":
             return f"{data['definition']}  input {compact(data['input'], _LONGEST)}"
+        case "orchestration.forked":
+            origin = data["origin"]
+            given = compact(data["input"], _LONGEST)
+            return f"{data['definition']}, from {origin['id']} at version {origin['version']}  input {given}"
+        case "orchestration.migrated":
+            moves = ", ".join(f"{old} is {new}" for old, new in (data.get("moves") or {}).items())
+            return f"to {data['definition']}" + (f"; {moves}" if moves else "")
         case "attempt.started":
             return (f"attempt {attempt}: " if attempt != 1 else "") + _call(data)
         case "attempt.failed":

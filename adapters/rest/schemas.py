@@ -470,6 +470,7 @@ class Bundle(Open):
     checkpoints: list[dict[str, Any]]
     id: str
     definition: BundledDefinition
+    earlier: list[BundledDefinition]
     status: dict[str, Any]
     children: list[dict[str, str]]
     redacted: dict[str, Any] | None
