@@ -76,7 +76,9 @@ def asked(command: Mapping[str, Any]) -> str:
             return _child(command)
         case "undo":
             return f"its parent asked it to undo itself{_colon(command.get('fault'))}"
-    return "what led to this was not recorded"
+        case "unknown":
+            return "what led to this was not recorded"
+    return f"{actor} asked for: {command['command']}{why}"
 
 
 def _answered(command: Mapping[str, Any]) -> str:
