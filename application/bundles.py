@@ -1,9 +1,10 @@
 """A bundle: one orchestration in one JSON document, from which it replays on another machine without a database.
 
-{format: 1, exported_at, versions: {retrace, python}, id, definition: {reference, digest, document}, status, history: [item
-of a history, with previous and stored], children: [{id, definition, task}], redacted}. `stored` is the event as it is stored
-(msgpack, in base64); the readable members beside it are for people and are not read back. `previous` and `hash` link the
-events as in the log's chain. No aggregate id, partition or position is in it.
+{format: 1, exported_at, versions: {retrace, python}, checkpoints, id, definition: {reference, digest, document}, status,
+history: [item of a history, with previous and stored], children: [{id, definition, task}], redacted}. `stored` is the event
+as it is stored (msgpack, in base64); the readable members beside it are for people and are not read back. `previous` and
+`hash` link the events as in the log's chain. `checkpoints` has the signed one that covers the last event, if there is one.
+The aggregate's own id is not in it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import msgspec
 
 from application.archive import ArchiveReader
 from application.chain import GENESIS
+from application.checkpoint_store import CheckpointStore
+from application.checkpoints import fingerprint, shown
 from application.history import item
 from application.identity import Identity
 from application.journal import Codec
@@ -69,6 +72,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     history: list[BundledEvent]
     exported_at: str = ""
     versions: dict[str, str] = {}
+    checkpoints: list[dict[str, Any]] = []
     children: list[dict[str, Any]] = []
     redacted: Redacted | None = None
 
@@ -82,6 +86,7 @@ class Bundles:
         reader: Reader,
         log: LogStore,
         archive: ArchiveReader,
+        checkpoints: CheckpointStore,
         definitions: DefinitionStore,
         codec: Codec,
         clock: Clock,
@@ -91,14 +96,15 @@ class Bundles:
         self._reader = reader
         self._log = log
         self._archive = archive
+        self._checkpoints = checkpoints
         self._definitions = definitions
         self._codec = codec
         self._clock = clock
         self._version = version
 
-    async def export(self, id_: str, redact: Sequence[str] = (), *, actor: str) -> bytes:
-        """The bundle of an orchestration, encoded. `redact`: names of members, or JSON Pointers into the bundle, whose values
-        are not to be in it. `actor`: who takes it with them. Raises NotFoundError, StorageError, RedactionError.
+    async def export(self, id_: str, redact: Sequence[str] = ()) -> tuple[bytes, int]:
+        """The bundle of an orchestration, encoded, and how many events are in it. `redact`: names of members, or JSON
+        Pointers into the bundle, whose values are not to be in it. Raises NotFoundError, StorageError, RedactionError.
         """
         places = read_places(redact)
         records = await self._records(id_)
@@ -112,9 +118,17 @@ class Bundles:
             "format": FORMAT,
             "exported_at": instant(self._clock.now()),
             "versions": {"retrace": self._version, "python": platform.python_version()},
+            "checkpoints": await self._covering(id_, records[-1].position),
         }
         # A long history takes its time: not that of the requests beside it.
-        return await asyncio.to_thread(encoded, self._codec, head, records, document, places)
+        made = await asyncio.to_thread(encoded, self._codec, head, records, document, places)
+        return made, len(records)
+
+    async def _covering(self, id_: str, position: int) -> list[dict[str, Any]]:
+        """The first checkpoint of its partition that covers its last event, if there is one already."""
+        partition, _ = self._identity.locate(id_)
+        found = await self._checkpoints.page(partition, 1, (partition, position - 1))
+        return [shown(fingerprint(self._identity.place_key()), each) for each in found]
 
     async def _records(self, id_: str) -> list[StoredRecord]:
         """The whole history as it is stored."""

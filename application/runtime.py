@@ -272,7 +272,17 @@ class Node:
             dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
-            Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
+            Bundles(
+                identity,
+                reader,
+                log,
+                archive,
+                storage.checkpoints,
+                storage.definitions,
+                world.codec,
+                world.clock,
+                options.version,
+            ),
         )
         self.audit = self._audit(identity)
         histories = Histories(log, archive, world.codec, identity)

@@ -187,9 +187,9 @@ class Queries(Protocol):
 
     async def rollback_plan(self, id_: str) -> Json: ...
 
-    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
-        """The bundle (application/bundles.py), encoded; of what is archived too. `redact`: names of members or JSON Pointers
-        whose values are not to be in it. Raises NotFoundError, RedactionError.
+    async def bundle(self, id_: str, redact: Sequence[str] = ()) -> tuple[bytes, int]:
+        """The bundle (application/bundles.py), encoded, and how many events it has; of what is archived too. `redact`: names
+        of members, or JSON Pointers, whose values are not to be in it. Raises NotFoundError, RedactionError.
         """
         ...
 

@@ -131,11 +131,7 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
         case "incident.resolved":
             return f"number {data['number']}, by {data['action']}{': ' + data['reason'] if data.get('reason') else ''}"
         case "scope.entered":
-            return (
-                name_of(data["pointer"])
-                if data["slot"] == "compensate"
-                else f"{data['slot']} of {run_name(data['run'])}"
-            )
+            return _scope(data)
         case "scope.completed" | "scope.closed" | "note.added":
             return ""  # what was asked says it, or there is nothing to say
     words = [_word(name, value) for name, value in data.items() if name not in _INTERNAL and value not in _NOTHING]
@@ -145,6 +141,15 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
 def _fault(error: Mapping[str, Any] | None) -> str:
     """An error without its place, which the task tells."""
     return fault({name: value for name, value in (error or {}).items() if name != "instance"})
+
+
+def _scope(data: Mapping[str, Any]) -> str:
+    slot, owner = data["slot"], run_name(data["run"])
+    if slot == "compensate":
+        return name_of(data["pointer"])
+    if slot.isdecimal():
+        return f"{'branch' if '/fork/' in data['pointer'] else 'turn'} {int(slot) + 1} of {owner}"
+    return f"{slot} of {owner}"
 
 
 def _word(name: str, value: Any) -> str:
@@ -172,8 +177,8 @@ def _call(data: Mapping[str, Any]) -> str:
     if data.get("callout") == "http" and isinstance(arguments, dict):
         endpoint = arguments.get("endpoint")
         address = endpoint.get("uri") if isinstance(endpoint, dict) else endpoint
-        body = f"  {compact(arguments['body'], _LONGEST)}" if arguments.get("body") is not None else ""
-        return f"{str(arguments.get('method')).upper()} {address}{body}"
+        sent = "".join(f"  {compact(arguments[name], _LONGEST)}" for name in ("query", "body") if arguments.get(name))
+        return f"{str(arguments.get('method')).upper()} {address}{sent}"
     return f"{data.get('function') or data.get('callout')}({compact(arguments, _LONGEST) if arguments else ''})"
 
 

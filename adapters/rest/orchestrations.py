@@ -184,20 +184,11 @@ async def rollback_plan(call: Call) -> Response:
     return json_response(await call.services.queries.rollback_plan(call.orchestration))
 
 
-class _Counted(msgspec.Struct):
-    """Of a bundle only how many events it has."""
-
-    history: list[msgspec.Raw]
-
-
-_bundled = msgspec.json.Decoder(_Counted).decode
-
-
 async def bundle(call: Call) -> Response:
     """GET /v1/orchestrations/{id}/bundle."""
     id_ = call.orchestration
-    made = await call.services.queries.bundle(id_, call.query.get("redact", ()), actor=call.actor)
-    await note_given(call, "bundle", len(_bundled(made).history), id_)
+    made, events = await call.services.queries.bundle(id_, call.query.get("redact", ()))
+    await note_given(call, "bundle", events, id_)
     return JsonResponse(made, 200, {"Content-Disposition": f'attachment; filename="{id_}.json"'})
 
 

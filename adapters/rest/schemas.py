@@ -423,6 +423,7 @@ class Bundle(Open):
     format: Literal[1]
     exported_at: str
     versions: dict[str, str]
+    checkpoints: list[dict[str, Any]]
     id: str
     definition: BundledDefinition
     status: dict[str, Any]
@@ -719,6 +720,12 @@ class WhatIfCourse(Open):
     incidents: list[Incident]
 
 
+class WhatIfRecord(WhatIfCourse):
+    """The course that was recorded, up to a version."""
+
+    version: int
+
+
 class WhatIfParting(Open):
     """Where the recorded path is left: the event recorded as this version, and the one that comes instead."""
 
@@ -737,4 +744,4 @@ class WhatIfAnswer(WhatIfCourse):
     why: str | None
     leaves_at: WhatIfParting | None
     assumptions: list[str]
-    recorded: WhatIfCourse
+    recorded: WhatIfRecord

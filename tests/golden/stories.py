@@ -88,7 +88,12 @@ class Story(World):
         """A bundle of the orchestration and of each child."""
         for number, id_ in enumerate(self.history):
             versions = {"retrace": "0.1.0", "python": "3.11"}
-            head = {"format": FORMAT, "exported_at": "2026-11-26T00:00:00.000000Z", "versions": versions}
+            head = {
+                "format": FORMAT,
+                "exported_at": "2026-11-26T00:00:00.000000Z",
+                "versions": versions,
+                "checkpoints": [],
+            }
             document = self.documents[self.states[id_].digest]
             made = bundle_of(CODEC, head, list(self._records(number, id_)), document)
             yield msgspec.json.decode(msgspec.json.encode(made))

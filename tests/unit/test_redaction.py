@@ -29,7 +29,7 @@ def redacted(bundle: dict[str, Any], *places: str) -> dict[str, Any]:
         )
         for n, each in enumerate(bundle["history"], 1)
     ]
-    head = {name: bundle[name] for name in ("format", "exported_at", "versions")}
+    head = {name: bundle.get(name, []) for name in ("format", "exported_at", "versions", "checkpoints")}
     made = encoded(CODEC, head, records, bundle["definition"]["document"], read_places(places))
     return dict(json.loads(made))
 
