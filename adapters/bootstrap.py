@@ -26,6 +26,7 @@ from adapters.callouts.sink import HttpEventSink, NoSink
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
+from adapters.cron import next_cron
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
 from adapters.projections import PythonFolds
@@ -145,6 +146,7 @@ async def open_service(
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
+            crons=next_cron,
             **_audit(settings, session, development=development),
             folds=folds,
         )

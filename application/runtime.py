@@ -41,13 +41,15 @@ from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
 from application.ownership import Ownership
-from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
+from application.ports import Callouts, Clock, Crons, EventSink, Expressions, Resources, Schemas, Secrets
 from application.projection_catalog import StoredCatalog
 from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
 from application.routing import Router
+from application.schedule_catalog import ScheduleCatalog
+from application.schedules import Schedules
 from application.serving import InboxServer
 from application.snapshots import Snapshots
 from application.timers import Timers
@@ -76,6 +78,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     chance: Chance
     liveness: Liveness
     signer: Signer | None = None
+    crons: Crons
     keys: PublicKeys = NoKeys()
     outlet: CheckpointOutlet | None = None
     folds: Folds = NoFolds()
@@ -244,6 +247,18 @@ class Node:
             self.projections.folds, storage.projections, pages, log, signals, world.clock, identity.sealing_key()
         )
         keys = BusinessKeys(storage.keys, self.router, reader)
+        self.schedules = Schedules(
+            storage.schedules,
+            self.definitions,
+            self.router,
+            reader,
+            self.ownership,
+            identity,
+            signals,
+            world.clock,
+            world.crons,
+        )
+        self.schedule_catalog = ScheduleCatalog(self.schedules, world.clock, world.crons)
         self.commands = OrchestrationCommands(
             self.engine,
             self.definitions,
@@ -322,12 +337,13 @@ class Node:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
         """
-        for tenant in (self.effects, self.timers, self.exchange, self.outbox, self.inbox):
+        for tenant in (self.effects, self.timers, self.exchange, self.outbox, self.inbox, self.schedules):
             self.ownership.add(tenant)
             for partition in self.ownership.held:
                 tenant.gained(self.journal.head(partition))
         self.ownership.drain_with(self.effects.drain)
         self.timers.start()
+        self.schedules.start()
         await self.exchange.start()
         self.outbox.start()
         self.housekeeping.start()
@@ -345,6 +361,7 @@ class Node:
         await self.housekeeping.stop()
         await self.archivist.stop()
         await self.snapshots.stop()
+        await self.schedules.stop()
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)

@@ -816,3 +816,25 @@ ORDER BY each.partition;
 
 -- name: checkpoints_until
 made_at <= %(until)s
+
+-- == Schedules =========================================================================================================
+
+-- name: put_schedule
+INSERT INTO schedules (partition, namespace, name, revision, course)
+VALUES (%(partition)s, %(namespace)s, %(name)s, 1, %(course)s)
+ON CONFLICT DO NOTHING
+RETURNING revision;
+
+-- name: change_schedule
+UPDATE schedules SET course = %(course)s, revision = revision + 1
+WHERE partition = %(partition)s AND namespace = %(namespace)s AND name = %(name)s AND revision = %(revision)s
+RETURNING revision;
+
+-- name: schedule
+SELECT namespace, name, revision, course FROM schedules
+WHERE partition = %(partition)s AND namespace = %(namespace)s AND name = %(name)s;
+
+-- name: schedules
+SELECT namespace, name, revision, course FROM schedules
+WHERE partition = ANY (%(partitions)s::smallint[])
+ORDER BY namespace, name;

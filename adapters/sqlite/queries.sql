@@ -728,3 +728,23 @@ LIMIT 1;
 
 -- name: checkpoints_until
 made_at <= :until
+
+-- == Schedules =========================================================================================================
+
+-- name: put_schedule
+INSERT INTO schedules (partition, namespace, name, revision, course)
+VALUES (:partition, :namespace, :name, 1, :course)
+ON CONFLICT DO NOTHING
+RETURNING revision;
+
+-- name: change_schedule
+UPDATE schedules SET course = :course, revision = revision + 1
+WHERE partition = :partition AND namespace = :namespace AND name = :name AND revision = :revision
+RETURNING revision;
+
+-- name: schedule
+SELECT namespace, name, revision, course FROM schedules
+WHERE partition = :partition AND namespace = :namespace AND name = :name;
+
+-- name: schedules
+SELECT namespace, name, revision, course FROM schedules WHERE partition = :partition ORDER BY namespace, name;

@@ -14,6 +14,7 @@ from application.checkpoint_store import CheckpointRecord
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
 from application.operation_store import OperationRecord
+from application.schedule_store import ScheduleRow
 from application.projection_store import Build, Progress, Row
 from application.registers import HeldEvent, RequestRecord
 from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
@@ -82,6 +83,7 @@ class MemoryData:
     checkpoints: dict[tuple[int, int], CheckpointRecord] = field(default_factory=dict)
     operations: dict[str, tuple[OperationRecord, float]] = field(default_factory=dict)
     """With the time of the loop until which each is alive."""
+    schedules: dict[tuple[str, str], ScheduleRow] = field(default_factory=dict)
 
 
 class Calls:

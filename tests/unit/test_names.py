@@ -200,5 +200,5 @@ def test_every_refusal_of_a_use_case_is_a_problem_of_the_api():
 
 
 def test_causes_and_accesses_are_listed():
-    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), "command"}
+    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), orchestration.BY_SCHEDULE, "command"}
     assert set(rows("Accesses")) == {*get_args(accesses.What), *get_args(accesses.Step)}
