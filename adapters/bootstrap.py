@@ -168,6 +168,7 @@ async def open_service(
             what_if=node.what_if,
             verification=node.verification,
             projections=node.catalog,
+            schedules=node.schedule_catalog,
             requests=storage.requests,
             audit=node.audit,
             clock=world.clock.now,

@@ -85,6 +85,10 @@ class Identity:
         """The public id of what an occurrence of a schedule starts: the same however often it is started."""
         return "o_" + base62(self._keyed("by hand" if by_hand else "occurrence", definition, at.isoformat()))
 
+    def of_event(self, definition: str, source: str, id_: str) -> str:
+        """The public id of what an event starts of a definition: the same however often it arrives."""
+        return "o_" + base62(self._keyed("event", definition, source, id_))
+
     def place_key(self) -> bytes:
         """What partition and own id of an orchestration are derived with, for those who check an exported log elsewhere. It
         says nothing of the salt.

@@ -258,6 +258,7 @@ class Node:
             world.clock,
             world.crons,
         )
+        self.exchange.start_with(self.schedules.start_by)
         self.schedule_catalog = ScheduleCatalog(self.schedules, world.clock, world.crons)
         self.commands = OrchestrationCommands(
             self.engine,

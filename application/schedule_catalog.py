@@ -12,7 +12,7 @@ import msgspec
 from application.ports import Clock, Crons
 from application.schedules import Schedules
 from application.status import instant
-from domain.errors import NotFoundError
+from domain.errors import InvalidInputError, NotFoundError, Problem
 from domain.schedule import Begun, Course, Pause, Schedule, begun, following, triggered, upcoming
 
 Json = dict[str, Any]
@@ -61,11 +61,16 @@ class ScheduleCatalog:
         return self._shown(await self._changed(namespace, name, resumed))
 
     async def trigger(self, namespace: str, name: str, actor: str, reason: str | None) -> str:
-        """Start one now, whatever else runs, also while it is paused; its public id. Raises NotFoundError."""
+        """Start one now, whatever else runs, also while it is paused; its public id. Raises NotFoundError; InvalidInputError
+        where events start it.
+        """
         now = self._clock.now()
         made: list[Any] = []
 
         def with_one_more(course: Course) -> Course:
+            if course.schedule is not None and course.schedule.on is not None:
+                detail = f"events start {namespace}/{name}, and are its input; publish one to /v1/events"
+                raise InvalidInputError([Problem("", detail, "started-by-events")])
             changed, occurrence = triggered(course, now, actor, reason)
             made.append(occurrence)
             return changed
@@ -112,6 +117,8 @@ class ScheduleCatalog:
 
 def _document(schedule: Schedule) -> Json:
     """As it stands in a document, with what was left out; durations as ISO 8601."""
+    if schedule.on is not None:
+        return {"on": {"any": [{"with": each} for each in schedule.on if each]}}
     if schedule.after_s is not None:
         return {"after": _iso(schedule.after_s)}
     when = {"cron": schedule.cron, "timezone": schedule.timezone} if schedule.cron else {"every": _iso(schedule.every_s)}

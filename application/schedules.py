@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -26,9 +26,12 @@ from application.reader import Reader
 from application.routing import Router
 from application.schedule_store import ScheduleRow, ScheduleStore
 from application.status import instant
-from application.storage import Head
+from application.storage import Head, canonical
 from domain.errors import ArchivedError, NotFoundError, RetraceError, StorageError
 from domain.schedule import Begun, Course, Occurrence, activated, advanced, begun
+from domain.starting_events import wanted
+
+Json = dict[str, Any]
 
 _log = structlog.get_logger(__name__)
 ACTOR: Final = "schedule"
@@ -36,6 +39,7 @@ _HINT: Final = "schedules"
 _LOOK_S: Final = 10.0
 _AGAIN: Final = timedelta(seconds=1)
 _AT_ONCE: Final = 16
+_REMEMBERED_S: Final = 1.0
 _course = msgspec.json.Decoder(Course).decode
 _bytes = msgspec.json.Encoder().encode
 
@@ -67,10 +71,12 @@ class Schedules:
         self._wake = asyncio.Event()
         self._unsure = True
         """Whether there may be deployments whose schedules are not stored."""
+        self._by_event: list[Course] = []
+        self._by_event_until = 0.0
         self._activating = asyncio.Lock()
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._task: asyncio.Task[None] | None = None
-        signals.listen(lambda hint: self._wake.set() if hint == _HINT else None)
+        signals.listen(self._hear)
         definitions.on_deployed(self._deployed)
 
     # Life -------------------------------------------------------------------------------------------------------------
@@ -81,6 +87,11 @@ class Schedules:
 
     def lost(self, partition: int) -> None:
         """Nothing of it is in memory; what is being decided meets the next owner at the compare-and-set."""
+
+    def _hear(self, hint: str) -> None:
+        if hint == _HINT:
+            self._by_event_until = 0.0
+            self._wake.set()
 
     def _deployed(self) -> None:
         self._unsure = True
@@ -157,6 +168,7 @@ class Schedules:
             known = _course(row.course)
             new = make(known)
             if new == known or await self._store.change(namespace, name, row.revision, _bytes(new)):
+                self._by_event_until = 0.0
                 self._wake.set()
                 return new
 
@@ -226,6 +238,35 @@ class Schedules:
         }
         await self._router.begin(Begin(public_id, course.digest, members))
         return Begun(public_id, occurrence, self._clock.now())
+
+    # Events -----------------------------------------------------------------------------------------------------------
+
+    async def start_by(self, event: Json, received_at: datetime, actor: str | None) -> bool:
+        """Start what this event starts: each definition once, however often it is asked. Raises RetraceError."""
+        started = False
+        for course in await self._awaiting_events():
+            if course.schedule is None or course.paused is not None or not wanted(course.schedule, event):
+                continue
+            definition = course.definition.partition("@")[0]
+            members = {
+                "input": [event],
+                "request": sha256(canonical([definition, event])).digest(),
+                "actor": actor or ACTOR,
+                "scheduled_for": received_at,
+            }
+            public_id = self._identity.of_event(definition, event["source"], event["id"])
+            await self._router.begin(Begin(public_id, course.digest, members))
+            started = True
+        return started
+
+    async def _awaiting_events(self) -> list[Course]:
+        """Those that events start; what other nodes deployed is known within a second."""
+        now_s = asyncio.get_running_loop().time()
+        if self._unsure or now_s >= self._by_event_until:
+            found = [course for _, course in await self.all()]
+            self._by_event = [course for course in found if course.schedule and course.schedule.on is not None]
+            self._by_event_until = now_s + _REMEMBERED_S
+        return self._by_event
 
     async def _ends_noted(self, course: Course) -> Course:
         runs = tuple([run if run.ended_at is not None else await self._seen(run) for run in course.runs])

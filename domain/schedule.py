@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -28,11 +28,14 @@ _KEPT_RUNS: Final = 20
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One of `every_s`, `cron` and `after_s` is there. `catch_up`: how many missed occurrences are made up, the latest."""
+    """One of `every_s`, `cron`, `after_s` and `on` is there. `catch_up`: how many missed occurrences are made up, the latest.
+    `on`: filters, of which each names attributes of an event and their values.
+    """
 
     every_s: float | None = None
     cron: str | None = None
     after_s: float | None = None
+    on: tuple[dict[str, Any], ...] | None = None
     timezone: str = "UTC"
     overlap: Literal["skip", "queue", "allow"] = "skip"
     catch_up: int = 0
@@ -98,7 +101,11 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def following(schedule: Schedule, anchor: datetime, after: datetime, next_cron: NextCron) -> datetime | None:
-    """The first occurrence after an instant; of an `after` schedule that is not waiting for an end, one delay later."""
+    """The first occurrence after an instant; of an `after` schedule that is not waiting for an end, one delay later. None: it
+    never comes, or events decide.
+    """
+    if schedule.on is not None:
+        return None
     if schedule.cron is not None:
         return next_cron(schedule.cron, schedule.timezone, after)
     if schedule.every_s is not None:

@@ -26,6 +26,7 @@ from adapters.cli import (
     projections,
     rehearse,
     replaying,
+    schedules,
     servers,
     what_if,
 )
@@ -65,6 +66,7 @@ audit_reading.register(audit.app)
 audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
+app.add_typer(schedules.app, name="schedules")
 
 
 @app.command()

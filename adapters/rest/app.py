@@ -35,6 +35,7 @@ from adapters.rest import (
     projections,
     rehearsals,
     running,
+    schedules,
     stream,
     what_if,
 )
@@ -66,6 +67,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *what_if.OPERATIONS,
     *audit_verification.OPERATIONS,
     *projections.OPERATIONS,
+    *schedules.OPERATIONS,
     *rehearsals.OPERATIONS,
     *running.OPERATIONS,
 )

@@ -16,6 +16,7 @@ from adapters.rest.admission import Admission
 from application.auditing import Audit
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
+from application.schedule_catalog import ScheduleCatalog
 from application.service import Commands, Definitions, Operations, Queries, WhatIf
 from application.verification import Verification
 
@@ -35,6 +36,7 @@ class Services:
     what_if: WhatIf
     verification: Verification
     projections: ProjectionCatalog
+    schedules: ScheduleCatalog
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]
