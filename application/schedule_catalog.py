@@ -121,7 +121,9 @@ def _document(schedule: Schedule) -> Json:
         return {"on": {"any": [{"with": each} for each in schedule.on if each]}}
     if schedule.after_s is not None:
         return {"after": _iso(schedule.after_s)}
-    when = {"cron": schedule.cron, "timezone": schedule.timezone} if schedule.cron else {"every": _iso(schedule.every_s)}
+    when = (
+        {"cron": schedule.cron, "timezone": schedule.timezone} if schedule.cron else {"every": _iso(schedule.every_s)}
+    )
     return {**when, "overlap": schedule.overlap, "catch_up": _CATCH_UP.get(schedule.catch_up, schedule.catch_up)}
 
 

@@ -67,8 +67,8 @@ class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How far a schedule has come; all of its state. `schedule` None: the latest version of the definition has none. `anchor`:
-    where `every` counts from. `next_at` None: nothing will come, or `after` waits for an end. `runs`: newest first.
+    """How far a schedule has come; all of its state. `schedule` None: the latest version of the definition has none.
+    `anchor`: where `every` counts from. `next_at` None: nothing will come, or `after` waits for an end. `runs`: newest first.
     """
 
     definition: str
@@ -235,7 +235,5 @@ def upcoming(course: Course, count: int, next_cron: NextCron) -> list[datetime]:
     at = course.next_at
     while at is not None and len(found) < count and course.schedule is not None:
         found.append(at)
-        at = (
-            None if course.schedule.after_s is not None else following(course.schedule, course.anchor, at, next_cron)
-        )
+        at = None if course.schedule.after_s is not None else following(course.schedule, course.anchor, at, next_cron)
     return found

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from retrace.representations import ScheduleStatus
 
 Definition = Annotated[
-    str, typer.Argument(metavar="[NAMESPACE/]NAME", help="Whose schedule; the namespace is default.", show_default=False)
+    str,
+    typer.Argument(metavar="[NAMESPACE/]NAME", help="Whose schedule; the namespace is default.", show_default=False),
 ]
 Reason = Annotated[str | None, typer.Option("--reason", help="Why; it is kept.")]
 

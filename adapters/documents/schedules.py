@@ -17,7 +17,7 @@ _MOST: Final = 1_000
 
 
 def schedule(cursor: Cursor) -> Schedule:
-    """One of ``every``, ``cron``, ``after``, ``on``; with it ``timezone``, ``overlap`` and ``catch_up``, which are our own."""
+    """One of ``every``, ``cron``, ``after``, ``on``; with it ``timezone``, ``overlap`` and ``catch_up``, our own."""
     found = cursor.members((*_KINDS, "timezone", "overlap", "catch_up"))
     kinds = [name for name in _KINDS if name in found]
     if isinstance(cursor.value, dict) and len(kinds) != 1:
@@ -49,7 +49,9 @@ def _events(cursor: Cursor) -> tuple[dict[str, Any], ...]:
     found = strategy(cursor)
     for item in found.filters:
         if item.correlate:
-            cursor.refuse("`correlate` is not supported in schedule.on: there is nothing yet to agree with", "unsupported")
+            cursor.refuse(
+                "`correlate` is not supported in schedule.on: there is nothing yet to agree with", "unsupported"
+            )
         for name, value in item.attributes:
             if isinstance(value, Expression):
                 cursor.refuse(f"the attribute {name!r} cannot be an expression in schedule.on", "unsupported")

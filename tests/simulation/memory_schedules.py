@@ -39,6 +39,4 @@ class MemorySchedules:
         async with self._calls.call("schedules"):
             count = len(self._data.partitions)
             rows = [self._data.schedules[key] for key in sorted(self._data.schedules)]
-            return [
-                row for row in rows if register_partition(row.namespace, row.name, partitions=count) in partitions
-            ]
+            return [row for row in rows if register_partition(row.namespace, row.name, partitions=count) in partitions]

@@ -11,7 +11,7 @@ import pytest
 
 from application.registers import register_partition
 from application.service import ListRequest
-from domain.errors import NotFoundError, StorageError
+from domain.errors import InvalidInputError, NotFoundError, StorageError
 from tests.simulation.loop import START, Process, simulate
 from tests.simulation.memory_storage import MemoryData
 from tests.simulation.nodes import deploy, running
@@ -115,11 +115,10 @@ def test_a_clock_that_jumps():
         await deploy(node, QUICK, schedule=HOURLY)
         await asyncio.sleep(1.5 * HOUR)
         clock = node.world.clock
-        true = clock.now
-
-        clock.now = lambda: true() + timedelta(hours=100)
-        await asyncio.sleep(60)
-        clock.now = true
+        with pytest.MonkeyPatch.context() as patch:
+            true = clock.now
+            patch.setattr(clock, "now", lambda: true() + timedelta(hours=100))
+            await asyncio.sleep(60)
         await asyncio.sleep(60)
         assert (await shown(node))["next"][0] == "2030-01-01T02:00:00.000000Z"
         await asyncio.sleep(2 * HOUR)
@@ -226,7 +225,77 @@ def test_nodes_that_die_and_a_database_that_fails_neither_lose_nor_double_one(se
     simulate(seed, main)
 
 
+HEART = {"source": "/ward", "type": "heartbeat.low"}
+
+
+@pytest.mark.parametrize(
+    ("on", "inputs"),
+    [
+        ({"one": {"with": {"type": "heartbeat.low"}}}, ["1", "2"]),
+        ({"any": [{"with": {"type": "none"}}, {"with": {"type": "heartbeat.low", "source": "/ward"}}]}, ["1", "2"]),
+        ({"any": []}, ["1", "2", "3"]),
+        ({"one": {"with": {"type": "heartbeat.low", "data": {"bpm": 30}}}}, ["2"]),
+    ],
+)
+def test_events_start_one_each(on, inputs):
+    async def main(loop):
+        node = await running(loop)
+        await deploy(node, [{"s": {"set": "${ $workflow.input[0] }"}}], schedule={"on": on})
+        events = (
+            {**HEART, "id": "1"},
+            {**HEART, "id": "2", "data": {"bpm": 30}},
+            {**HEART, "id": "3", "type": "other"},
+            {**HEART, "id": "1"},
+        )
+        sent = [await node.commands.publish_event({"specversion": "1.0", **each}, actor="ann") for each in events]
+        outcomes = [each.outcome for each in sent]
+        assert outcomes == [*("started" if each in inputs else "held" for each in "123"), "duplicate"]
+        page = plain(await node.queries.list(ListRequest(definition="test/x", limit=500)))
+        statuses = [await node.queries.status(each["id"]) for each in page["items"]]
+        assert sorted(each["output"]["id"] for each in statuses) == inputs
+        first = await begun(node, statuses[0]["id"])
+        assert (first["cause"], first["actor"]) == ("schedule", "ann")
+        with pytest.raises(InvalidInputError):
+            await node.schedule_catalog.trigger("test", "x", "ann", None)
+        await node.schedule_catalog.pause("test", "x", "ann", None)
+        late = {"specversion": "1.0", **HEART, "id": "9", "data": {"bpm": 30}}
+        assert (await node.commands.publish_event(late)).outcome == "held"
+
+    simulate(1, main)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_node_that_dies_while_an_event_arrives_starts_it_once(seed):
+    async def main(loop):
+        chance, data = random.Random(seed), MemoryData()
+        first = Process(loop, 1)
+        node = await first.call(running(loop, data))
+        await first.call(deploy(node, QUICK, schedule={"on": {"one": {"with": {"type": "heartbeat.low"}}}}))
+        event = {"specversion": "1.0", **HEART, "id": "1"}
+        left = [chance.randrange(1, 40)]
+
+        async def step(_):
+            left[0] -= 1
+            if left[0] == 0:
+                second.kill()
+            await asyncio.sleep(0)
+
+        first.kill()
+        second = Process(loop, 2)
+        node = await second.call(running(loop, data, seed=2))
+        node.world.storage.held._calls._step = step
+        publishing = asyncio.ensure_future(second.call(node.commands.publish_event(event)))
+        await asyncio.wait([publishing], timeout=5)
+        second.kill()
+        publishing.cancel()
+        node = await running(loop, data, seed=3)
+        await asyncio.sleep(30)
+        await node.commands.publish_event(event)
+        page = plain(await node.queries.list(ListRequest(definition="test/x", limit=500)))
+        assert len(page["items"]) == 1
+
+    simulate(seed, main)
+
+
 def test_schedules_lie_in_the_partition_of_their_name():
     assert {register_partition("test", f"x{each}", partitions=4) for each in range(30)} == {0, 1, 2, 3}
-
-

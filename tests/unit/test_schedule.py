@@ -183,7 +183,9 @@ def test_the_hour_that_is_repeated_in_autumn():
     before = datetime(2030, 10, 26, 12, tzinfo=UTC)
     assert times("30 2 * * *", "Europe/Berlin", before, 3) == ["27 00:30", "28 01:30", "29 01:30"]
     within = datetime(2030, 10, 27, 1, 10, tzinfo=UTC)
-    assert times("30 2 * * *", "Europe/Berlin", within, 1) == ["28 01:30"], "it ran the first time that it was half past two"
+    assert times("30 2 * * *", "Europe/Berlin", within, 1) == ["28 01:30"], (
+        "it ran the first time that it was half past two"
+    )
     assert times("*/30 * * * *", "Europe/Berlin", datetime(2030, 10, 27, 0, 15, tzinfo=UTC), 3) == [
         "27 00:30",
         "27 01:00",
@@ -209,7 +211,9 @@ def test_occurrences_only_go_forward_and_do_not_depend_on_when_one_looks(zone, e
         assert next_cron(expression, zone, one + (two - one) / 2) == two
 
 
-@pytest.mark.parametrize("expression", ["", "* * * *", "* * * * * *", "61 * * * *", "0 0 30 2 *", "x * * * *", "@daily"])
+@pytest.mark.parametrize(
+    "expression", ["", "* * * *", "* * * * * *", "61 * * * *", "0 0 30 2 *", "x * * * *", "@daily"]
+)
 def test_expressions_that_are_refused(expression):
     assert cron_problem(expression)
     assert cron_problem("0 3 * * MON-FRI") is None
