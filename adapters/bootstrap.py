@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from aiohttp import ClientSession
 from fastapi import FastAPI
 
 from adapters import documents
@@ -21,6 +23,7 @@ from adapters.callouts.openapi import OpenApiCallouts
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
+from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
@@ -29,9 +32,11 @@ from adapters.projections import PythonFolds
 from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
 from adapters.rest.services import Services
-from adapters.settings import Settings
+from adapters.settings import Settings, SettingsError
+from adapters.signatures import Ed25519Keys, Ed25519Signer, KeyUnusableError, make_key, read_private, read_public
 from adapters.stored_events import EventMapper
 from adapters.system import ProcessLiveness, SystemChance, SystemClock, process_mark
+from application.checkpoint_store import CheckpointOutlet
 from application.database import Storage
 from application.definitions import DefinitionRegistry
 from application.runtime import Node, Options, World
@@ -140,6 +145,7 @@ async def open_service(
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
+            **_audit(settings, session, development=development),
             folds=folds,
         )
         node = Node(world, _options(settings, development=development))
@@ -156,8 +162,12 @@ async def open_service(
             commands=node.commands,
             queries=node.queries,
             definitions=node.definitions,
+            operations=node.operations,
+            what_if=node.what_if,
+            verification=node.verification,
             projections=node.catalog,
             requests=storage.requests,
+            audit=node.audit,
             clock=world.clock.now,
             ready=ready,
             tokens=_tokens(settings, development=development),
@@ -168,6 +178,39 @@ async def open_service(
         app = build_app(services)
         await node.go_on()
         return Service(node, app, services, stack.pop_all(), settings.grace)
+
+
+def _audit(settings: Settings, session: ClientSession, *, development: bool) -> dict[str, Any]:
+    """What signs checkpoints, what checks them, and where they go."""
+    key = settings.audit_key or (developers_key(settings) if development else None)
+    signer = None if key is None else Ed25519Signer(read_private(key))
+    trusted = [read_public(each) for each in settings.audit_trust]
+    outlet: CheckpointOutlet | None = None
+    if settings.checkpoint_to is not None:
+        is_address = settings.checkpoint_to.startswith(("http://", "https://"))
+        outlet = (
+            CheckpointReceiver(settings.checkpoint_to, session)
+            if is_address
+            else CheckpointFile(Path(settings.checkpoint_to))
+        )
+    keys = Ed25519Keys(trusted, current=None if signer is None else signer.public)
+    return {"signer": signer, "keys": keys, "outlet": outlet}
+
+
+def developers_key(settings: Settings) -> str | None:
+    """A key file beside a developer's SQLite database, made when there is none, so that checkpoints work at once."""
+    database = settings.sqlite_path
+    if database is None:
+        return None
+    path = database.with_name(f"{database.name}.audit-key.pem")
+    if not path.exists():
+        with contextlib.suppress(FileExistsError):  # another process was quicker
+            make_key(path)
+    try:
+        read_private(str(path))
+    except KeyUnusableError as error:
+        raise SettingsError([f"{path} {error}"]) from None
+    return str(path)
 
 
 def _options(settings: Settings, *, development: bool) -> Options:
@@ -187,6 +230,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
         ),
         held_events_for_s=settings.held_events_for,
         retention_s=settings.retention,
+        checkpoint_every_s=settings.checkpoint_every,
         revise=development,
     )
 

@@ -32,6 +32,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from adapters.signatures import read_private, read_public
+
 PREFIX = "RETRACE_"
 ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_TEST_")
 """Prefixes of variables that are read by others: secrets of definitions, the test suite."""
@@ -116,6 +118,14 @@ class Settings(BaseSettings):
     """How long an event that nobody waits for is kept."""
     retention: Seconds | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
+    audit_key: str | None = Field(None, repr=False)
+    """The private key that signs checkpoints: a PEM file, its text, or base64 of its 32 bytes."""
+    audit_trust: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Public keys of checkpoints that were signed before, in the same forms."""
+    checkpoint_every: Seconds = 60.0
+    """How often the owner of a partition makes a checkpoint of it."""
+    checkpoint_to: str | None = Field(None, repr=False)
+    """A file or an HTTP receiver outside the database that checkpoints go to."""
     allow_loopback: bool = False
     """Whether callouts may reach this very machine."""
     event_sink: str | None = Field(None, repr=False)
@@ -168,6 +178,34 @@ class Settings(BaseSettings):
                 raise ValueError(f"has two tokens named {name}; give each a name of its own, such as {name}-2")
             bearers[name] = digest.lower()
         return bearers
+
+    @field_validator("audit_trust", mode="before")
+    @classmethod
+    def _separate(cls, value: Any) -> Any:
+        return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+    @field_validator("audit_key")
+    @classmethod
+    def _private_key(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_private(value)
+        return value
+
+    @field_validator("audit_trust")
+    @classmethod
+    def _public_keys(cls, value: list[str]) -> list[str]:
+        for each in value:
+            read_public(each)
+        return value
+
+    @field_validator("checkpoint_to")
+    @classmethod
+    def _outside(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith(("http://", "https://")):
+            return cls._http_address(value)
+        if value is not None and not Path(value).absolute().parent.is_dir():
+            raise ValueError("names a file in a folder that does not exist, and is no http(s) address")
+        return value
 
     @field_validator("event_sink")
     @classmethod

@@ -20,7 +20,7 @@ from application.engine import Engine, invalid_input
 from application.exchange import EventExchange
 from application.facts import FactFinder
 from application.forking import ForkSources, Source
-from application.forwarding import Begin, Done
+from application.forwarding import Begin, Done, Sender
 from application.history import event_json
 from application.load import Load
 from application.ownership import Ownership
@@ -92,6 +92,7 @@ class OrchestrationCommands:
             "tags": dict(request.tags),
             "request": digest,
             "actor": request.actor,
+            **_origin(request.trace, request.request_id),
         }
         begin = Begin(public_id, plan.digest, members, drawn=request.idempotency_key is None)
         return await self._begun(begin, plan, request.business_key, digest)
@@ -185,7 +186,7 @@ class OrchestrationCommands:
         identity = self._engine.identity
         if not identity.well_formed(request.id):
             raise NotFoundError("There is no orchestration with this id.")
-        members = {"actor": request.actor, **members}
+        members = {"actor": request.actor, **_origin(request.trace, request.request_id), **members}
         if request.dry_run:
             outcome = await self._dry_runs.decide(
                 request.id, lambda _: self._engine.command(command, **members), if_match=request.if_match
@@ -242,19 +243,35 @@ class OrchestrationCommands:
 
     # Events -----------------------------------------------------------------------------------------------------------
 
-    async def send_event(self, id_: str, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def send_event(
+        self,
+        id_: str,
+        event: Json,
+        *,
+        actor: str = "anonymous",
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> EventOutcome:
         identity = self._engine.identity
         if not identity.well_formed(id_):
             raise NotFoundError("There is no orchestration with this id.")
         digest = hashlib.sha256(canonical(event)).digest()
-        members = {"actor": actor, "event": event, "digest": digest}
+        members = {"actor": actor, "event": event, "digest": digest, **_origin(trace, request_id)}
         self._load.admit_change()
         done = await asyncio.shield(self._router.execute(identity.locate(id_), c.ReceiveEvent, members))
         return EventOutcome(done.received or "duplicate", done.version)  # type: ignore[arg-type]
 
-    async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def publish_event(
+        self, event: Json, *, actor: str = "anonymous", trace: str | None = None, request_id: str | None = None
+    ) -> EventOutcome:
         self._load.admit_change()
-        return await asyncio.shield(self._exchange.publish(event, actor))
+        return await asyncio.shield(self._exchange.publish(event, Sender(actor, trace, request_id)))
+
+
+def _origin(trace: str | None, request_id: str | None) -> dict[str, str]:
+    """Members that most requests have not, left out where nodes send them to each other."""
+    found = {} if trace is None else {"trace": trace}
+    return found if request_id is None else found | {"request_id": request_id}
 
 
 def _would_be(event: e.Event) -> Json:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from application.accesses import AccessStore
+from application.audit_log import AuditLog
+from application.checkpoint_store import CheckpointStore
 from application.inbox import Inbox, Signals
 from application.leases import Leases
+from application.operation_store import OperationStore
 from application.projection_store import ProjectionStore
 from application.registers import HeldEventStore, KeyStore, RequestStore
 from application.storage import ArchiveStore, DefinitionStore, LogStore, SnapshotStore
@@ -41,6 +45,14 @@ class Storage(Protocol):
     def keys(self) -> KeyStore: ...
     @property
     def held(self) -> HeldEventStore: ...
+    @property
+    def accesses(self) -> AccessStore: ...
+    @property
+    def operations(self) -> OperationStore: ...
+    @property
+    def audit_log(self) -> AuditLog: ...
+    @property
+    def checkpoints(self) -> CheckpointStore: ...
 
     async def ready(self) -> bool:
         """Whether the database answers."""

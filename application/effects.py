@@ -31,6 +31,7 @@ from application.ports import (
     Unusable,
 )
 from application.storage import Head, LogStore
+from application.tracing import trace_of
 from domain import commands as c
 from domain import events as e
 from domain.data import planted
@@ -53,6 +54,8 @@ class _Attempt(msgspec.Struct, frozen=True):
     """(public id, run, number): what makes it the only one."""
     event: e.AttemptStarted
     result: CalloutResult | None
+    trace: str | None = None
+    """Of the orchestration, where it is sent on."""
 
 
 class Effects:
@@ -169,7 +172,8 @@ class Effects:
         if self._stopped:  # a command that came late has begun it; nobody here would wait for the answer
             return
         self._in_hand.add(name)
-        attempt = _Attempt(live.partition, live.orchestration, live.id, name, event, result)
+        trace = None if event.callout == "function" else trace_of(live.state)
+        attempt = _Attempt(live.partition, live.orchestration, live.id, name, event, result, trace)
         current = asyncio.current_task()
         mine = self._tasks.get(current) if current is not None else None
         if mine is not None and not mine[1]:
@@ -211,7 +215,7 @@ class Effects:
                     _log.exception("callout.not_prepared", orchestration=attempt.id, task=event.run)
                     return Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
             try:
-                return await self._callouts.send(_callout(attempt.id, event, arguments))
+                return await self._callouts.send(_callout(attempt, arguments))
             except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
                 _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
                 return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
@@ -259,17 +263,19 @@ class Effects:
                 return
 
 
-def _callout(public_id: str, attempt: e.AttemptStarted, arguments: Any) -> Callout:
+def _callout(attempt: _Attempt, arguments: Any) -> Callout:
+    event = attempt.event
     return Callout(
-        kind=attempt.callout,  # type: ignore[arg-type]
-        function=attempt.function,
+        kind=event.callout,  # type: ignore[arg-type]
+        function=event.function,
         arguments=arguments,
-        idempotency_key=attempt.key,
-        attempt=attempt.number,
-        timeout_s=attempt.timeout_s,
-        orchestration=public_id,
-        task=attempt.run.rpartition("#")[0],
-        compensates=attempt.compensates,
+        idempotency_key=event.key,
+        attempt=event.number,
+        timeout_s=event.timeout_s,
+        orchestration=attempt.id,
+        task=event.run.rpartition("#")[0],
+        compensates=event.compensates,
+        trace=attempt.trace,
     )
 
 

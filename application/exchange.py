@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from application.engine import Engine, Place
-from application.forwarding import Offer, Publish
+from application.forwarding import NOBODY, Offer, Publish, Sender
 from application.live import Live
 from application.locks import Locks
 from application.ownership import Ownership
@@ -125,12 +125,14 @@ class EventExchange:
         """Where an event lies."""
         return register_partition(source, id_, partitions=self._partitions)
 
-    async def publish(self, event: Json, actor: str | None) -> EventOutcome:
+    async def publish(self, event: Json, sender: Sender) -> EventOutcome:
         """Commit the event, then deliver it. Raises EventIdReusedError for the same id with other content."""
         partition = self.partition_of(event["source"], event["id"])
-        return EventOutcome(await self._router.publish(partition, Publish(event, actor)))
+        return EventOutcome(
+            await self._router.publish(partition, Publish(event, sender.actor, sender.trace, sender.request_id))
+        )
 
-    async def arrived(self, event: Json, actor: str | None) -> str:
+    async def arrived(self, event: Json, sender: Sender) -> str:
         """The same on the node that owns the event's partition; gives the outcome."""
         digest = hashlib.sha256(canonical(event)).digest()
         held = HeldEvent(
@@ -144,20 +146,20 @@ class EventExchange:
                 if known.looked:
                     return "duplicate"
             try:
-                taken = await self._offer_to_all(held, actor)
+                taken = await self._offer_to_all(held, sender)
             except (StorageError, NodeUnavailableError):
                 # The event is stored, so somebody has to look; the publisher is told to try again, but need not.
                 self._keep(self._patiently(lambda: self._resume_look(held.source, held.id)))
                 raise
         return "matched" if taken else "held"
 
-    async def _offer_to_all(self, held: HeldEvent, actor: str | None) -> bool:
+    async def _offer_to_all(self, held: HeldEvent, sender: Sender) -> bool:
         """Offer an event to every subscriber, or to the first that takes it when its arrival is over; whether one did."""
         taken = held.taken
         after: Place | None = None
         while (page := await self._log.subscribers(held.event_type, after)) and not (taken and held.looked):
             for place in page:
-                taken = await self._deliver(place, held, actor) or taken
+                taken = await self._deliver(place, held, sender) or taken
                 if taken and held.looked:
                     break
             after = page[-1]
@@ -172,7 +174,7 @@ class EventExchange:
         async with self._locks.of(f"{source} {id_}"):
             known = await self._held.get(source, id_)  # it may have been taken since it was read
             if known is not None and not (known.taken and known.looked):
-                await self._offer_to_all(known, None)
+                await self._offer_to_all(known, NOBODY)
 
     async def _look_again(self, partition: int) -> None:
         while page := await self._held.unlooked([partition]):
@@ -238,21 +240,21 @@ class EventExchange:
             if held is None or (held.taken and held.looked):
                 return True
             if not held.looked:  # its arrival is not over
-                return await self._offer_to_all(held, None)
-            taken = await self._deliver(to, held, None)
+                return await self._offer_to_all(held, NOBODY)
+            taken = await self._deliver(to, held, NOBODY)
             if taken:
                 await self._held.mark(source, id_, taken=True)
             return taken
 
     # Delivering -------------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, to: Place, held: HeldEvent, actor: str | None) -> bool:
+    async def _deliver(self, to: Place, held: HeldEvent, sender: Sender) -> bool:
         event: dict[str, Any] = msgspec.json.decode(held.event)
         try:
             live = await self._reader.settled_at(to)
             if live.state.seen.get(f"{held.source} {held.id}") == held.digest:
                 return True  # delivered before, in a look that was not finished
-            members = {"actor": actor, "event": event, "digest": held.digest, "hold": False}
+            members = {**msgspec.structs.asdict(sender), "event": event, "digest": held.digest, "hold": False}
             return (await self._router.execute(to, c.ReceiveEvent, members)).received is not None
         except NodeUnavailableError:
             raise

@@ -6,7 +6,7 @@ there. A refusal travels as the name of its class and its members, and is raised
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -39,11 +39,24 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     command: str = "Start"
 
 
+class Sender(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who sent an event, and in which request; `NOBODY` where it is offered again later."""
+
+    actor: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
+
+
+NOBODY: Final = Sender()
+
+
 class Publish(msgspec.Struct, frozen=True, tag=True):
     """An event for whoever waits. Answer: ``{"outcome"}``."""
 
     event: dict[str, Any]
     actor: str | None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class Offer(msgspec.Struct, frozen=True, tag=True):

@@ -1,5 +1,5 @@
 """What is kept for a while and then forgotten: answers under idempotency keys, replies to other nodes, events that nobody
-wanted.
+wanted, long-running operations, and who read what where there is a retention.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import Final
 
 import structlog
 
+from application.accesses import AccessStore
 from application.inbox import Inbox
+from application.operation_store import OperationStore
 from application.ports import Clock
 from application.registers import HeldEventStore, RequestStore
 from domain.errors import StorageError
@@ -20,6 +22,7 @@ REQUESTS_KEPT: Final = timedelta(hours=48)
 """At least a day is promised to clients."""
 REPLIES_KEPT: Final = timedelta(minutes=2)
 """Nobody waits longer for a reply that no client can ask for again."""
+OPERATIONS_KEPT: Final = timedelta(days=7)
 _EVERYTHING_S: Final = 3600.0
 _REPLIES_S: Final = 60.0
 
@@ -28,11 +31,23 @@ class Housekeeping:
     """One loop per process."""
 
     def __init__(
-        self, requests: RequestStore, held: HeldEventStore, inbox: Inbox, clock: Clock, *, hold_s: float
+        self,
+        requests: RequestStore,
+        held: HeldEventStore,
+        inbox: Inbox,
+        operations: OperationStore,
+        accesses: AccessStore,
+        clock: Clock,
+        *,
+        hold_s: float,
+        retention_s: float | None = None,
     ) -> None:
+        self._accesses = accesses
+        self._retention = None if retention_s is None else timedelta(seconds=retention_s)
         self._requests = requests
         self._inbox = inbox
         self._held = held
+        self._operations = operations
         self._clock = clock
         self._hold = timedelta(seconds=hold_s)
         self._task: asyncio.Task[None] | None = None
@@ -51,6 +66,9 @@ class Housekeeping:
         await self._requests.expire(now - REQUESTS_KEPT)
         await self._inbox.expire(now - REQUESTS_KEPT, kept=True)
         await self._held.expire(now - self._hold)
+        if self._retention is not None:
+            await self._accesses.expire(now - self._retention)
+        await self._operations.expire(now - OPERATIONS_KEPT)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -24,6 +24,12 @@ class Chance(Protocol):
     def random_bytes(self, count: int) -> bytes: ...
 
 
+def place_of(place_key: bytes, partitions: int, public_id: str) -> tuple[int, UUID]:
+    """(partition, the aggregate's own id) of a public id, for whoever has the key that they are derived with."""
+    digest = hmac.digest(place_key, public_id.encode(), "sha256")
+    return int.from_bytes(digest[:8], "big") % partitions, UUID(bytes=digest[8:24])
+
+
 class Identity:
     """Ids of one database, keyed by its salt."""
 
@@ -46,8 +52,7 @@ class Identity:
         """(partition, the aggregate's own id) of a public id."""
         place = self._places.get(public_id)
         if place is None:
-            digest = hmac.digest(self._place_key, public_id.encode(), "sha256")
-            place = int.from_bytes(digest[:8], "big") % self.partitions, UUID(bytes=digest[8:24])
+            place = place_of(self._place_key, self.partitions, public_id)
             if len(self._places) >= _REMEMBERED:
                 self._places.clear()
             self._places[public_id] = place

@@ -16,6 +16,7 @@ import structlog
 
 from application.engine import Engine
 from application.exchange import EventExchange
+from application.forwarding import NOBODY
 from application.live import Live
 from application.ownership import Ownership
 from application.ports import DeliveryError, EventSink
@@ -126,7 +127,7 @@ class Outbox:
     async def _sent(self, event: dict[str, Any]) -> bool:
         """Whether everybody has it who shall."""
         try:
-            await self._exchange.publish(event, None)
+            await self._exchange.publish(event, NOBODY)
         except EventIdReusedError:
             _log.warning("outbox.event_id_reused", source=event["source"], id=event["id"])
         try:

@@ -58,6 +58,8 @@ class Callout(msgspec.Struct, frozen=True):
     """Reference (JSON Pointer) of the task."""
     compensates: str | None = None
     """For an undo: the idempotency key of the run that is undone, sent as ``Retrace-Compensates``."""
+    trace: str | None = None
+    """Trace id of the orchestration, sent on over HTTP as ``traceparent``; functions in process get none."""
 
 
 class Answered(msgspec.Struct, frozen=True):

@@ -20,6 +20,8 @@ from typing import Any
 import msgspec
 
 from application.archive import ArchiveReader
+from application.bundles import Bundles
+from application.cursors import MalformedCursorError
 from application.definitions import split_reference
 from application.dry_runs import DryRuns
 from application.engine import Engine
@@ -35,7 +37,7 @@ from application.storage import LogStore, StoredRecord
 from application.views import StatusQuery, StatusView
 from application.watching import Watch
 from domain import events as e
-from domain.errors import ArchivedError, NotFoundError, OutsideLifeError, RetraceError
+from domain.errors import ArchivedError, NotFoundError, OutsideLifeError
 from domain.state import State
 
 _LIST_WAITS_S = 0.1
@@ -61,7 +63,9 @@ class OrchestrationQueries:
         dry_runs: DryRuns,
         nodes: Nodes,
         archive: ArchiveReader,
+        bundles: Bundles,
     ) -> None:
+        self._bundles = bundles
         self._nodes = nodes
         self._dry_runs = dry_runs
         self._reader = reader
@@ -195,6 +199,9 @@ class OrchestrationQueries:
             at=self._engine.now(), reason=rollback.reason, plan=rollback.steps, left_behind=rollback.left_behind
         )
 
+    async def bundle(self, id_: str, redact: Sequence[str] = ()) -> tuple[bytes, int]:
+        return await self._bundles.export(id_, redact)
+
     async def nodes(self) -> Json:
         return await self._nodes.list()
 
@@ -257,12 +264,6 @@ class OrchestrationQueries:
         if not hmac.compare_digest(raw[:12], hmac.new(self._key, raw[12:], hashlib.sha256).digest()[:12]):
             raise MalformedCursorError
         return place
-
-
-class MalformedCursorError(RetraceError):
-    """This cursor is not one that this service gave; start again without it."""
-
-    code = "malformed-request"
 
 
 def _reached(state: State, after_version: int | None) -> bool:

@@ -8,9 +8,14 @@ from __future__ import annotations
 import msgspec
 import structlog
 
+from application.access_book import AccessBook
 from application.archive import ArchiveReader
 from application.archivist import Archivist
+from application.auditing import Audit
+from application.bundles import Bundles
 from application.business_keys import BusinessKeys
+from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
+from application.checkpoints import Checkpoints, fingerprint
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
@@ -18,8 +23,13 @@ from application.dry_runs import DryRuns
 from application.effects import Effects
 from application.engine import Engine
 from application.exchange import EventExchange
+from application.exporting import Exporter
 from application.facts import FactFinder
+from application.feed import AuditFeed
+from application.feed_context import FeedContext
 from application.forking import ForkSources
+from application.heads import HeadWatch
+from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
@@ -28,6 +38,7 @@ from application.live import LiveCache
 from application.load import Load
 from application.log_pages import LogPages
 from application.nodes import Nodes
+from application.operations import Operations
 from application.outbox import Outbox
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
@@ -40,7 +51,10 @@ from application.routing import Router
 from application.serving import InboxServer
 from application.snapshots import Snapshots
 from application.timers import Timers
+from application.verification import Verification
 from application.watching import Watch
+from application.what_if import WhatIf
+from application.whole_log import WholeLog
 from domain.decision import Limits
 
 _log = structlog.get_logger(__name__)
@@ -61,6 +75,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     chance: Chance
     liveness: Liveness
+    signer: Signer | None = None
+    keys: PublicKeys = NoKeys()
+    outlet: CheckpointOutlet | None = None
     folds: Folds = NoFolds()
 
 
@@ -82,6 +99,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     most_in_progress: int = 10_000
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
+    checkpoint_every_s: float = 60.0
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -167,8 +185,37 @@ class Node:
             self.engine, self.journal, self.ownership, storage.inbox, signals, storage.keys, self.exchange
         )
         self.router.carries_out(self.inbox.here)
+        self.operations = Operations(
+            storage.operations, world.clock, world.chance, self.ownership.me.node, lambda: self.watch.closed
+        )
+        self.verification = Verification(
+            storage.audit_log,
+            storage.checkpoints,
+            world.keys,
+            identity,
+            log,
+            storage.archive,
+            world.codec,
+            self.operations,
+        )
+        self.checkpoints = Checkpoints(
+            storage.checkpoints,
+            world.clock,
+            fingerprint(identity.place_key()),
+            self.journal.heads,
+            world.signer,
+            world.outlet,
+            every_s=options.checkpoint_every_s,
+        )
         self.housekeeping = Housekeeping(
-            storage.requests, storage.held, storage.inbox, world.clock, hold_s=options.held_events_for_s
+            storage.requests,
+            storage.held,
+            storage.inbox,
+            storage.operations,
+            storage.accesses,
+            world.clock,
+            hold_s=options.held_events_for_s,
+            retention_s=options.retention_s,
         )
         self.archivist = Archivist(
             self.engine,
@@ -227,7 +274,21 @@ class Node:
             dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
+            Bundles(
+                identity,
+                reader,
+                log,
+                archive,
+                storage.checkpoints,
+                storage.definitions,
+                world.codec,
+                world.clock,
+                options.version,
+            ),
         )
+        self.audit = self._audit(identity)
+        histories = Histories(log, archive, world.codec, identity)
+        self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
         await self.projections.begin()  # the one thing here that code may be refused for
@@ -248,6 +309,15 @@ class Node:
             world.clock.now(),
         )
 
+    def _audit(self, identity: Identity) -> Audit:
+        storage, clock = self.world.storage, self.world.clock
+        whole = WholeLog(storage.log, storage.archive, self.world.codec)
+        context = FeedContext(whole, storage.archive, storage.view, identity)
+        feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
+        self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
+        exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys)
+        return Audit(feed, exporter, self.access_book, storage.accesses, identity)
+
     async def go_on(self) -> None:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
@@ -264,11 +334,13 @@ class Node:
         self.inbox.start()
         self.snapshots.start()
         self.archivist.start()
+        self.checkpoints.start()
         self.ownership.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
+        await self.operations.stop()
         await self.ownership.stop()
         await self.housekeeping.stop()
         await self.archivist.stop()
@@ -279,9 +351,11 @@ class Node:
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()
+        await self.access_book.stop()
         await self.projections.stop()
         await self.projector.stop()
         await self.journal.stop()
+        await self.checkpoints.stop()
         await self.ownership.leave()
         await self.world.storage.signals.close()
         await self.world.storage.log.close()

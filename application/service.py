@@ -6,13 +6,14 @@ Every method that may be refused raises a `domain.errors.RetraceError`, whose `c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from application.what_if_suppositions import Suppositions
 from domain.errors import Problem
 
 Json = dict[str, Any]
@@ -20,7 +21,8 @@ Json = dict[str, Any]
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`definition`: "name" (namespace default), "namespace/name" or "namespace/name@version". `actor`: the caller's name.
-    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration.
+    `idempotency_key`: scoped to the actor; makes the public id, so that a repeat meets its own orchestration. `trace`,
+    `request_id`: of the request that asks for it; they are recorded.
     """
 
     definition: str
@@ -29,6 +31,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     actor: str = "anonymous"
     idempotency_key: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class ForkRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +70,7 @@ class DryRun(msgspec.Struct, frozen=True):
 
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Common to all commands for one orchestration. `if_match`: the version it must have. `idempotency_key`: scoped to the
-    actor; a repeat is not carried out again, whichever node it comes to.
+    actor; a repeat is not carried out again, whichever node it comes to. `trace`, `request_id`: as for a start.
     """
 
     id: str
@@ -75,6 +79,8 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     if_match: int | None = None
     dry_run: bool = False
     idempotency_key: str | None = None
+    trace: str | None = None
+    request_id: str | None = None
 
 
 class EventOutcome(msgspec.Struct, frozen=True):
@@ -158,13 +164,23 @@ class Commands(Protocol):
 
     async def add_note(self, request: CommandRequest, *, text: str) -> Answer | DryRun: ...
 
-    async def send_event(self, id_: str, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def send_event(
+        self,
+        id_: str,
+        event: Json,
+        *,
+        actor: str = "anonymous",
+        trace: str | None = None,
+        request_id: str | None = None,
+    ) -> EventOutcome:
         """A CloudEvent (validated JSON form: specversion, id, source, type, ... and data or data_base64) for one
         orchestration.
         """
         ...
 
-    async def publish_event(self, event: Json, *, actor: str = "anonymous") -> EventOutcome:
+    async def publish_event(
+        self, event: Json, *, actor: str = "anonymous", trace: str | None = None, request_id: str | None = None
+    ) -> EventOutcome:
         """The same for whoever waits."""
         ...
 
@@ -202,12 +218,74 @@ class Queries(Protocol):
 
     async def rollback_plan(self, id_: str) -> Json: ...
 
+    async def bundle(self, id_: str, redact: Sequence[str] = ()) -> tuple[bytes, int]:
+        """The bundle (application/bundles.py), encoded, and how many events it has; of what is archived too. `redact`: names
+        of members, or JSON Pointers, whose values are not to be in it. Raises NotFoundError, RedactionError.
+        """
+        ...
+
     async def nodes(self) -> Json:
         """The nodes of this database and the partitions that they own (application/nodes.py)."""
         ...
 
     async def list(self, request: ListRequest) -> Json:
         """One page: {"items": [...], "next": cursor or None, "as_of": instant, "lag_ms": number}."""
+        ...
+
+
+class WhatIfRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`definition`: a reference, a parsed document, or None for its own."""
+
+    id: str
+    definition: str | Json | None = None
+    supposed: Suppositions = Suppositions()
+
+
+class FleetRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest so many orchestrations of a definition (`of`: a reference, version optional; None: all versions of the one
+    that is looked at) with one of these statuses.
+    """
+
+    definition: str | Json
+    of: str | None = None
+    statuses: tuple[str, ...] = ()
+    last: int = 1000
+    supposed: Suppositions = Suppositions()
+    actor: str = "anonymous"
+
+
+class WhatIf(Protocol):
+    """Recorded facts against another definition, or other facts; nothing is changed and nobody is called."""
+
+    async def one(self, request: WhatIfRequest) -> Json:
+        """The course in detail (docs/what_if.md). Raises NotFoundError, InvalidDefinitionError, InvalidInputError."""
+        ...
+
+    async def fleet(self, request: FleetRequest) -> str:
+        """Id of the operation (kind ``what-if``) whose result is the table. Raises the same."""
+        ...
+
+
+class Operations(Protocol):
+    """Long-running operations (application/operations.py). A representation is ``{id, kind, status: running | completed |
+    failed | cancelled, request, progress: {done, total}, result, error: {code, detail}, actor, cancel_requested,
+    started_at, updated_at, ended_at}``.
+    """
+
+    async def get(self, id_: str) -> Json:
+        """Raises NotFoundError."""
+        ...
+
+    async def wait(self, id_: str, timeout_s: float) -> None:
+        """Returns when it has ended, or after `timeout_s`."""
+        ...
+
+    async def list(self, kind: str | None = None, limit: int = 100, cursor: str | None = None) -> Json:
+        """One page, newest first and without results: {"items": [...], "next": cursor or None}."""
+        ...
+
+    async def cancel(self, id_: str) -> Json:
+        """Ask its node to stop it; gives how it stands."""
         ...
 
 

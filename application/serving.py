@@ -24,6 +24,7 @@ from application.forwarding import (
     Publish,
     Reply,
     Request,
+    Sender,
     encoded,
     refusal,
     request_of,
@@ -199,8 +200,8 @@ class InboxServer:
                 return await self._begin(request, None)
             case Exists(id_):
                 return await self._engine.exists(id_)
-            case Publish(event, actor):
-                return await self._exchange.arrived(event, actor)
+            case Publish(event, actor, trace, request_id):
+                return await self._exchange.arrived(event, Sender(actor, trace, request_id))
             case Offer(source, id_, to):
                 return await self._exchange.offered(source, id_, (to[0], to[1]))
         raise TypeError(f"{type(request).__name__} is not asked of oneself")

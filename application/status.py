@@ -36,7 +36,7 @@ def _fault(why: Fault | None) -> Json | None:
     return None if why is None else why.as_json()
 
 
-def represent(state: State) -> Json:
+def represent(state: State, *, most_tasks: int = MOST_TASKS) -> Json:
     """Everything but ``links``."""
     return {
         "id": state.id,
@@ -54,7 +54,7 @@ def represent(state: State) -> Json:
         "started_at": instant(state.started_at),
         "updated_at": instant(state.updated_at),
         "ended_at": instant(state.ended_at),
-        "tasks": task_entries(state, limit=MOST_TASKS),
+        "tasks": task_entries(state, limit=most_tasks),
         "tasks_total": count_tasks(state),
         "waiting_for": waiting_for(state),
         "rollback": rollback_view(state),
@@ -71,15 +71,15 @@ def _origin(state: State) -> Json | None:
 
 def task_entries(state: State, *, after: int = 0, limit: int) -> list[Json]:
     """One entry per run, in the order in which they began: those from index `after` on, at most `limit`."""
-    return [task_entry(state, state.runs[name]) for name in islice(_listed(state), after, after + limit)]
+    return [task_entry(state, state.runs[name]) for name in islice(listed(state), after, after + limit)]
 
 
 def count_tasks(state: State) -> int:
     """How many entries there are."""
-    return sum(1 for _ in _listed(state))
+    return sum(1 for _ in listed(state))
 
 
-def _listed(state: State) -> Iterator[str]:
+def listed(state: State) -> Iterator[str]:
     """Names of runs. Nobody looks into the runs themselves unless there are undos among them: of a long history that was
     opened from a snapshot most runs are still packed.
     """

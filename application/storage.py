@@ -143,8 +143,18 @@ class LogStore(Protocol):
         """Events of one orchestration in order of version, those with version > after."""
         ...
 
-    async def log(self, partition: int, after: int = 0, limit: int = 1000) -> list[StoredRecord]:
-        """Events of a partition in order of position, those with position > after."""
+    async def log(
+        self,
+        partition: int,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        until: int | None = None,
+        topics: Sequence[str] = (),
+    ) -> list[StoredRecord]:
+        """Events of a partition in order of position, those with position > after and <= until; only these topics, unless
+        there are none.
+        """
         ...
 
     # Work --------------------------------------------------------------------------------------------------------

@@ -72,6 +72,10 @@ class StatusView(Protocol):
 
     async def list(self, query: StatusQuery) -> list[StatusRow]: ...
 
+    async def row(self, partition: int, orchestration: UUID) -> StatusRow | None:
+        """The row of one orchestration."""
+        ...
+
     async def still(
         self,
         partition: int,

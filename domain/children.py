@@ -62,6 +62,7 @@ def _run(d: Decision, run: Run, node: Node) -> Strand:
         parent=(d.state.id, run.id) if work.await_ else None,
         root=d.state.root,
         depth=d.state.depth + 1,
+        trace=d.state.trace,
     )
     if not work.await_:  # of its own, so that it ends also when what is around it fails meanwhile
         d.spawn_next(complete(d, run, run.input, attempt=run.attempts))

@@ -58,7 +58,9 @@ class RunEvent(Event, frozen=True, kw_only=True):
 
 
 class OrchestrationStarted(Event, frozen=True, kw_only=True):
-    """`data` is the transformed input. `parent` is (public id, run) of the parent; `root` the public id of the topmost."""
+    """`data` is the transformed input. `parent` is (public id, run) of the parent; `root` the public id of the topmost.
+    `trace`: of the request that started the topmost, if it had one.
+    """
 
     topic: ClassVar[str] = "orchestration.started"
     id: str
@@ -73,6 +75,7 @@ class OrchestrationStarted(Event, frozen=True, kw_only=True):
     root: str | None = None
     depth: int = 0
     timeout_at: datetime | None = None
+    trace: str | None = None
 
 
 class Remark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,6 +115,7 @@ class OrchestrationForked(Event, frozen=True, kw_only=True):
     request: bytes | None = None
     again: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    trace: str | None = None
 
 
 class OrchestrationMigrated(Event, frozen=True, kw_only=True):

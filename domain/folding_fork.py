@@ -43,6 +43,7 @@ def _become(s: State, ev: e.OrchestrationForked) -> None:
     s.id = s.root = ev.id
     s.parent, s.depth, s.undone_by_parent = None, 0, False
     s.business_key, s.tags, s.request = ev.business_key, dict(ev.tags), ev.request
+    s.trace = ev.trace
     s.started_at, s.cancel_pending = ev.at, None
     if ev.input is not UNSET:
         s.input = ev.input

@@ -19,7 +19,7 @@ def _started(s: State, ev: e.OrchestrationStarted) -> None:
     s.context = {}
     s.business_key, s.tags, s.request = ev.business_key, dict(ev.tags), ev.request
     s.parent, s.root, s.depth = ev.parent, ev.root or ev.id, ev.depth
-    s.timeout_at, s.started_at = ev.timeout_at, ev.at
+    s.timeout_at, s.started_at, s.trace = ev.timeout_at, ev.at, ev.trace
     data = ev.input if ev.data is UNSET else ev.data
     s.scopes[ROOT] = ScopeState(ROOT, "/do", None, "root", None, data, data)
 

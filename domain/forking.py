@@ -41,7 +41,7 @@ def _forking(d: Decision, command: c.Fork) -> Strand:
     data: Any = UNSET
     if command.input is not UNSET:
         data = yield from _transformed(d, command)
-    members = {name: getattr(command, name) for name in _TOLD}
+    members = {name: getattr(command, name) for name in _TOLD} | {"trace": command.trace}
     d.emit(e.OrchestrationForked, definition=d.plan.reference, digest=d.plan.digest, data=data, again=again, **members)
     if d.to is not None:
         move_to(d, command.mapping, command.reason, anew=again)

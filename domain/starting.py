@@ -56,6 +56,7 @@ def _starting(d: Decision, command: c.Start) -> Strand:
         root=command.root,
         depth=command.depth,
         timeout_at=timeout_at,
+        trace=command.trace,
     )
     d.record(started)
     if why is not None:

@@ -270,6 +270,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """``source id`` -> digest of every event received."""
     recorded: list[Recorded] = []
     emitted: int = 0
+    trace: str | None = None
+    """Of the request that started the topmost, if it had one."""
     forked_from: tuple[str, int] | None = None
     """(public id, version) of the orchestration that this is a fork of."""
     renamed: dict[str, list[str]] = {}

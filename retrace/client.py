@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote
 
 import httpx2
 
+from retrace.audit import Audit
 from retrace.connection import Connection, RetraceProblem, structured_string
 from retrace.representations import (
     FINAL,
@@ -28,6 +29,7 @@ from retrace.representations import (
     EventOutcome,
     HistoryEvent,
     NodeList,
+    Operation,
     Orchestration,
     ProjectionStatus,
     RollbackPlan,
@@ -53,6 +55,8 @@ class Client:
     ) -> None:
         self._clock = clock
         self._server = Connection(url, token, timeout_s, transport)
+        self.audit = Audit(self._server)
+        """The log of everything."""
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +111,44 @@ class Client:
     def nodes(self) -> NodeList:
         """Every node at work on the service's database, and the partitions that each owns."""
         return cast("NodeList", self._server.call("GET", "/v1/nodes"))
+
+    # --- long-running operations
+
+    def operations(self, kind: str | None = None, limit: int | None = None) -> Iterator[Operation]:
+        """Operations, newest first, without their results."""
+        yield from self._listed("/v1/operations", {"kind": kind}, limit)
+
+    def operation(self, operation: str, *, wait_s: int = 0) -> Operation:
+        """How an operation stands; with `wait_s` (at most 60) when it has ended or the time is over."""
+        path = f"/v1/operations/{quote(operation, safe='')}"
+        params = {"wait": wait_s} if wait_s else {}
+        return cast("Operation", self._server.call("GET", path, params=params, held_s=wait_s))
+
+    def cancel_operation(self, operation: str) -> Operation:
+        """Stop an operation; one that has ended stays as it is."""
+        return cast("Operation", self._server.call("POST", f"/v1/operations/{quote(operation, safe='')}/cancel"))
+
+    # --- the log
+
+    def verify_log(
+        self,
+        *,
+        orchestration: str | None = None,
+        since: str | None = None,
+        checkpoints: Sequence[Mapping[str, Any]] | None = None,
+        archive: bool | None = None,
+    ) -> Operation:
+        """Begin to verify the log; what was found is the result of the operation that this gives."""
+        given = {"orchestration": orchestration, "since": since, "checkpoints": checkpoints, "archive": archive}
+        return cast("Operation", self._server.call("POST", "/v1/audit/verify", json=_given(given)))
+
+    def checkpoints(self, partition: int | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Signed checkpoints, by partition and position."""
+        yield from self._listed("/v1/audit/checkpoints", {"partition": partition}, limit, "after")
+
+    def audit_keys(self) -> dict[str, Any]:
+        """The public keys whose checkpoints count, and the fingerprint of the database."""
+        return cast("dict[str, Any]", self._server.call("GET", "/v1/audit/keys"))
 
     # --- projections
 
@@ -219,6 +261,24 @@ class Client:
         """What a cancel would undo now, in which order, and what it would not."""
         return cast("RollbackPlan", self._server.call("GET", _path(orchestration, "rollback-plan")))
 
+    def bundle(self, orchestration: str, *, redact: Sequence[str] = ()) -> dict[str, Any]:
+        """The history as one document that `retrace.replay` opens anywhere, also of what was archived. `redact`: names of
+        members, or JSON Pointers into the bundle, whose values the service leaves out.
+        """
+        params = {"redact": list(redact)} if redact else {}
+        return cast("dict[str, Any]", self._server.call("GET", _path(orchestration, "bundle"), params=params))
+
+    def what_if(self, orchestration: str, **supposed: Any) -> dict[str, Any]:
+        """How it would have gone: `definition`, `changes`, `input` and `assume` as the API has them; nothing is changed."""
+        return cast("dict[str, Any]", self._server.call("POST", _path(orchestration, "what-if"), json=supposed))
+
+    def what_if_fleet(self, definition: str | Mapping[str, Any], **chosen: Any) -> Operation:
+        """Begins to look at the latest orchestrations of a definition (`for`, `status`, `last`, `changes`, `assume`); the
+        operation's result is the table.
+        """
+        body = {"definition": definition, **chosen}
+        return cast("Operation", self._server.call("POST", "/v1/what-if", json=body))
+
     # --- what changes an orchestration
 
     def send_event(self, orchestration: str, event: Mapping[str, Any]) -> EventOutcome:
@@ -320,7 +380,9 @@ class Client:
         answer = self._server.call("GET", _path(status["id"]), params=params, held_s=held_s)
         return cast("Orchestration", answer)
 
-    def _listed(self, path: str, filters: Mapping[str, Any], limit: int | None) -> Iterator[Any]:
+    def _listed(
+        self, path: str, filters: Mapping[str, Any], limit: int | None, cursor: str = "cursor"
+    ) -> Iterator[Any]:
         """The items of a list, page by page."""
         params, left = _given(filters), limit
         while left is None or left > 0:
@@ -330,7 +392,7 @@ class Client:
             yield from page["items"]
             if page.get("next") is None:
                 return
-            params["cursor"] = page["next"]
+            params[cursor] = page["next"]
             left = None if left is None else left - len(page["items"])
 
 

@@ -6,8 +6,8 @@ in structured headers (RFC 9651), and requests that the server holds for a while
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx2
@@ -69,6 +69,17 @@ class Connection:
         if not response.is_success:
             raise _problem(response)
         return response
+
+    @contextmanager
+    def stream(self, path: str, accept: str, params: Mapping[str, Any], silent_s: float) -> Iterator[httpx2.Response]:
+        """An answer that is read while it comes; `silent_s`: how long nothing may come. Raises RetraceProblem."""
+        headers = {"Accept": f"{accept}, application/problem+json"}
+        timeout = httpx2.Timeout(self._timeout_s, read=silent_s)
+        with self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            yield response
 
 
 def structured_string(value: str) -> str:

@@ -6,7 +6,7 @@ package may add members, so these are typed dictionaries over the answer as it c
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 LifecycleStatus = Literal[
     "running", "suspended", "compensating", "completed", "faulted", "compensated", "cancelled", "terminated"
@@ -145,6 +145,34 @@ class HistoryEvent(_EventKeys, total=False):
     cause: Any
 
 
+class FeedEvent(HistoryEvent):
+    """An event of the feed of everything. `at` is None and `unreadable` there where it is damaged."""
+
+    orchestration: str | None
+    definition: str | None
+    reason: NotRequired[str | None]
+    trace_id: str | None
+    unreadable: NotRequired[bool]
+
+
+class AccessEntry(TypedDict):
+    """Who read what: at once, or from `began` to `ended` under one id. It stands in a chain of hashes."""
+
+    id: str
+    at: str
+    actor: str
+    what: Literal["feed", "history", "export", "bundle"]
+    step: Literal["read", "began", "ended"]
+    orchestration: str | None
+    filters: dict[str, Any]
+    request_id: str | None
+    events: int | None
+    chain: int
+    number: int
+    previous: str
+    hash: str
+
+
 class EventOutcome(TypedDict):
     """What became of an event; `version` only for one that was sent to an orchestration."""
 
@@ -221,3 +249,34 @@ class NodeList(TypedDict):
     next: None
     partitions: int
     unowned: list[NodePartition]
+
+
+class Progress(TypedDict):
+    """How far an operation is, in units of its kind; `total` is None while it is not known."""
+
+    done: int
+    total: int | None
+
+
+class OperationError(TypedDict):
+    """Why an operation failed; ``interrupted``: the node that ran it is gone."""
+
+    code: str
+    detail: str
+
+
+class Operation(TypedDict, total=False):
+    """A long-running operation. Lists leave out `result`."""
+
+    id: str
+    kind: str
+    status: Literal["running", "completed", "failed", "cancelled"]
+    request: dict[str, Any]
+    progress: Progress
+    result: Any
+    error: OperationError | None
+    actor: str
+    cancel_requested: bool
+    started_at: str
+    updated_at: str
+    ended_at: str | None

@@ -1,7 +1,8 @@
 """Builds the wheel, installs it into a clean environment, and looks at what a stranger would get.
 
-Run by ``make wheel``. Three promises are checked: the install adds ``retrace`` alone to site-packages, the command
-starts from a folder that knows nothing of this checkout, and a user's module with one of our names is refused by name.
+Run by ``make wheel``. Four promises are checked: the install adds ``retrace`` alone to site-packages, the command
+starts from a folder that knows nothing of this checkout, a bundle replays there, and a user's module with one of our names is
+refused by name.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "trip_rolled_back.json"
 
 
 def main() -> int:
@@ -30,6 +32,9 @@ def main() -> int:
         shown = run([python.with_name("retrace"), "--help"], empty)
         expect(shown.returncode == 0, f"retrace --help failed:\n{shown.stdout}{shown.stderr}")
         expect("retrace" in shown.stdout.lower(), f"retrace --help says:\n{shown.stdout}")
+        program = f"from retrace import replay; assert replay.load({str(GOLDEN)!r}).verify() == []"
+        replayed = run([python, "-c", program], empty)
+        expect(replayed.returncode == 0, f"a bundle does not replay:\n{replayed.stderr}")
         (empty / "domain.py").write_text("")
         refused = run([python.with_name("retrace"), "--help"], empty)
         expect(refused.returncode == 2, f"a clash ends with {refused.returncode}, not 2")

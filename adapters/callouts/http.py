@@ -23,6 +23,7 @@ from adapters.callouts.oauth import Tokens
 from adapters.callouts.outcome import Output, judge
 from adapters.callouts.uris import address, json_kind, scalar_text, with_query
 from application.ports import Callout, CalloutResult, Declined, Doubtful, Secrets
+from application.tracing import traceparent
 from domain.errors import fault
 
 INPUT = "$input"
@@ -152,6 +153,8 @@ def compose(callout: Callout, method: str, url: URL, headers: dict[str, str], bo
         url = url.with_user(None)
     complete = {name: value for name, value in standard.items() if name.lower() not in names} | headers
     complete["Idempotency-Key"] = callout.idempotency_key
+    if callout.trace is not None and "traceparent" not in names:
+        complete["traceparent"] = traceparent(callout.trace, callout.idempotency_key, callout.attempt)
     if callout.compensates is not None:
         complete["Retrace-Compensates"] = callout.compensates
     return Request(method, url, complete, data)

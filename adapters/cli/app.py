@@ -11,7 +11,24 @@ from typing import Annotated
 
 import typer
 
-from adapters.cli import commands, definitions, forks, incidents, nodes, orchestrations, projections, rehearse, servers
+from adapters.cli import (
+    audit,
+    audit_reading,
+    audit_verify,
+    bundling,
+    commands,
+    definitions,
+    forks,
+    incidents,
+    nodes,
+    operations,
+    orchestrations,
+    projections,
+    rehearse,
+    replaying,
+    servers,
+    what_if,
+)
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
 app = typer.Typer(
@@ -37,9 +54,16 @@ definitions.register(app)
 rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
+replaying.register(app)
+bundling.register(app)
 forks.register(app)
 nodes.register(app)
+what_if.register(app)
 app.add_typer(incidents.app, name="incidents")
+operations.register(app)
+audit_reading.register(audit.app)
+audit_verify.register(audit.app)
+app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
 
 

@@ -436,6 +436,12 @@ EXISTS (
 -- name: status_page
 started_at <= %(last_started_at)s AND (started_at < %(last_started_at)s OR public_id > %(last_public_id)s)
 
+-- name: status_of
+SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+       incidents, started_at, updated_at, summary
+FROM status
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s;
+
 -- Backwards along status_newest: what was started last has not been still for long.
 -- name: still
 SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
@@ -592,3 +598,221 @@ LIMIT %(limit)s;
 
 -- name: expire_held
 DELETE FROM held_events WHERE partition = %(partition)s AND received_at < %(before)s RETURNING partition;
+
+-- == Who read what ====================================================================================================
+
+-- name: last_access
+SELECT number, hash FROM accesses WHERE partition = %(partition)s ORDER BY number DESC LIMIT 1;
+
+-- No row: another node has this number.
+-- name: put_access
+INSERT INTO accesses
+    (partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash)
+VALUES (
+    %(partition)s, %(number)s, %(id)s, %(at)s, %(actor)s, %(what)s, %(step)s, %(orchestration)s, %(filters)s,
+    %(request_id)s, %(events)s, %(previous)s, %(hash)s
+)
+ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- name: list_accesses
+SELECT each.partition, each.number, each.id, each.at, each.actor, each.what, each.step, each.orchestration,
+       each.filters, each.request_id, each.events, each.previous, each.hash
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM accesses AS a
+    WHERE a.partition = p.partition /* where */
+    ORDER BY at DESC, number DESC
+    LIMIT %(limit)s
+) AS each
+ORDER BY each.at DESC, each.partition, each.number DESC
+LIMIT %(limit)s;
+
+-- name: access_actor
+actor = %(actor)s
+
+-- name: access_what
+what = %(what)s
+
+-- name: access_orchestration
+orchestration = %(orchestration)s
+
+-- name: access_since
+at >= %(since)s
+
+-- name: access_until
+at <= %(until)s
+
+-- name: access_page
+at < %(after_at)s OR (at = %(after_at)s AND (a.partition > %(after_partition)s
+                                             OR (a.partition = %(after_partition)s AND number < %(after_number)s)))
+
+-- name: chain_of_accesses
+SELECT partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash
+FROM accesses
+WHERE partition = %(partition)s AND number > %(after)s
+ORDER BY number
+LIMIT %(limit)s;
+
+-- The first that is young enough, or the last of all: the chain goes on from there.
+-- name: first_access_to_keep
+SELECT coalesce(min(number) FILTER (WHERE at >= %(before)s), max(number)) FROM accesses WHERE partition = %(partition)s;
+
+-- name: drop_accesses
+DELETE FROM accesses WHERE partition = %(partition)s AND number < %(kept)s RETURNING number;
+
+-- == Operations ========================================================================================================
+
+-- name: put_operation
+INSERT INTO operations
+    (operation, kind, actor, request, node, status, done, total, cancel_requested, started_at, updated_at, alive_until)
+VALUES (
+    %(operation)s, %(kind)s, %(actor)s, %(request)s, %(node)s, 'running', 0, NULL, false, %(at)s, %(at)s,
+    now() + %(lease_us)s * interval '1 microsecond'
+);
+
+-- name: operation
+SELECT operation, kind, actor, request, node, status, done, total, result, error, cancel_requested,
+       started_at, updated_at, ended_at, alive_until > now()
+FROM operations
+WHERE operation = %(operation)s;
+
+-- name: operations
+SELECT operation, kind, actor, request, node, status, done, total, NULL::bytea, error, cancel_requested,
+       started_at, updated_at, ended_at, alive_until > now()
+FROM operations
+WHERE operation <> '' /* where */
+ORDER BY started_at DESC, operation
+LIMIT %(limit)s;
+
+-- name: operations_of_kind
+kind = %(kind)s
+
+-- name: operations_page
+started_at <= %(last_started_at)s AND (started_at < %(last_started_at)s OR operation > %(last_operation)s)
+
+-- No row: it has ended, or was silent for so long that it counts as dead.
+-- name: beat_operation
+UPDATE operations
+SET done = %(done)s, total = %(total)s::bigint, updated_at = %(at)s,
+    alive_until = now() + %(lease_us)s * interval '1 microsecond'
+WHERE operation = %(operation)s AND node = %(node)s AND status = 'running' AND alive_until > now()
+RETURNING cancel_requested;
+
+-- name: end_operation
+UPDATE operations
+SET status = %(status)s, done = %(done)s, total = %(total)s::bigint, result = %(result)s::bytea,
+    error = %(error)s::bytea, updated_at = %(at)s, ended_at = %(at)s
+WHERE operation = %(operation)s AND node = %(node)s AND status = 'running' AND alive_until > now()
+RETURNING operation;
+
+-- name: cancel_operation
+UPDATE operations SET cancel_requested = true WHERE operation = %(operation)s AND status = 'running';
+
+-- name: expire_operations
+DELETE FROM operations
+WHERE started_at < %(before)s AND (status <> 'running' OR alive_until < now())
+RETURNING operation;
+
+-- == Verification ======================================================================================================
+
+-- One statement, so all of it is as of one instant.
+-- name: audit_head
+SELECT p.head_position, p.head_hash,
+       coalesce((SELECT max(e.position) FROM events AS e WHERE e.partition = %(partition)s), 0),
+       coalesce((
+           SELECT t.position FROM tracking AS t WHERE t.partition = %(partition)s AND t.projection = 'status'
+       ), 0)
+FROM partitions AS p
+WHERE p.partition = %(partition)s;
+
+-- name: audit_page
+SELECT position, uuid_send(orchestration), version, topic, state, event_hash, log_hash, state_hash
+FROM events
+WHERE partition = %(partition)s AND position > %(after)s AND position <= %(until)s
+ORDER BY position
+LIMIT %(limit)s;
+
+-- name: audit_event_hash
+SELECT event_hash FROM events
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND version = %(version)s;
+
+-- name: audit_unlogged
+SELECT uuid_send(s.orchestration), s.public_id, s.version, coalesce(logged.version, 0)
+FROM (
+    SELECT partition, orchestration, public_id, version FROM status WHERE partition = %(partition)s
+    UNION ALL
+    SELECT partition, orchestration, public_id, events FROM archive WHERE partition = %(partition)s
+) AS s
+LEFT JOIN (
+    SELECT e.partition, e.orchestration, max(e.version) AS version FROM events AS e
+    WHERE e.partition = %(partition)s
+    GROUP BY e.partition, e.orchestration
+) AS logged ON logged.partition = s.partition AND logged.orchestration = s.orchestration
+WHERE s.version > coalesce(logged.version, 0)
+ORDER BY s.orchestration
+LIMIT %(limit)s;
+
+-- name: audit_archived
+SELECT uuid_send(orchestration), public_id, events, content FROM archive
+WHERE partition = %(partition)s /* where */
+ORDER BY orchestration
+LIMIT %(limit)s;
+
+-- name: audit_archived_after
+orchestration > %(after)s
+
+-- name: audit_archived_events
+SELECT uuid_send(e.orchestration), e.version, e.position, e.state_hash
+FROM archive AS a
+JOIN events AS e ON e.partition = a.partition AND e.orchestration = a.orchestration
+WHERE a.partition = %(partition)s AND a.orchestration >= %(first)s AND a.orchestration <= %(last)s
+ORDER BY e.orchestration, e.version;
+
+-- name: audit_unarchived
+SELECT uuid_send(e.orchestration), min(e.position)
+FROM events AS e
+WHERE e.partition = %(partition)s AND e.state_hash IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM archive AS a WHERE a.partition = e.partition AND a.orchestration = e.orchestration
+)
+GROUP BY e.orchestration
+ORDER BY min(e.position)
+LIMIT %(limit)s;
+
+-- == Checkpoints =======================================================================================================
+
+-- name: put_checkpoint
+INSERT INTO checkpoints (partition, position, log_hash, made_at, key_id, signature)
+VALUES (%(partition)s, %(position)s, %(log_hash)s, %(made_at)s, %(key_id)s, %(signature)s)
+ON CONFLICT DO NOTHING;
+
+-- name: checkpoints
+SELECT each.partition, each.position, each.log_hash, each.made_at, each.key_id, each.signature
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM checkpoints AS c
+    WHERE c.partition = p.partition /* where */
+    ORDER BY c.position
+    LIMIT %(limit)s
+) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
+ORDER BY each.partition, each.position
+LIMIT %(limit)s;
+
+-- name: checkpoints_after
+(c.partition, c.position) > (%(after_partition)s, %(after_position)s)
+
+-- name: latest_checkpoints
+SELECT each.partition, each.position, each.log_hash, each.made_at, each.key_id, each.signature
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM checkpoints AS c
+    WHERE c.partition = p.partition /* where */
+    ORDER BY c.position DESC
+    LIMIT 1
+) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
+ORDER BY each.partition;
+
+-- name: checkpoints_until
+made_at <= %(until)s

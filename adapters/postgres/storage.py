@@ -6,12 +6,15 @@ from typing import Literal
 
 from adapters.postgres.database import PostgresDatabase
 from adapters.postgres.signals import PostgresSignals
+from adapters.sql.accesses import SqlAccesses
 from adapters.sql.archive import SqlArchive
+from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.inbox import SqlInbox
 from adapters.sql.leases import SqlLeases
 from adapters.sql.log import SqlLog
+from adapters.sql.operations import SqlOperations
 from adapters.sql.projection_tables import Dialect
 from adapters.sql.projections import SqlProjections
 from adapters.sql.registers import SqlKeys, SqlRequests
@@ -58,6 +61,10 @@ class PostgresStorage:
         self.requests = SqlRequests(self._database)
         self.keys = SqlKeys(self._database)
         self.held = SqlHeldEvents(self._database)
+        self.accesses = SqlAccesses(self._database)
+        self.operations = SqlOperations(self._database)
+        self.audit_log = SqlAuditLog(self._database)
+        self.checkpoints = SqlCheckpoints(self._database)
 
     async def ready(self) -> bool:
         """Whether the database answers and is set up."""

@@ -23,14 +23,30 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from adapters.rest import commands, definitions, events, forks, orchestrations, projections, rehearsals, running, stream
+from adapters.rest import (
+    audit,
+    audit_verification,
+    commands,
+    definitions,
+    events,
+    forks,
+    long_running,
+    orchestrations,
+    projections,
+    rehearsals,
+    running,
+    stream,
+    what_if,
+)
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
 from adapters.rest.calls import JSON, Call
 from adapters.rest.conditions import not_modified
+from adapters.rest.fields import Fields
 from adapters.rest.front import Front
 from adapters.rest.openapi import OpenApi
 from adapters.rest.operations import Answer, Operation
+from adapters.rest.origin import with_request_id
 from adapters.rest.problems import internal, problem_response
 from adapters.rest.resources import ResourceRoutes, Resources
 from adapters.rest.services import Services
@@ -45,6 +61,10 @@ OPERATIONS: tuple[Operation, ...] = (
     *forks.OPERATIONS,
     *stream.OPERATIONS,
     *definitions.OPERATIONS,
+    *audit.OPERATIONS,
+    *long_running.OPERATIONS,
+    *what_if.OPERATIONS,
+    *audit_verification.OPERATIONS,
     *projections.OPERATIONS,
     *rehearsals.OPERATIONS,
     *running.OPERATIONS,
@@ -137,7 +157,8 @@ async def _framework_refusal(request: Request, error: Exception) -> Response:
     # The open patterns of resources match our own paths too: where a route of ours has the path, the method is at fault.
     allowed = _allowed(request)
     slug, detail = _DETAILS[405 if allowed else 404]
-    return problem_response(slug, detail, headers={"Allow": ", ".join(allowed)} if allowed else None)
+    response = problem_response(slug, detail, headers={"Allow": ", ".join(allowed)} if allowed else None)
+    return with_request_id(response, Fields(request.scope))
 
 
 def _allowed(request: Request) -> list[str]:

@@ -13,6 +13,8 @@ from hashlib import sha256
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adapters.rest.fields import Fields
+from adapters.rest.origin import with_request_id
 from adapters.rest.problems import problem_response
 
 ACTOR = "retrace.actor"
@@ -55,4 +57,4 @@ class Authentication:
             "The token is not known here." if given else "A bearer token is needed.",
             headers={"WWW-Authenticate": challenge},
         )
-        await response(scope, receive, send)
+        await with_request_id(response, Fields(scope))(scope, receive, send)

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope
 
 from adapters.rest.authentication import ACTOR
 from adapters.rest.fields import Fields
+from adapters.rest.origin import request_id_of, trace_of
 from adapters.rest.services import Services
 from domain.errors import NotFoundError
 
@@ -54,6 +55,16 @@ class Call:
     def dry_run(self) -> bool:
         """Whether nothing is to be changed."""
         return bool(self.query.get("dry_run", False))
+
+    @property
+    def trace(self) -> str | None:
+        """The trace id that the request brought."""
+        return trace_of(self.headers)
+
+    @property
+    def request_id(self) -> str | None:
+        """The id that the request brought."""
+        return request_id_of(self.headers)
 
     def segment(self, name: str) -> str:
         """A segment of the path; one that no database could hold raises NotFoundError."""

@@ -40,6 +40,8 @@ async def command(call: Call, reason: str | None, id_: str | None = None) -> Com
         if_match=await _if_match(call, id_),
         dry_run=call.dry_run,
         idempotency_key=call.key,
+        trace=call.trace,
+        request_id=call.request_id,
     )
 
 

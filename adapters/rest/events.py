@@ -13,12 +13,18 @@ from application.service import EventOutcome
 
 async def send(call: Call) -> Response:
     """POST /v1/orchestrations/{id}/events."""
-    return _answer(await call.services.commands.send_event(call.orchestration, call.body, actor=call.actor))
+    sent = call.services.commands.send_event(
+        call.orchestration, call.body, actor=call.actor, trace=call.trace, request_id=call.request_id
+    )
+    return _answer(await sent)
 
 
 async def publish(call: Call) -> Response:
     """POST /v1/events."""
-    return _answer(await call.services.commands.publish_event(call.body, actor=call.actor))
+    published = call.services.commands.publish_event(
+        call.body, actor=call.actor, trace=call.trace, request_id=call.request_id
+    )
+    return _answer(await published)
 
 
 def _answer(outcome: EventOutcome) -> Response:

@@ -25,6 +25,7 @@ _REF = "#/components/schemas/{model}"
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Location": ("Where it is, as a relative reference.", {"type": "string", "format": "uri-reference"}),
     "ETag": ("A strong validator; of an orchestration its version.", {"type": "string"}),
+    "Content-Disposition": ("A name for the file.", {"type": "string"}),
     "Link": ('The next page, rel="next".', {"type": "string"}),
     "Retry-After": ("Seconds after which it is worth coming back.", {"type": "string"}),
     "Preference-Applied": ("The preferences that were followed.", {"type": "string"}),

@@ -13,15 +13,17 @@ from starlette.responses import Response, StreamingResponse
 
 from adapters.rest.bodies import JsonBody
 from adapters.rest.boundary import HEAD
-from adapters.rest.calls import ID, JSON, Call, json_response, next_link
+from adapters.rest.calls import ID, JSON, Call, JsonResponse, json_response, next_link
 from adapters.rest.conditions import etag, not_modified, preferences
 from adapters.rest.forms import DEFINITION
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.parameters import CURSOR, LIMIT, Parameter, boolean, choice, instant, integer, text
 from adapters.rest.problems import malformed
+from adapters.rest.reading import note_given, note_read, noted
 from adapters.rest.schemas import (
     FINAL,
     STATUSES,
+    Bundle,
     History,
     Orchestration,
     OrchestrationList,
@@ -62,6 +64,8 @@ async def start(call: Call) -> Response:
         tags=body.tags,
         actor=call.actor,
         idempotency_key=call.key,
+        trace=call.trace,
+        request_id=call.request_id,
     )
     try:
         id_ = await call.services.commands.start(request)
@@ -159,24 +163,33 @@ async def history(call: Call) -> Response:
     archive = call.query.get("archive", False)
     items, following = await queries.history(id_, after=after, limit=limit, archive=archive)
     if call.accepted == JSON:
+        note_read(call, "history", len(items), id_)
         links_ = next_link(call, "after", following)
         return json_response({"items": items, "next_after": following}, 200, {**vary, **links_})
 
-    async def lines() -> AsyncIterator[bytes]:
+    async def lines() -> AsyncIterator[tuple[bytes, int]]:
         page, position = items, following
-        yield _encode_lines(page)
+        yield _encode_lines(page), len(page)
         while position is not None:
             page, position = await queries.history(id_, after=position, limit=_PAGE, archive=archive)
-            yield _encode_lines(page)
+            yield _encode_lines(page), len(page)
 
     if call.scope.get(HEAD):
         return Response(None, 200, vary, NDJSON)
-    return StreamingResponse(lines(), 200, vary, NDJSON)
+    return StreamingResponse(await noted(call, "history", lines(), id_), 200, vary, NDJSON)
 
 
 async def rollback_plan(call: Call) -> Response:
     """GET /v1/orchestrations/{id}/rollback-plan."""
     return json_response(await call.services.queries.rollback_plan(call.orchestration))
+
+
+async def bundle(call: Call) -> Response:
+    """GET /v1/orchestrations/{id}/bundle."""
+    id_ = call.orchestration
+    made, events = await call.services.queries.bundle(id_, call.query.get("redact", ()))
+    await note_given(call, "bundle", events, id_)
+    return JsonResponse(made, 200, {"Content-Disposition": f'attachment; filename="{id_}.json"'})
 
 
 def _read_tag(given: str) -> tuple[str, str]:
@@ -302,6 +315,26 @@ OPERATIONS = (
         produces=(JSON, NDJSON),
         path_schemas=_ONE,
         lasts=lambda call: call.accepted == NDJSON,
+    ),
+    Operation(
+        "getBundle",
+        "GET",
+        f"{_PATH}/{{id}}/bundle",
+        bundle,
+        "Everything that is needed to replay it elsewhere",
+        _TAG,
+        {200: Answer("The bundle.", Bundle, headers=("Content-Disposition",))},
+        description="One document with history, definition and status; `retrace replay` and `retrace.replay` open it "
+        "without a database. Of what is archived too. Redacted values are replaced alike wherever they stand.",
+        problems=("not-found",),
+        parameters=(
+            text(
+                "redact",
+                "A member, or JSON Pointer into the bundle, whose values stay here; may be repeated.",
+                many=True,
+            ),
+        ),
+        path_schemas=_ONE,
     ),
     Operation(
         "getRollbackPlan",

@@ -164,6 +164,8 @@ class ResourceRoutes:
             input=call.body,
             actor=call.actor,
             idempotency_key=call.key,
+            trace=call.trace,
+            request_id=call.request_id,
         )
         id_ = await call.services.commands.start(request)
         status, code, headers = await started(call, id_)

@@ -130,6 +130,61 @@ class NoteBody(Body):
     text: Reason
 
 
+class SupposedFault(Body):
+    """The error of an outcome that is supposed."""
+
+    type: Line | None = None
+    status: int | None = Field(None, ge=100, le=599)
+    title: Line | None = None
+    detail: Text | None = None
+
+
+class ChangeBody(Body):
+    """Another outcome than the recorded one."""
+
+    task: Line = Field(description="Name of the task, or its JSON Pointer in the document.")
+    outcome: Literal["completed", "refused", "uncertain"]
+    run: int | None = Field(None, ge=1, description="Only in this run; in all unless said.")
+    output: Any = Field(None, description="For `completed`: what the participant answers.")
+    error: SupposedFault | None = Field(None, description="For the others: what it says.")
+
+
+Definitions = Annotated[
+    Annotated[str, StringConstraints(pattern=f"^{DEFINITION}$")] | dict[str, Any],
+    Field(description="A reference (name, namespace/name, namespace/name@version), or a whole document as JSON."),
+]
+
+
+class SupposedBody(Body):
+    """What is supposed instead of what was recorded."""
+
+    changes: list[ChangeBody] = Field(default_factory=list, max_length=100)
+    assume: dict[Line, Any] = Field(
+        default_factory=dict, max_length=100, description="Outputs by task, where the record does not know an answer."
+    )
+
+
+class WhatIfBody(SupposedBody):
+    """Looks at one orchestration."""
+
+    definition: Definitions | None = None
+    input: Any = Field(None, description="Another input; without this member it is the recorded one.")
+
+
+class FleetBody(SupposedBody):
+    """Looks at the latest orchestrations of a definition."""
+
+    definition: Definitions
+    for_: str | None = Field(
+        None,
+        alias="for",
+        pattern=f"^{DEFINITION}$",
+        description="Of which definition; all versions of the one that is looked at unless said.",
+    )
+    status: list[Status] = Field(default_factory=list, max_length=8, description="Only with these; all unless said.")
+    last: int = Field(1000, ge=1, le=100_000, description="The latest so many.")
+
+
 class Open(BaseModel):
     """An answer; a later server may add members."""
 
@@ -391,6 +446,37 @@ class RollbackPlan(Open):
     blocked_by_pivot: bool
 
 
+class BundledDefinition(Open):
+    """The definition that it runs by."""
+
+    reference: str
+    digest: str
+    document: Any
+
+
+class BundledEvent(HistoryEvent):
+    """An event of a history; `stored` is what replays, in base64."""
+
+    previous: str
+    stored: str
+
+
+class Bundle(Open):
+    """One orchestration, complete."""
+
+    format: Literal[1]
+    exported_at: str
+    versions: dict[str, str]
+    checkpoints: list[dict[str, Any]]
+    id: str
+    definition: BundledDefinition
+    earlier: list[BundledDefinition]
+    status: dict[str, Any]
+    children: list[dict[str, str]]
+    redacted: dict[str, Any] | None
+    history: list[BundledEvent]
+
+
 class Health(Open):
     """The process answers."""
 
@@ -488,6 +574,105 @@ class ProblemExplanation(Open):
     retryable: bool
 
 
+class NothingBody(Body):
+    """An empty object, or no body at all."""
+
+
+class Advance(Open):
+    """How far an operation is; the units are those of its kind."""
+
+    done: int
+    total: int | None = Field(description="Null while it is not known.")
+
+
+class OperationError(Open):
+    """Why an operation failed."""
+
+    code: str = Field(description="A slug of a problem, or `interrupted`: the node that ran it is gone.")
+    detail: str
+
+
+class LongOperation(Open):
+    """A long-running operation. `result` is absent in lists, and null until it has completed."""
+
+    id: str
+    kind: str
+    status: Literal["running", "completed", "failed", "cancelled"]
+    request: dict[str, Any] = Field(description="What was asked for.")
+    progress: Advance
+    result: Any = None
+    error: OperationError | None
+    actor: str
+    cancel_requested: bool
+    started_at: Instant
+    updated_at: Instant
+    ended_at: Instant | None
+    links: dict[str, str]
+
+
+class LongOperationList(Open):
+    """A page of operations, newest first."""
+
+    items: list[LongOperation]
+    next: str | None
+
+
+class VerifyBody(Body):
+    """What to verify; the whole log unless said."""
+
+    orchestration: str | None = Field(None, max_length=64, description="Only this one, by itself.")
+    since: str | None = Field(
+        None,
+        max_length=64,
+        description="Only what came after a checkpoint: `latest`, an instant (the last before it), or "
+        "`partition:position` of one.",
+    )
+    checkpoints: list[dict[str, Any]] = Field(
+        default_factory=list,
+        max_length=2000,
+        description="Checkpoints that were kept outside, as they were sent there.",
+    )
+    archive: bool = Field(True, description="Whether what is archived is checked too.")
+
+
+class Checkpoint(Open):
+    """The log hash of a partition at a position, signed."""
+
+    format: int
+    database: str = Field(description="A fingerprint.")
+    partition: int
+    position: int
+    log_hash: str = Field(description="In hexadecimal.")
+    made_at: Instant
+    key_id: str
+    signature: str = Field(description="Ed25519, in base64.")
+
+
+class CheckpointList(Open):
+    """A page of checkpoints."""
+
+    items: list[Checkpoint]
+    next: str | None
+
+
+class AuditKey(Open):
+    """A public key."""
+
+    key_id: str
+    algorithm: Literal["Ed25519"]
+    public_key: str = Field(description="32 bytes in base64.")
+    pem: str
+    current: bool = Field(description="Whether checkpoints are signed with it now.")
+
+
+class AuditKeyList(Open):
+    """The keys whose signatures count."""
+
+    items: list[AuditKey]
+    next: None
+    database: str = Field(description="The fingerprint that checkpoints of this database have.")
+
+
 # Rehearsals -------------------------------------------------------------------------------------------------------------
 
 
@@ -545,3 +730,63 @@ class Rehearsal(Open):
     stand_ins: list[str]
     left_out: int
     summary: dict[str, Any]
+
+
+class WhatIfPlace(Open):
+    """A run of a task."""
+
+    task: str
+    reference: str
+    run: int
+
+
+class WhatIfCall(WhatIfPlace):
+    """One attempt that would be sent; `recorded`: just this was asked in the record too."""
+
+    attempt: int
+    function: str
+    arguments: Any
+    compensates: str | None
+    recorded: bool
+    outcome: Literal["completed", "refused", "uncertain", "unusable"] | None
+    answer_from: Literal["record", "change", "assumption"] | None
+
+
+class WhatIfCourse(Open):
+    """A course: of the record, or the one it would have been."""
+
+    definition: str
+    status: Status | Literal["pending"]
+    output: Any
+    error: Fault | None
+    calls: list[WhatIfCall]
+    undone: list[WhatIfPlace]
+    left_behind: list[dict[str, Any]]
+    incidents: list[Incident]
+
+
+class WhatIfRecord(WhatIfCourse):
+    """The course that was recorded, up to a version."""
+
+    version: int
+
+
+class WhatIfParting(Open):
+    """Where the recorded path is left: the event recorded as this version, and the one that comes instead."""
+
+    version: int
+    recorded: dict[str, Any] | None
+    instead: dict[str, Any] | None
+    differs: list[str] = Field(description="In which members, where it is the same event of the same run.")
+
+
+class WhatIfAnswer(WhatIfCourse):
+    """The course that it would have been, and the recorded one beside it."""
+
+    id: str
+    outcome: Literal["same", "other", "cannot_continue"]
+    same_calls: bool = Field(description="Whether it asks everybody for the same and ends as recorded.")
+    why: str | None
+    leaves_at: WhatIfParting | None
+    assumptions: list[str]
+    recorded: WhatIfRecord

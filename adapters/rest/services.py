@@ -13,9 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from adapters.rest.admission import Admission
+from application.auditing import Audit
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
-from application.service import Commands, Definitions, Queries
+from application.service import Commands, Definitions, Operations, Queries, WhatIf
+from application.verification import Verification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +31,15 @@ class Services:
     commands: Commands
     queries: Queries
     definitions: Definitions
+    operations: Operations
+    what_if: WhatIf
+    verification: Verification
     projections: ProjectionCatalog
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]
+    audit: Audit | None = None
+    """None: there is no audit log, and nobody notes down who reads what."""
     tokens: Mapping[str, str] | None = None
     actor: str = "anonymous"
     version: str = "0"

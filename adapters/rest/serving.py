@@ -17,6 +17,7 @@ from adapters.rest.delivery import deliver
 from adapters.rest.idempotency import once, read_key
 from adapters.rest.negotiation import negotiate
 from adapters.rest.operations import Operation
+from adapters.rest.origin import with_request_id
 from adapters.rest.parameters import read_query
 from adapters.rest.problems import ProblemError, refusal
 from adapters.rest.services import Services
@@ -33,23 +34,23 @@ class Served:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         patience_s = self._services.patience_s
+        call = Call(scope, receive, self._services)
         try:
-            call = self._understood(scope, receive)
+            self._understand(call)
             gate = self._gate(call)
             gate.enter()
         except (RetraceError, ProblemError) as error:
-            await deliver(refusal(error), scope, receive, send, patience_s)
+            await deliver(with_request_id(refusal(error), call.headers), scope, receive, send, patience_s)
             return
         try:
-            await deliver(await self._answer(call), scope, receive, send, patience_s)
+            answer = with_request_id(await self._answer(call), call.headers)
+            await deliver(answer, scope, receive, send, patience_s)
         finally:
             gate.leave()
 
-    def _understood(self, scope: Scope, receive: Receive) -> Call:
-        call = Call(scope, receive, self._services)
+    def _understand(self, call: Call) -> None:
         call.accepted = negotiate(call.headers.get("accept"), self.operation.produces)
-        call.query = read_query(scope["query_string"], self.operation.parameters)
-        return call
+        call.query = read_query(call.scope["query_string"], self.operation.parameters)
 
     def _gate(self, call: Call) -> Gate:
         admission, operation = self._services.admission, self.operation

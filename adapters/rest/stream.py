@@ -16,6 +16,7 @@ from adapters.rest.boundary import HEAD
 from adapters.rest.calls import ID, Call
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.problems import malformed
+from adapters.rest.reading import noted
 from adapters.rest.schemas import FINAL
 from application.service import Json
 
@@ -32,7 +33,8 @@ async def stream(call: Call) -> Response:
         return Response(status_code=204)
     if call.scope.get(HEAD):
         return Response(None, 200, _HEADERS, EVENT_STREAM)
-    return StreamingResponse(_events(call, id_, after), 200, _HEADERS, EVENT_STREAM)
+    parts = await noted(call, "history", _events(call, id_, after), id_)
+    return StreamingResponse(parts, 200, _HEADERS, EVENT_STREAM)
 
 
 def _last_seen(call: Call) -> int:
@@ -44,11 +46,11 @@ def _last_seen(call: Call) -> int:
     return int(given)
 
 
-async def _events(call: Call, id_: str, after: int) -> AsyncIterator[bytes]:
+async def _events(call: Call, id_: str, after: int) -> AsyncIterator[tuple[bytes, int]]:
     # The first bytes go out at once, so that a client knows that it is connected.
-    yield _KEEP_ALIVE
+    yield _KEEP_ALIVE, 0
     async for item in call.services.queries.stream(id_, after=after):
-        yield encoded(item)
+        yield encoded(item), 1 if item else 0
         if call.services.closing.is_set():
             return
 

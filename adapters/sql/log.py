@@ -90,9 +90,17 @@ class SqlLog:
         params = {"partition": partition, "orchestration": orchestration, "after": after, "until": _ALL, "limit": limit}
         return [as_record(row, orchestration) for row in await self._database.read("stream", params)]
 
-    async def log(self, partition: int, after: int = 0, limit: int = 1000) -> list[StoredRecord]:
-        params = {"partition": partition, "after": after, "limit": limit}
-        return [as_record(row) for row in await self._database.read("log", params)]
+    async def log(
+        self,
+        partition: int,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        until: int | None = None,
+        topics: Sequence[str] = (),
+    ) -> list[StoredRecord]:
+        params, where = _window(partition, after, until, topics, limit)
+        return [as_record(row) for row in await self._database.read("log", params, *where)]
 
     # For readers without an event loop (eventsourcing) -----------------------------------------------------------
 
@@ -121,14 +129,7 @@ class SqlLog:
         self, partition: int, *, after: int, until: int | None, topics: Sequence[str], limit: int
     ) -> list[StoredRecord]:
         """Positions > after and <= until; only these topics, unless there are none."""
-        params: dict[str, object] = {"partition": partition, "after": after, "limit": limit}
-        where: list[Fragment] = []
-        if until is not None:
-            params["until"] = until
-            where.append("log_until")
-        if topics:
-            params["topics"] = msgspec.json.encode(topics).decode()
-            where.append("log_topics")
+        params, where = _window(partition, after, until, topics, limit)
         return [as_record(row) for row in self._database.read_now("log", params, *where)]
 
     def read_head(self, partition: int) -> int:
@@ -186,6 +187,20 @@ class SqlLog:
             partitions=None if only is None else [only],
         )
         return [(partition, as_uuid(orchestration)) for partition, orchestration in rows]
+
+
+def _window(
+    partition: int, after: int, until: int | None, topics: Sequence[str], limit: int
+) -> tuple[dict[str, object], list[Fragment]]:
+    params: dict[str, object] = {"partition": partition, "after": after, "limit": limit}
+    where: list[Fragment] = []
+    if until is not None:
+        params["until"] = until
+        where.append("log_until")
+    if topics:
+        params["topics"] = msgspec.json.encode(topics).decode()
+        where.append("log_topics")
+    return params, where
 
 
 def _by_due_at(row: Row) -> Row:

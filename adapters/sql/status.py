@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -60,6 +61,10 @@ class SqlStatusView:
             where.append("status_page")
         rows = await self._database.across("list_status", params, *where, order=_newest_first, limit=query.limit)
         return [_row(row) for row in rows]
+
+    async def row(self, partition: int, orchestration: UUID) -> StatusRow | None:
+        rows = await self._database.read("status_of", {"partition": partition, "orchestration": orchestration})
+        return _row(rows[0]) if rows else None
 
     async def still(
         self,

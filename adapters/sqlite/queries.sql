@@ -380,6 +380,12 @@ EXISTS (
 -- name: status_page
 started_at <= :last_started_at AND (started_at < :last_started_at OR public_id > :last_public_id)
 
+-- name: status_of
+SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
+       incidents, started_at, updated_at, summary
+FROM status
+WHERE partition = :partition AND orchestration = :orchestration;
+
 -- Backwards along status_newest: what was started last has not been still for long.
 -- name: still
 SELECT partition, orchestration, public_id, namespace, name, definition_version, status, version, business_key, tags,
@@ -521,3 +527,204 @@ LIMIT :limit;
 
 -- name: expire_held
 DELETE FROM held_events WHERE partition = :partition AND received_at < :before RETURNING partition;
+
+-- == Who read what ====================================================================================================
+
+-- name: last_access
+SELECT number, hash FROM accesses WHERE partition = :partition ORDER BY number DESC LIMIT 1;
+
+-- No row: another node has this number.
+-- name: put_access
+INSERT INTO accesses
+    (partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash)
+VALUES (
+    :partition, :number, :id, :at, :actor, :what, :step, :orchestration, :filters, :request_id, :events, :previous, :hash
+)
+ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- name: list_accesses
+SELECT partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash
+FROM accesses
+WHERE partition = :partition /* where */
+ORDER BY at DESC, number DESC
+LIMIT :limit;
+
+-- name: access_actor
+actor = :actor
+
+-- name: access_what
+what = :what
+
+-- name: access_orchestration
+orchestration = :orchestration
+
+-- name: access_since
+at >= :since
+
+-- name: access_until
+at <= :until
+
+-- name: access_page
+at < :after_at OR (at = :after_at AND (partition > :after_partition
+                                       OR (partition = :after_partition AND number < :after_number)))
+
+-- name: chain_of_accesses
+SELECT partition, number, id, at, actor, what, step, orchestration, filters, request_id, events, previous, hash
+FROM accesses
+WHERE partition = :partition AND number > :after
+ORDER BY number
+LIMIT :limit;
+
+-- The first that is young enough, or the last of all: the chain goes on from there.
+-- name: first_access_to_keep
+SELECT coalesce(min(CASE WHEN at >= :before THEN number END), max(number)) FROM accesses WHERE partition = :partition;
+
+-- name: drop_accesses
+DELETE FROM accesses WHERE partition = :partition AND number < :kept RETURNING number;
+
+-- == Operations ========================================================================================================
+
+-- name: put_operation
+INSERT INTO operations
+    (operation, kind, actor, request, node, status, done, total, cancel_requested, started_at, updated_at, alive_until)
+VALUES (
+    :operation, :kind, :actor, :request, :node, 'running', 0, NULL, 0, :at, :at,
+    CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + :lease_us
+);
+
+-- name: operation
+SELECT operation, kind, actor, request, node, status, done, total, result, error, cancel_requested,
+       started_at, updated_at, ended_at,
+       alive_until > CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)
+FROM operations
+WHERE operation = :operation;
+
+-- name: operations
+SELECT operation, kind, actor, request, node, status, done, total, NULL, error, cancel_requested,
+       started_at, updated_at, ended_at,
+       alive_until > CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)
+FROM operations
+WHERE operation <> '' /* where */
+ORDER BY started_at DESC, operation
+LIMIT :limit;
+
+-- name: operations_of_kind
+kind = :kind
+
+-- name: operations_page
+started_at <= :last_started_at AND (started_at < :last_started_at OR operation > :last_operation)
+
+-- No row: it has ended, or was silent for so long that it counts as dead.
+-- name: beat_operation
+UPDATE operations
+SET done = :done, total = :total, updated_at = :at,
+    alive_until = CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER) + :lease_us
+WHERE operation = :operation AND node = :node AND status = 'running'
+  AND alive_until > CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)
+RETURNING cancel_requested;
+
+-- name: end_operation
+UPDATE operations
+SET status = :status, done = :done, total = :total, result = :result, error = :error, updated_at = :at, ended_at = :at
+WHERE operation = :operation AND node = :node AND status = 'running'
+  AND alive_until > CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER)
+RETURNING operation;
+
+-- name: cancel_operation
+UPDATE operations SET cancel_requested = 1 WHERE operation = :operation AND status = 'running';
+
+-- name: expire_operations
+DELETE FROM operations
+WHERE started_at < :before
+  AND (status <> 'running' OR alive_until < CAST((julianday('now') - 2440587.5) * 86400000000.0 AS INTEGER))
+RETURNING operation;
+
+-- == Verification ======================================================================================================
+
+-- One statement, so all of it is as of one instant.
+-- name: audit_head
+SELECT p.head_position, p.head_hash,
+       coalesce((SELECT max(e.position) FROM events AS e WHERE e.partition = p.partition), 0),
+       coalesce((SELECT t.position FROM tracking AS t WHERE t.partition = p.partition AND t.projection = 'status'), 0)
+FROM partitions AS p
+WHERE p.partition = :partition;
+
+-- name: audit_page
+SELECT position, orchestration, version, topic, state, event_hash, log_hash, state_hash
+FROM events
+WHERE partition = :partition AND position > :after AND position <= :until
+ORDER BY position
+LIMIT :limit;
+
+-- name: audit_event_hash
+SELECT event_hash FROM events
+WHERE partition = :partition AND orchestration = :orchestration AND version = :version;
+
+-- name: audit_unlogged
+SELECT orchestration, public_id, version, logged
+FROM (
+    SELECT s.orchestration, s.public_id, s.version, coalesce((
+        SELECT max(e.version) FROM events AS e
+        WHERE e.partition = :partition AND e.orchestration = s.orchestration
+    ), 0) AS logged
+    FROM (
+        SELECT orchestration, public_id, version FROM status WHERE partition = :partition
+        UNION ALL
+        SELECT orchestration, public_id, events FROM archive WHERE partition = :partition
+    ) AS s
+)
+WHERE version > logged
+ORDER BY orchestration
+LIMIT :limit;
+
+-- name: audit_archived
+SELECT orchestration, public_id, events, content FROM archive
+WHERE partition = :partition /* where */
+ORDER BY orchestration
+LIMIT :limit;
+
+-- name: audit_archived_after
+orchestration > :after
+
+-- name: audit_archived_events
+SELECT e.orchestration, e.version, e.position, e.state_hash
+FROM archive AS a
+JOIN events AS e ON e.partition = a.partition AND e.orchestration = a.orchestration
+WHERE a.partition = :partition AND a.orchestration >= :first AND a.orchestration <= :last
+ORDER BY e.orchestration, e.version;
+
+-- name: audit_unarchived
+SELECT e.orchestration, min(e.position)
+FROM events AS e
+WHERE e.partition = :partition AND e.state_hash IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM archive AS a WHERE a.partition = e.partition AND a.orchestration = e.orchestration
+)
+GROUP BY e.orchestration
+ORDER BY min(e.position)
+LIMIT :limit;
+
+-- == Checkpoints =======================================================================================================
+
+-- name: put_checkpoint
+INSERT INTO checkpoints (partition, position, log_hash, made_at, key_id, signature)
+VALUES (:partition, :position, :log_hash, :made_at, :key_id, :signature)
+ON CONFLICT DO NOTHING;
+
+-- name: checkpoints
+SELECT partition, position, log_hash, made_at, key_id, signature FROM checkpoints
+WHERE partition = :partition /* where */
+ORDER BY position
+LIMIT :limit;
+
+-- name: checkpoints_after
+(partition, position) > (:after_partition, :after_position)
+
+-- name: latest_checkpoints
+SELECT partition, position, log_hash, made_at, key_id, signature FROM checkpoints
+WHERE partition = :partition /* where */
+ORDER BY position DESC
+LIMIT 1;
+
+-- name: checkpoints_until
+made_at <= :until

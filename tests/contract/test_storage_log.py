@@ -143,3 +143,15 @@ async def test_it_says_whether_it_is_ready(place):
     assert await opened.ready()
     await opened.log.close()
     await opened.log.close()
+
+
+async def test_a_part_of_the_log_may_be_asked_for_by_its_end_and_by_topics(storage):
+    write = written((await heads(storage))[0], *[(identity(1), version) for version in range(1, 8)])
+    for index in (1, 4, 6):
+        write.records[index] = replace(write.records[index], topic="task.failed")
+    await storage.log.write([write])
+    assert [each.position for each in await storage.log.log(0, 1, until=5)] == [2, 3, 4, 5]
+    failed = {"topics": ("task.failed", "none")}
+    assert [each.position for each in await storage.log.log(0, **failed)] == [2, 5, 7]
+    assert [each.position for each in await storage.log.log(0, 2, 1, until=6, **failed)] == [5]
+    assert await storage.log.log(0, 5, until=5) == []

@@ -51,6 +51,12 @@ async def test_rows_come_back_as_they_were(storage):
     assert await storage.view.list(StatusQuery()) == [full]
 
 
+async def test_one_row_is_found_by_its_place(storage):
+    await project(storage, row(1), row(2, tags={"a": "b"}))
+    assert await storage.view.row(2, identity(2)) == row(2, tags={"a": "b"})
+    assert await storage.view.row(1, identity(2)) is None
+
+
 async def test_a_step_is_projected_exactly_once(storage):
     assert await storage.view.tracked("status") == {}
     assert await storage.view.apply("status", [Move(1, 0, 5, [row(1)])])

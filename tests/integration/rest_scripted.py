@@ -70,10 +70,10 @@ class ScriptedCommands:
 
     cancel = terminate = suspend = resume = resolve = add_note = migrate = _command
 
-    async def send_event(self, id_: str, event: dict[str, Any], *, actor: str = "anonymous") -> EventOutcome:
+    async def send_event(self, id_: str, event: dict[str, Any], **_: Any) -> EventOutcome:
         return await self._ask(event) or EventOutcome("held", 4)
 
-    async def publish_event(self, event: dict[str, Any], *, actor: str = "anonymous") -> EventOutcome:
+    async def publish_event(self, event: dict[str, Any], **_: Any) -> EventOutcome:
         return await self._ask(event) or EventOutcome("held")
 
 
@@ -130,6 +130,9 @@ class Scripted:
             commands=self.commands,
             queries=self.queries,  # type: ignore[arg-type]
             definitions=NoDefinitions(),  # type: ignore[arg-type]
+            operations=None,  # type: ignore[arg-type]
+            what_if=None,  # type: ignore[arg-type]
+            verification=None,  # type: ignore[arg-type]
             projections=NoProjections(),  # type: ignore[arg-type]
             requests=self.requests,
             clock=lambda: self.now,

@@ -11,8 +11,8 @@ import pytest
 
 from adapters.bootstrap import open_service
 from adapters.settings import Settings
-from application.chain import breaks
 from tests.support.service import Api
+from tests.support.verified import breaks
 
 pytestmark = pytest.mark.anyio
 DEFINITION = """
@@ -48,10 +48,11 @@ async def archive(node):
     return await node.archivist.archive(node.engine.clock.now() + timedelta(seconds=1))
 
 
-async def chain_breaks(node) -> list[str]:
+async def chain_breaks(node) -> list[tuple[str, int]]:
+    log = node.world.storage.log
     found = []
-    for partition in range(node.partitions):
-        found += list(breaks(partition, await node.world.storage.log.log(partition, limit=10_000)))
+    for head in await log.heads(range(node.partitions)):
+        found += breaks(head, await log.log(head.partition, limit=10_000))
     return found
 
 
@@ -118,3 +119,18 @@ async def test_a_view_that_is_built_again_leaves_out_what_is_archived(database):
         await node.projector.rebuild()
         items = (await api.done("GET", "/v1/orchestrations"))["items"]
         assert [item["id"] for item in items] == [young]
+
+
+async def test_what_if_looks_at_what_is_archived(database):
+    async with serving(database) as (node, api):
+        await api.deploy(DEFINITION)
+        id_ = (await api.http.post("/v1/orchestrations", json=START)).json()["id"]
+        await api.ended(id_)
+        assert await archive(node) == 1
+        path = f"/v1/orchestrations/{id_}/what-if"
+        answer = await api.done("POST", path, json={})
+        assert (answer["outcome"], answer["status"]) == ("same", "completed")
+        answer = await api.done("POST", path, json={"input": {"city": "Lisbon"}})
+        assert (answer["outcome"], answer["status"]) == ("other", "completed")
+        assert answer["output"] == {"text": "To Lisbon"}
+        assert (answer["same_calls"], answer["leaves_at"]["differs"]) == (False, ["output"])

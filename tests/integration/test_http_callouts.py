@@ -9,6 +9,7 @@ from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import msgspec
 import pytest
 from werkzeug import Request, Response
 
@@ -16,6 +17,7 @@ from adapters.callouts.http import HttpCallouts
 from adapters.callouts.network import NetworkPolicy, open_session
 from adapters.callouts.secrets import EnvironmentSecrets
 from application.ports import Answered, Declined, Doubtful, Unusable
+from application.tracing import traceparent
 from domain.errors import SPEC
 from tests.integration.participants import answering, free_port, http_callout, raw_server, read_request, reset, silent
 
@@ -61,6 +63,16 @@ async def test_sends_the_headers_that_every_callout_carries(http, echo):
 async def test_a_forward_callout_says_nothing_about_compensation(http, echo):
     result = await http.send(http_callout(method="get", endpoint=echo))
     assert "retrace-compensates" not in result.output["headers"]
+
+
+async def test_the_trace_is_sent_on_unless_the_definition_has_its_own(http, echo):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = msgspec.structs.replace(http_callout(method="get", endpoint=echo), trace=trace)
+    sent = (await http.send(traced)).output["headers"]["traceparent"]
+    assert sent == traceparent(trace, "key-1", 1)
+    own = http_callout(method="get", endpoint=echo, headers={"Traceparent": "mine"})
+    result = await http.send(msgspec.structs.replace(own, trace=trace))
+    assert result.output["headers"]["traceparent"] == "mine"
 
 
 async def test_a_body_is_json_unless_its_content_type_says_otherwise(http, echo):

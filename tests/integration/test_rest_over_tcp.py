@@ -17,6 +17,7 @@ import uvicorn
 
 from adapters.bootstrap import Service, open_service
 from adapters.settings import Settings
+from retrace.client import Client
 from tests.integration.test_rest_service import PATIENT
 
 pytestmark = pytest.mark.anyio
@@ -176,3 +177,36 @@ async def _stalled(server: uvicorn.Server, before: set[Any]) -> Any:
                 if each.flow is not None and each.flow.write_paused:
                     return each
             await asyncio.sleep(0)
+
+
+async def test_the_feed_of_everything_is_followed_by_the_client_until_the_service_stops(tmp_path):
+    followed: list[tuple[Any, str]] = []
+    came = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def follow(port: int, after: str | None = None) -> None:
+        with Client(f"http://127.0.0.1:{port}") as client:
+            for event, cursor in client.audit.follow({"type": "note.*"}, after=after):
+                followed.append((event, cursor))
+                loop.call_soon_threadsafe(came.set)
+
+    async with serving(tmp_path) as (http, service, server):
+        started = (await http.post("/v1/orchestrations", json={"definition": "patient"})).json()
+        notes = f"/v1/orchestrations/{started['id']}/notes"
+        await http.post(notes, json={"text": "before"})
+        following = asyncio.create_task(asyncio.to_thread(follow, port_of(server)))
+        for text in ("before", "later"):
+            if text == "later":
+                await http.post(notes, json={"text": text})
+            await asyncio.wait_for(came.wait(), 20)
+            came.clear()
+            assert followed[-1][0]["data"] == {"text": text}
+        resumed = asyncio.create_task(asyncio.to_thread(follow, port_of(server), followed[0][1]))
+        await asyncio.wait_for(came.wait(), 20)
+        assert followed[-1] == followed[1]
+        with Client(f"http://127.0.0.1:{port_of(server)}") as client:
+            lines = await asyncio.to_thread(lambda: list(client.audit.export({"type": "note.*"})))
+        assert '"events":2' in lines[-1]
+    await asyncio.wait_for(asyncio.gather(following, resumed), 20)
+    assert len(followed) == 3
+    assert service.node.watch.closed

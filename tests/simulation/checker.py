@@ -38,6 +38,7 @@ def complaints(world: Simulation) -> list[str]:
     return [
         *_loop_is_clean(world),
         *world.overdue,
+        *(f"a verification found {alarm}" for alarm in world.alarms),
         *start_complaints(all_, world.acknowledged),
         *log_complaints(stored),
         *decision_complaints(stored, all_),

@@ -9,8 +9,11 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+from application.accesses import AccessRecord
+from application.checkpoint_store import CheckpointRecord
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
+from application.operation_store import OperationRecord
 from application.projection_store import Build, Progress, Row
 from application.registers import HeldEvent, RequestRecord
 from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
@@ -75,6 +78,10 @@ class MemoryData:
     hear: list[Callable[[str], None]] = field(default_factory=list)
     """Of every node that listens."""
     held: dict[tuple[str, str], HeldEvent] = field(default_factory=dict)
+    accesses: dict[int, list[AccessRecord]] = field(default_factory=dict)
+    checkpoints: dict[tuple[int, int], CheckpointRecord] = field(default_factory=dict)
+    operations: dict[str, tuple[OperationRecord, float]] = field(default_factory=dict)
+    """With the time of the loop until which each is alive."""
 
 
 class Calls:

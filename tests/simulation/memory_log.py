@@ -138,9 +138,17 @@ class MemoryLog:
         async with self._calls.call("stream"):
             return self.read_stream(partition, orchestration, after=after, limit=limit)
 
-    async def log(self, partition: int, after: int = 0, limit: int = 1000) -> list[StoredRecord]:
+    async def log(
+        self,
+        partition: int,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        until: int | None = None,
+        topics: Sequence[str] = (),
+    ) -> list[StoredRecord]:
         async with self._calls.call("log"):
-            return self.read_log(partition, after=after, until=None, topics=(), limit=limit)
+            return self.read_log(partition, after=after, until=until, topics=topics, limit=limit)
 
     def read_stream(
         self,

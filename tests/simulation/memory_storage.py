@@ -11,9 +11,12 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
+from tests.simulation.memory_accesses import MemoryAccesses
+from tests.simulation.memory_audit import MemoryAuditLog, MemoryCheckpoints
 from tests.simulation.memory_data import Calls, MemoryData, Step
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySignals
+from tests.simulation.memory_operations import MemoryOperations
 from tests.simulation.memory_projections import MemoryProjections
 from tests.simulation.memory_space import MemoryArchive, MemorySnapshots
 from tests.simulation.memory_views import (
@@ -53,6 +56,10 @@ class MemoryStorage:
         self.requests = MemoryRequests(self.data, calls)
         self.keys = MemoryKeys(self.data, calls)
         self.held = MemoryHeldEvents(self.data, calls)
+        self.accesses = MemoryAccesses(self.data, calls)
+        self.operations = MemoryOperations(self.data, calls)
+        self.audit_log = MemoryAuditLog(self.data, calls)
+        self.checkpoints = MemoryCheckpoints(self.data, calls)
 
     def fail_next_write(self, mode: Literal["before", "after"]) -> None:
         """The next write of the log raises StorageError: `before` with nothing written, `after` with all of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 import msgspec
 
@@ -85,6 +86,10 @@ class MemoryStatusView(_Part):
             rows = sorted(self._data.status.values(), key=lambda row: row.public_id)
             rows.sort(key=lambda row: row.started_at, reverse=True)
             return [row for row in rows if _matches(row, query)][: query.limit]
+
+    async def row(self, partition: int, orchestration: UUID) -> StatusRow | None:
+        async with self._calls.call("status row"):
+            return self._data.status.get((partition, orchestration))
 
     async def still(
         self,

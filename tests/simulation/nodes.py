@@ -20,6 +20,7 @@ from application.service import StartRequest
 from tests.simulation.loop import SeededChance, SimulatedClock, SimulatedLoop
 from tests.simulation.memory_storage import MemoryData, MemoryStorage, Step
 from tests.simulation.participants import KnownSecrets, NoResources, SimulatedSink
+from tests.simulation.signing import SimulatedKey
 
 Answer = Callable[[Callout], Awaitable[CalloutResult]]
 
@@ -60,6 +61,7 @@ def world_of(
     folds: Folds | None = None,
 ) -> World:
     """Everything around a node, over this database. `alone`: it takes everything over from whoever was there before."""
+    key = SimulatedKey()
     return World(
         storage=MemoryStorage(data, alone=alone) if step is None else MemoryStorage(data, step=step, alone=alone),
         codec=EventMapper(),
@@ -73,6 +75,8 @@ def world_of(
         clock=SimulatedClock(loop, off_s),
         chance=SeededChance(chance),
         liveness=NobodyKnows(),
+        signer=key,
+        keys=key,
         folds=folds or NoFolds(),
     )
 

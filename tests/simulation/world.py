@@ -18,9 +18,11 @@ import msgspec
 
 from application.identity import Identity
 from application.live import listening_runs
+from application.operations import Progress
 from application.projection_store import Build
 from application.runtime import Node, Options
 from application.service import CommandRequest, StartRequest
+from application.verifying import Scope
 from domain.errors import (
     BusinessKeyInUseError,
     InvalidDefinitionError,
@@ -100,6 +102,9 @@ class Simulation:
         """Name of the start -> public id that the client was given."""
         self.definitions: list[str] = []
         self.overdue: list[str] = []
+        self.alarms: list[Any] = []
+        """What verifications found, of which every one is false."""
+        self.verified = 0
         self.calm = False
         self.restarts = 0
         self.changes = 0
@@ -142,6 +147,7 @@ class Simulation:
                 lease_s=LEASE_S,
                 snapshot_after=self.trouble.snapshot_after,
                 retention_s=self.trouble.retention_s,
+                checkpoint_every_s=7.0,
             )
             node = Node(world, options)
             seat.process = process
@@ -287,6 +293,25 @@ class Simulation:
         except RetraceError:
             return
 
+    async def _auditor(self) -> None:
+        """Verifies the log while all that goes on; gives up where the storage fails too often for a whole one."""
+        await asyncio.sleep(self.chance.uniform(1, 60))
+        for _ in range(3):
+            try:
+                await self.verify()
+            except (StorageError, ProcessDiedError):
+                await asyncio.sleep(self.chance.uniform(0.05, 5))
+            else:
+                return
+
+    async def verify(self) -> None:
+        """Verify the log through some node: nobody has damaged it."""
+        since = await self.ask(lambda node: node.world.storage.checkpoints.latest())
+        scope = Scope(since=since if self.chance.random() < 0.3 else ())
+        result = await self.ask(lambda node: node.verification._all(scope, Progress()))
+        self.alarms += result["findings"]
+        self.verified += 1
+
     # The end ----------------------------------------------------------------------------------------------------------
 
     async def _settle(self) -> None:
@@ -331,6 +356,8 @@ class Simulation:
             *(self._client(number) for number in range(trouble.orchestrations)),
             *(self._publisher() for _ in range(trouble.events)),
             *(self._operator() for _ in range(trouble.commands)),
+            self._auditor(),
+            self._auditor(),
             *(change(self, number, PARTITIONS) for number in range(trouble.changes)),
         )
         await asyncio.sleep(self.chance.uniform(0, 30))
@@ -350,6 +377,7 @@ class Simulation:
             assert seat.node is not None
             assert seat.process is not None
             await seat.process.call(seat.node.projector.caught_up())
+        await self.verify()
         await self._projected()
 
     async def _projected(self) -> None:

@@ -15,9 +15,11 @@ from typing import Any, get_args, get_type_hints
 
 from adapters.rest import schemas
 from adapters.rest.problems import SLUGS
-from application import projection_store
+from application import accesses, projection_store
 from application import status as status_view
-from domain import commands, errors, events, lifecycle, rollback, state
+from application.damage import DamageKind
+from application.operation_store import OperationStatus
+from domain import commands, errors, events, lifecycle, orchestration, rollback, state
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
@@ -149,6 +151,16 @@ def test_incident_kinds_and_their_actions():
     assert set().union(*table.values()) == set(get_args(get_type_hints(commands.Resolve)["action"]))
 
 
+def test_statuses_of_an_operation():
+    assert set(rows("Operations")) == set(get_args(OperationStatus))
+
+
+def test_kinds_of_damage():
+    assert set(rows("Damage")) == set(get_args(DamageKind))
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == set(get_args(DamageKind))
+
+
 def test_what_makes_an_incident_void():
     (sentence,) = re.findall(r"In the history[^:]*:", section("Incidents"))
     assert named(sentence) == void_actions()
@@ -185,3 +197,8 @@ def test_every_refusal_of_a_use_case_is_a_problem_of_the_api():
         left += found.__subclasses__()
         codes.add(found.code)
     assert codes <= set(SLUGS)
+
+
+def test_causes_and_accesses_are_listed():
+    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), "command"}
+    assert set(rows("Accesses")) == {*get_args(accesses.What), *get_args(accesses.Step)}

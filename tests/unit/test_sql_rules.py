@@ -11,7 +11,7 @@ from adapters.sql.statements import Statements, parse
 
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 DIALECTS = ("sqlite", "postgres")
-UNPARTITIONED = {"settings", "definitions", "resources", "nodes", "projections"}
+UNPARTITIONED = {"settings", "definitions", "resources", "nodes", "operations", "projections"}
 """Tables that are few rows each and the same everywhere."""
 ONE_DATABASE_ONLY = {"tell"}
 """Statements that only PostgreSQL has: a hint that may be lost."""

@@ -1,0 +1,218 @@
+"""Redaction: values that must not leave, replaced everywhere alike, so that what is left still replays.
+
+The values that stand at the named places are collected, down to the leaves. Each gets a placeholder of its own, of its kind:
+a text ``[redacted 1]``, a number one from 900,000,001 on. Wherever a text or number of the data is equal to such a value it
+is replaced; also inside longer texts, if the value has at least four characters. Since what was asked and what was answered
+change alike, every decision still follows. true, false, null and what the machine itself goes by (names of tasks, ids,
+instants) stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from domain.errors import RetraceError
+from domain.events import TOPICS, Event, OrchestrationForked
+from domain.prefix import packed, unpacked
+
+_FIRST_NUMBER: Final = 900_000_001
+_SHORTEST_PART: Final = 4
+_DATA: Final = frozenset(
+    {
+        "input", "output", "data", "context", "arguments", "items", "event", "value", "variables", "correlated", "expected",
+        "tags", "business_key", "actor", "source", "text", "detail", "title", "response", "why", "condition_fault",
+    }
+)  # fmt: skip
+"""Members of events, and of commands in a basis, that hold what users said."""
+_NESTED: Final = frozenset({"fault", "reason", "result"})
+"""Members of which only some parts are data; a reason that is a text is data."""
+_NAMED: Final = ("input", "output", "data", "context", "arguments", "items", "value", "variables", "correlated", "tags")
+"""Members of events in which names are looked for."""
+_OF_FAULTS: Final = frozenset({"type", "status", "instance"})
+"""What is decided by in an error is not redacted."""
+_GRAMMAR: Final = frozenset({"document", "then", "call", "type", "use", "as", "at", "each", "dsl", "method"})
+"""Members of a definition whose values are words of the language or names."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+class RedactionError(RetraceError):
+    """What is to be redacted cannot be read: write the name of a member, or a JSON Pointer such as /status/input/card."""
+
+    code = "malformed-request"
+
+
+class Redaction:
+    """Places: names of members, or JSON Pointers into a bundle."""
+
+    def __init__(self, named: Sequence[str]) -> None:
+        self.named = tuple(dict.fromkeys(named))
+        self._names = frozenset(name for name in self.named if not name.startswith("/"))
+
+    def values(self, bundle: dict[str, Any], more: Sequence[dict[str, Any]] = ()) -> Values:
+        """What stands at the places of this bundle; names are looked for in `more` items too. Raises RedactionError for a
+        pointer that leads nowhere.
+        """
+        found: dict[str | int | float, None] = {}
+        for name in self.named:
+            if name.startswith("/"):
+                found |= dict.fromkeys(_leaves(_at(bundle, name)))
+        # Names count where users' data is, not among the members of the bundle itself, nor in schemas.
+        for item in (*bundle["history"], *more):
+            data = item["data"]
+            parts = [data[name] for name in _NAMED if name in data] + [data.get("event", {}).get("data")]
+            found |= dict.fromkeys(self._below(parts))
+        family = [bundle["id"], bundle["status"]["parent"], *(child["id"] for child in bundle["children"])]
+        return Values([value for value in found if value not in family])  # those are in the bundle anyway
+
+    def _below(self, value: Any) -> Iterator[str | int | float]:
+        if isinstance(value, dict):
+            for name, each in value.items():
+                yield from _leaves(each) if name in self._names else self._below(each)
+        elif isinstance(value, list | tuple):
+            for each in value:
+                yield from self._below(each)
+
+
+def read_places(named: Sequence[str]) -> Redaction | None:
+    """The places, or None where none is named. Raises RedactionError."""
+    for name in named:
+        if not name or name == "/" or re.search(r"~(?![01])", name):
+            raise RedactionError(
+                f"{name!r} is neither the name of a member nor a JSON Pointer such as /status/input/card."
+            )
+    return Redaction(named) if named else None
+
+
+class Values:
+    """Values and their placeholders; the length is how many."""
+
+    def __init__(self, values: Sequence[str | int | float]) -> None:
+        self._whole: dict[tuple[type, Any], Any] = {}
+        parts: dict[str, str] = {}
+        for number, value in enumerate(values, 1):
+            placeholder: Any = f"[redacted {number}]" if isinstance(value, str) else _FIRST_NUMBER + number - 1
+            self._whole[_key(value)] = placeholder
+            if len(str(value)) >= _SHORTEST_PART:
+                parts.setdefault(str(value), str(placeholder))
+        self._parts = parts
+        longest_first = sorted(parts, key=len, reverse=True)
+        self._any = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def _part(self, found: re.Match[str]) -> str:
+        return self._parts[found[0]]
+
+    def hide(self, value: Any) -> Any:
+        """The JSON value with every occurrence replaced, in names of members too: data may be keyed by it."""
+        match value:
+            case dict():
+                kept = _OF_FAULTS if _is_fault(value) else ()
+                return {self.hide(name): each if name in kept else self.hide(each) for name, each in value.items()}
+            case list() | tuple():
+                return [self.hide(each) for each in value]
+            case str():
+                whole = self._whole.get(_key(value))
+                return self._any.sub(self._part, value) if whole is None else whole
+            case bool():
+                return value
+            case int() | float():
+                return self._whole.get(_key(value), value)
+        return value
+
+    def event(self, event: Event) -> Event:
+        """An event without the values."""
+        told: dict[str, Any] = _decode(_encode(event))
+        if event.topic.startswith("event.") and "id" in told:
+            told["id"] = self.hide(told["id"])
+        hidden = self._members(told)
+        if isinstance(event, OrchestrationForked):
+            hidden["prefix"] = packed(map(self.event, unpacked(event.prefix)))
+        if "basis" in told:
+            hidden["basis"] = self._basis(told["basis"])
+        return msgspec.msgpack.decode(_encode(hidden), type=TOPICS[event.topic])
+
+    def document(self, value: Any) -> Any:
+        """A definition without the values: only in its texts, and not in its grammar."""
+        match value:
+            case dict():
+                return {name: each if name in _GRAMMAR else self.document(each) for name, each in value.items()}
+            case list():
+                return [self.document(each) for each in value]
+            case str():
+                return self.hide(value)
+        return value
+
+    def _members(self, told: dict[str, Any]) -> dict[str, Any]:
+        hidden = dict(told)
+        for name, value in told.items():
+            if name in _DATA or (name in _NESTED and isinstance(value, str)):
+                hidden[name] = self.hide(value)
+            elif name in _NESTED and isinstance(value, dict):
+                hidden[name] = self._members(value)
+            elif name == "left_behind":
+                hidden[name] = [self._members(each) for each in value]
+            elif name == "deferred":
+                hidden[name] = [[path, self.hide(program), names, self.hide(v)] for path, program, names, v in value]
+        return hidden
+
+    def _basis(self, basis: dict[str, Any]) -> dict[str, Any]:
+        hidden = dict(basis)
+        hidden["facts"] = [self._fact(fact) for fact in basis.get("facts", ())]
+        if basis.get("command"):
+            members = basis["command"]
+            hidden["command"] = {name: self._member(name, placed) for name, placed in members.items()}
+        return hidden
+
+    def _member(self, name: str, placed: Any) -> Any:
+        if len(placed) == 1 and isinstance(placed, list):
+            return [self._members({name: placed[0]})[name]]
+        return placed
+
+    def _fact(self, fact: Any) -> Any:
+        """A recorded answer; a place among the events, and the choice of a child, stay."""
+        if isinstance(fact, list) and len(fact) == 2 and isinstance(fact[0], int):
+            return fact
+        if isinstance(fact, list) and len(fact) == 3 and all(isinstance(each, str) for each in fact):
+            return fact
+        return self.hide(fact)
+
+
+def _key(value: Any) -> tuple[type, Any]:
+    return (str if isinstance(value, str) else float), value
+
+
+def _is_fault(value: dict[str, Any]) -> bool:
+    """Whether it looks like an error (RFC 9457)."""
+    return "type" in value and "status" in value
+
+
+def _leaves(value: Any) -> Iterator[str | int | float]:
+    if isinstance(value, dict):
+        kept = _OF_FAULTS if _is_fault(value) else ()
+        for name, each in value.items():
+            yield from () if name in kept else _leaves(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _leaves(each)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
+        yield value
+
+
+def _at(bundle: dict[str, Any], pointer: str) -> Any:
+    found: Any = bundle
+    for step in pointer[1:].split("/"):
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            raise RedactionError(f"{pointer} leads nowhere in the bundle; see it without redaction first.")
+    return found

@@ -1,0 +1,137 @@
+"""Redacted bundles: the values are gone everywhere, and the history still replays."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from adapters.stored_events import EventMapper
+from application.bundles import BundledDefinition, encoded
+from application.redaction import RedactionError, Values, read_places
+from application.storage import StoredRecord
+from retrace import replay
+from tests.golden import scenes
+from tests.golden.test_golden import FILES
+
+CODEC = EventMapper()
+
+
+def redacted(bundle: dict[str, Any], *places: str) -> dict[str, Any]:
+    """What the service would give out of what lies behind this bundle."""
+    records = [
+        StoredRecord(
+            n, UUID(int=1), n, each["type"], base64.b64decode(each["stored"]), bytes.fromhex(each["hash"]), b""
+        )
+        for n, each in enumerate(bundle["history"], 1)
+    ]
+    head = {name: bundle.get(name, []) for name in ("format", "exported_at", "versions", "checkpoints")}
+    documents = [BundledDefinition(**each) for each in (*bundle.get("earlier", ()), bundle["definition"])]
+    made = encoded(CODEC, head, records, documents, read_places(places))
+    return dict(json.loads(made))
+
+
+def everything(bundle: dict[str, Any]) -> str:
+    """All texts of a bundle, those in stored bytes too."""
+    stored = [msgspec.msgpack.decode(base64.b64decode(each["stored"])) for each in bundle["history"]]
+    return json.dumps([bundle, stored], default=str)
+
+
+def bundle_of(story: Any) -> dict[str, Any]:
+    return dict(next(story().bundles()))
+
+
+def test_a_named_member_is_nowhere_and_the_history_replays():
+    made = redacted(bundle_of(scenes.trip_rolled_back), "traveller", "card")
+    assert '"Ada"' not in everything(made)
+    assert "4711" not in everything(made)
+    assert '"Turin"' in everything(made)
+    assert made["status"]["input"] == {"traveller": "[redacted 1]", "city": "Turin", "card": "[redacted 2]"}
+    found = replay.load(made)
+    assert (found.verify(), found.unlike(), found.broken_links()) == ([], [], [])
+
+
+def test_the_same_value_is_replaced_alike_wherever_it_stands():
+    made = redacted(bundle_of(scenes.trip_rolled_back), "traveller")
+    bodies = [each["data"]["arguments"].get("body") for each in made["history"] if each["type"] == "attempt.started"]
+    assert [body.get("driver") or body.get("guest") or body.get("passenger") for body in bodies if body] == [
+        "[redacted 1]"
+    ] * 3
+
+
+def test_a_value_inside_a_longer_text_is_replaced_too():
+    made = redacted(bundle_of(scenes.signup_confirmed), "/status/input/last_name", "/status/input/email", "email")
+    assert "ada@example.com" not in everything(made)
+    assert "Lovelace" not in everything(made)
+    assert replay.load(made).verify() == []
+
+
+def test_a_redacted_bundle_says_so():
+    made = redacted(bundle_of(scenes.trip_rolled_back), "card", "/status/input/city", "nowhere")
+    assert made["redacted"] == {
+        "places": ["card", "/status/input/city", "nowhere"],
+        "values": 2,
+        "hashes_checkable": False,
+    }
+    assert bundle_of(scenes.trip_rolled_back)["redacted"] is None
+
+
+def test_numbers_keep_their_kind_and_truth_values_stay():
+    values = Values(["Lisbon", 4711, 2.5, "ab"])
+    assert len(values) == 4
+    told = {
+        "a": 4711,
+        "b": 4711.0,
+        "c": True,
+        "d": None,
+        "e": "to Lisbon, 4711!",
+        "f": "ab",
+        "g": "abc",
+        "Lisbon": 1,
+        "h": 2.5,
+    }
+    assert values.hide(told) == {
+        "a": 900_000_002,
+        "b": 900_000_002,
+        "c": True,
+        "d": None,
+        "e": "to [redacted 1], 900000002!",
+        "f": "[redacted 4]",
+        "g": "abc",
+        "[redacted 1]": 1,
+        "h": 900_000_003,
+    }
+
+
+def test_one_is_not_true():
+    assert Values([1]).hide([1, True, 1.0, "1"]) == [900_000_001, True, 900_000_001, "1"]
+
+
+def test_the_longest_value_goes_first():
+    assert Values(["Lisbon", "Lisbon-Porto"]).hide("from Lisbon-Porto") == "from [redacted 2]"
+
+
+@pytest.mark.parametrize(
+    "place", ["", "/", "/a~2b", "/status/input/nowhere", "/history/999", "/status/input/card/deeper"]
+)
+def test_a_place_that_cannot_be_is_refused(place):
+    with pytest.raises(RedactionError):
+        redacted(bundle_of(scenes.trip_rolled_back), place)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_any_input_can_be_redacted_and_still_replays(file):
+    """What users gave at the start; a definition decides by some of it only as by any other value."""
+    bundle = json.loads(file.read_text(encoding="utf-8"))
+    texts = [name for name, value in (bundle["status"]["input"] or {}).items() if isinstance(value, str)]
+    made = redacted(bundle, *texts, "/status/business_key", "/status/tags")
+    assert (replay.load(made).verify(), replay.load(made).unlike()) == ([], [])
+    own = {bundle["id"], bundle["status"]["parent"], *(child["id"] for child in bundle["children"])}
+    for name in texts:
+        value = bundle["status"]["input"][name]
+        if value not in own and len(value) >= 4:
+            assert value not in everything(made)
