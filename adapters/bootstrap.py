@@ -24,9 +24,9 @@ from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
+from adapters.cron import next_cron
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
-from adapters.cron import next_cron
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
 from adapters.projections import PythonFolds

@@ -44,7 +44,9 @@ async def test_the_whole_way(database):
     async with serving(database) as api:
         assert (await api.done("GET", "/v1/schedules"))["items"] == []
         assert (await api.http.get(path)).status_code == 404
-        deployed = await api.deploy(DOCUMENT.format(version="1.0.0", schedule="{cron: 0 3 * * *, timezone: Europe/Berlin}"))
+        deployed = await api.deploy(
+            DOCUMENT.format(version="1.0.0", schedule="{cron: 0 3 * * *, timezone: Europe/Berlin}")
+        )
         assert deployed["http_status"] == 201
         shown = await api.done("GET", path)
         assert shown["schedule"] == {
@@ -77,7 +79,7 @@ async def test_it_starts_in_real_time(database):
     async with serving(database) as api:
         await api.deploy(DOCUMENT.format(version="1.0.0", schedule="{every: {seconds: 1}}"))
         async with asyncio.timeout(30):
-            while not (found := await api.done("GET", "/v1/audit/events"))["items"]:
+            while not (found := await api.done("GET", "/v1/audit/events"))["items"]:  # noqa: ASYNC110 - it is a query
                 await asyncio.sleep(0.05)
         assert found["items"][0]["cause"]["kind"] == "schedule"
 

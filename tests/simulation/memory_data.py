@@ -14,9 +14,9 @@ from application.checkpoint_store import CheckpointRecord
 from application.inbox import InboxRow
 from application.leases import NodeIdentity
 from application.operation_store import OperationRecord
-from application.schedule_store import ScheduleRow
 from application.projection_store import Build, Progress, Row
 from application.registers import HeldEvent, RequestRecord
+from application.schedule_store import ScheduleRow
 from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
 from application.views import StatusRow
 
