@@ -272,18 +272,18 @@ def test_a_node_that_dies_while_an_event_arrives_starts_it_once(seed):
         node = await first.call(running(loop, data))
         await first.call(deploy(node, QUICK, schedule={"on": {"one": {"with": {"type": "heartbeat.low"}}}}))
         event = {"specversion": "1.0", **HEART, "id": "1"}
-        left = [chance.randrange(1, 40)]
+        left, armed = [chance.randrange(1, 40)], [False]
 
         async def step(_):
-            left[0] -= 1
+            left[0] -= armed[0]
             if left[0] == 0:
                 second.kill()
             await asyncio.sleep(0)
 
         first.kill()
         second = Process(loop, 2)
-        node = await second.call(running(loop, data, seed=2))
-        node.world.storage.held._calls._step = step
+        node = await second.call(running(loop, data, seed=2, step=step))
+        armed[0] = True
         publishing = asyncio.ensure_future(second.call(node.commands.publish_event(event)))
         await asyncio.wait([publishing], timeout=5)
         second.kill()
