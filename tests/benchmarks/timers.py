@@ -1,6 +1,6 @@
 """Many timers due in one second: ``python -m tests.benchmarks.timers [COUNT]``.
 
-Orchestrations wait until one instant, all of them, over a SQLite file and Python functions of nobody. While they fire, one
+Orchestrations wait until one instant, all of them, over a SQLite file. While they fire, one
 status after the other is read over the API (ASGI, the same process and event loop: what a client would wait for, less the
 socket). Says how long the firing took, whether each fired once, and the delays of the reads.
 """
