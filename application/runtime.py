@@ -16,6 +16,7 @@ from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
+from application.claims import TaskClaims
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
@@ -27,6 +28,7 @@ from application.exporting import Exporter
 from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
+from application.function_controls import FunctionControls
 from application.heads import HeadWatch
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
@@ -45,6 +47,7 @@ from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
+from application.remote_work import RemoteWork
 from application.routing import Router
 from application.serving import InboxServer
 from application.snapshots import Snapshots
@@ -137,6 +140,7 @@ class Node:
             self.journal.epoch,
             capacity=options.live_orchestrations,
             snapshot_after=options.snapshot_after,
+            known=world.callouts.knows,
         )
         facts = FactFinder(world.expressions, world.schemas, world.resources, self.definitions, identity)
         self.engine = Engine(
@@ -148,6 +152,7 @@ class Node:
             clock=world.clock,
             chance=world.chance,
             limits=options.limits,
+            known=world.callouts.knows,
         )
         self.ownership = Ownership(
             self._introduction(),
@@ -163,6 +168,21 @@ class Node:
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
+        self.remote = RemoteWork(
+            self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects
+        )
+        self.claims = TaskClaims(
+            storage.tasks,
+            reader,
+            identity,
+            self.remote,
+            signals,
+            world.expressions,
+            world.secrets,
+            world.clock,
+            world.chance,
+        )
+        self.functions = FunctionControls(storage.tasks, self.definitions, world.callouts)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
         self.snapshots = Snapshots(self.engine, storage.snapshots, world.codec.states, after=options.snapshot_after)
@@ -210,6 +230,7 @@ class Node:
             storage.inbox,
             storage.operations,
             storage.accesses,
+            storage.tasks,
             world.clock,
             hold_s=options.held_events_for_s,
             retention_s=options.retention_s,
@@ -271,6 +292,7 @@ class Node:
             Nodes(storage.leases, self.ownership),
             archive,
             Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
+            world.callouts.knows,
         )
         self.audit = self._audit(identity)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
@@ -306,11 +328,12 @@ class Node:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
         """
-        for tenant in (self.effects, self.timers, self.exchange, self.outbox, self.inbox):
+        for tenant in (self.effects, self.remote, self.timers, self.exchange, self.outbox, self.inbox):
             self.ownership.add(tenant)
             for partition in self.ownership.held:
                 tenant.gained(self.journal.head(partition))
         self.ownership.drain_with(self.effects.drain)
+        self.remote.start()
         self.timers.start()
         await self.exchange.start()
         self.outbox.start()
@@ -324,6 +347,7 @@ class Node:
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
+        self.claims.close()
         await self.operations.stop()
         await self.ownership.stop()
         await self.housekeeping.stop()
@@ -332,6 +356,7 @@ class Node:
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)
+        await self.remote.stop()
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()

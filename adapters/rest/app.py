@@ -29,12 +29,14 @@ from adapters.rest import (
     commands,
     definitions,
     events,
+    functions,
     long_running,
     orchestrations,
     projections,
     rehearsals,
     running,
     stream,
+    tasks,
 )
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
@@ -63,6 +65,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit_verification.OPERATIONS,
     *projections.OPERATIONS,
     *rehearsals.OPERATIONS,
+    *tasks.OPERATIONS,
+    *functions.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
