@@ -102,6 +102,9 @@ class TaskClaims:
         fresh = True
         while True:
             found = await self._claim_now(request)
+            if found and request.gone():
+                await self._take_back(found)
+                return []
             if found:
                 await self._note({each["function"] for each in found}, claimed=True)
                 self._wake.set()  # there may be more, for the next who waits
@@ -194,6 +197,11 @@ class TaskClaims:
             "orchestration": live.id,
             "task": run.pointer,
         }
+
+    async def _take_back(self, items: list[Json]) -> None:
+        """Nobody is there any more to whom it could be handed out."""
+        for item in items:
+            await self._store.give_back(self._opened(item["task_id"]), bytes.fromhex(item["token"]))
 
     # Waiting ----------------------------------------------------------------------------------------------------------
 

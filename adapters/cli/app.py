@@ -18,6 +18,7 @@ from adapters.cli import (
     bundling,
     commands,
     definitions,
+    functions,
     incidents,
     nodes,
     operations,
@@ -26,6 +27,7 @@ from adapters.cli import (
     rehearse,
     replaying,
     servers,
+    worker,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
@@ -61,6 +63,8 @@ audit_reading.register(audit.app)
 audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
+app.add_typer(functions.app, name="functions")
+worker.register(app)
 
 
 @app.command()
