@@ -164,6 +164,7 @@ async def open_service(
             queries=node.queries,
             definitions=node.definitions,
             operations=node.operations,
+            what_if=node.what_if,
             verification=node.verification,
             projections=node.catalog,
             requests=storage.requests,

@@ -36,8 +36,8 @@ class ArchivedRow(msgspec.Struct, frozen=True):
 class AuditLog(Protocol):
     """Reads for verification, of one partition at a time. Nothing here is decoded, and nothing changes."""
 
-    async def head(self, partition: int) -> LogHead:
-        """All of it as of one instant."""
+    async def head(self, partition: int) -> LogHead | None:
+        """All of it as of one instant; None when the partition has no row."""
         ...
 
     async def page(self, partition: int, after: int, until: int, limit: int) -> list[LogRow]:

@@ -155,6 +155,13 @@ class DefinitionRegistry:
         stored = _deployed(record if changed or known is None else known, created=changed)
         return msgspec.structs.replace(stored, warnings=warnings)
 
+    async def trial(self, document: Any) -> Plan:
+        """The plan of a parsed document that is not deployed; nothing is stored. Raises InvalidDefinitionError."""
+        read = self._documents.read(msgspec.json.encode(document), "application/json")
+        if errors := await self._errors(read):
+            raise InvalidDefinitionError(errors)
+        return read.plan
+
     async def _errors(self, read: ReadDefinition) -> list[Problem]:
         found = await problems_of(read.plan, self._documents, self._expressions, self._schemas)
         return [read.placed(problem) for problem in found]
@@ -224,6 +231,10 @@ class DefinitionRegistry:
             plan = await self.by_digest(record.digest)
             found |= {name for _, name in self._documents.functions_of(plan)}
         return found
+
+    async def plan(self, reference: str) -> Plan:
+        """That of "name", "namespace/name" or "namespace/name@version". Raises NotFoundError."""
+        return self._plan(await self.record(*split_reference(reference)))
 
     async def by_digest(self, digest: str) -> Plan:
         plan = self._plans.get(digest)

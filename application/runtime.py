@@ -28,8 +28,10 @@ from application.exporting import Exporter
 from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
+from application.forking import ForkSources
 from application.function_controls import FunctionControls
 from application.heads import HeadWatch
+from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
@@ -54,6 +56,7 @@ from application.snapshots import Snapshots
 from application.timers import Timers
 from application.verification import Verification
 from application.watching import Watch
+from application.what_if import WhatIf
 from application.whole_log import WholeLog
 from domain.decision import Limits
 
@@ -273,6 +276,7 @@ class Node:
             self.ownership,
             dry_runs,
             archive,
+            ForkSources(identity, log, world.codec, archive, reader),
             Load(
                 self.journal,
                 self.effects,
@@ -291,10 +295,22 @@ class Node:
             dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
-            Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
+            Bundles(
+                identity,
+                reader,
+                log,
+                archive,
+                storage.checkpoints,
+                storage.definitions,
+                world.codec,
+                world.clock,
+                options.version,
+            ),
             world.callouts.knows,
         )
         self.audit = self._audit(identity)
+        histories = Histories(log, archive, world.codec, identity)
+        self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
         await self.projections.begin()  # the one thing here that code may be refused for

@@ -28,6 +28,7 @@ from application.status import instant
 
 _PAGE: Final = 1000
 _MARKS: Final = 100
+_NO_END: Final = 2**62
 _MOST_UNLOGGED: Final = 200
 MOST_SHOWN: Final = 1000
 
@@ -69,7 +70,8 @@ class Verifier:
         begins = {each.partition: each for each in scope.since}
         heads = {partition: await self._audit.head(partition) for partition in wanted}
         done = {each: begins[each].position if each in begins else 0 for each in wanted}
-        progress.total = sum(max(0, heads[each].last_position - done[each]) for each in wanted)
+        ends = {each: 0 if (head := heads[each]) is None else head.last_position for each in wanted}
+        progress.total = sum(max(0, ends[each] - done[each]) for each in wanted)
         for partition in wanted:
             given = sorted(
                 (each for each in scope.given if each.partition == partition), key=lambda each: each.position
@@ -129,7 +131,7 @@ class _Run:
         self,
         verifier: Verifier,
         partition: int,
-        head: LogHead,
+        head: LogHead | None,
         newest: int,
         given: list[CheckpointRecord],
         tally: Tally,
@@ -137,6 +139,7 @@ class _Run:
         self._verifier = verifier
         self._partition = partition
         self._head = head
+        self._last = _NO_END if head is None else head.last_position
         self._newest = newest
         self._given = given
         self._tally = tally
@@ -146,7 +149,7 @@ class _Run:
     async def chain(self, begin: CheckpointRecord | None, progress: Progress) -> None:
         check = await self._begun(begin)
         self._marked = position = check.position
-        last = self._head.last_position
+        last = self._last
         coming = asyncio.ensure_future(self._verifier.page(self._partition, position, last))
         try:
             while rows := await coming:
@@ -170,12 +173,16 @@ class _Run:
             self._tally.notes.append(f"Partition {self._partition}, from position {check.position}: {detail}.")
         else:
             await self._expect(check, max([self._newest, *(each.position for each in self._given)]))
-            check.finish(self._head)
+            check.finish(self._head or self._no_head(check))
         self._tally.events += check.checked
         self._tally.findings += await self._verifier.explained(check)
 
+    def _no_head(self, check: PartitionCheck) -> LogHead:
+        self._found("head_altered", check.position, "the partition's row is gone")
+        return LogHead(check.position, check.chain or GENESIS, check.position, 0)
+
     async def _begun(self, begin: CheckpointRecord | None) -> PartitionCheck:
-        if begin is None or begin.position > self._head.last_position:
+        if begin is None or begin.position > self._last:
             return PartitionCheck(self._partition)  # one beyond the end is found again there
         mark = self._verifier.mark(begin, self._tally, "the checkpoint to begin at")
         rows = await self._verifier.page(self._partition, begin.position - 1, begin.position)
@@ -200,7 +207,7 @@ class _Run:
             records = await self._verifier.marks(self._partition, self._marked)
             upto = records[-1].position if len(records) == _MARKS else until
             upto = min(upto, until)
-            own = [each for each in records if each.position <= min(upto, max(self._newest, self._head.last_position))]
+            own = [each for each in records if each.position <= min(upto, max(self._newest, self._last))]
             given = [each for each in self._given if self._marked < each.position <= upto]
             marks = []
             for each, origin in [(each, "the checkpoint") for each in own] + [

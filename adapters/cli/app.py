@@ -18,6 +18,7 @@ from adapters.cli import (
     bundling,
     commands,
     definitions,
+    forks,
     functions,
     incidents,
     nodes,
@@ -27,6 +28,7 @@ from adapters.cli import (
     rehearse,
     replaying,
     servers,
+    what_if,
     worker,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
@@ -56,7 +58,9 @@ orchestrations.register(app)
 commands.register(app)
 replaying.register(app)
 bundling.register(app)
+forks.register(app)
 nodes.register(app)
+what_if.register(app)
 app.add_typer(incidents.app, name="incidents")
 operations.register(app)
 audit_reading.register(audit.app)

@@ -29,6 +29,7 @@ from adapters.rest import (
     commands,
     definitions,
     events,
+    forks,
     functions,
     long_running,
     orchestrations,
@@ -37,6 +38,7 @@ from adapters.rest import (
     running,
     stream,
     tasks,
+    what_if,
 )
 from adapters.rest.authentication import Authentication
 from adapters.rest.boundary import Boundary, HeadAsGet
@@ -58,10 +60,12 @@ OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
     *events.OPERATIONS,
     *commands.OPERATIONS,
+    *forks.OPERATIONS,
     *stream.OPERATIONS,
     *definitions.OPERATIONS,
     *audit.OPERATIONS,
     *long_running.OPERATIONS,
+    *what_if.OPERATIONS,
     *audit_verification.OPERATIONS,
     *projections.OPERATIONS,
     *rehearsals.OPERATIONS,

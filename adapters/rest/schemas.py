@@ -69,6 +69,42 @@ class StartBody(Body):
     )
 
 
+_Task = Annotated[str, StringConstraints(min_length=1, max_length=2000), _NO_NUL]
+_Mapping = Annotated[
+    dict[_Task, _Task],
+    Field(
+        max_length=1000,
+        description="Old task -> new task, where names alone do not tell: JSON Pointers or short names such as block/task.",
+    ),
+]
+
+
+class ForkBody(Body):
+    """Starts an orchestration with what another one had done up to a version."""
+
+    from_version: int = Field(
+        ge=1, le=2**31 - 1, description="The last version that the fork shares with its original."
+    )
+    reason: Reason
+    definition: str | None = Field(
+        None, pattern=f"^{DEFINITION}$", description="Another version of its definition; the same unless said."
+    )
+    mapping: _Mapping = Field(default_factory=dict)
+    input: Any = Field(None, description="Another input; the original's unless said.")
+    business_key: Line | None = Field(None, description="The original's is not taken over.")
+    force: bool = Field(False, description="In spite of a conflict; each is recorded.")
+
+
+class MigrateBody(Body):
+    """Moves an orchestration to another version of its definition."""
+
+    definition: str = Field(
+        pattern=f"^{DEFINITION}$", description="The version: namespace/name@version, or the latest without @version."
+    )
+    mapping: _Mapping = Field(default_factory=dict)
+    reason: Reason
+
+
 class ReasonBody(Body):
     """A command with an optional reason, kept in the history."""
 
@@ -92,6 +128,61 @@ class NoteBody(Body):
     """An operator's note."""
 
     text: Reason
+
+
+class SupposedFault(Body):
+    """The error of an outcome that is supposed."""
+
+    type: Line | None = None
+    status: int | None = Field(None, ge=100, le=599)
+    title: Line | None = None
+    detail: Text | None = None
+
+
+class ChangeBody(Body):
+    """Another outcome than the recorded one."""
+
+    task: Line = Field(description="Name of the task, or its JSON Pointer in the document.")
+    outcome: Literal["completed", "refused", "uncertain"]
+    run: int | None = Field(None, ge=1, description="Only in this run; in all unless said.")
+    output: Any = Field(None, description="For `completed`: what the participant answers.")
+    error: SupposedFault | None = Field(None, description="For the others: what it says.")
+
+
+Definitions = Annotated[
+    Annotated[str, StringConstraints(pattern=f"^{DEFINITION}$")] | dict[str, Any],
+    Field(description="A reference (name, namespace/name, namespace/name@version), or a whole document as JSON."),
+]
+
+
+class SupposedBody(Body):
+    """What is supposed instead of what was recorded."""
+
+    changes: list[ChangeBody] = Field(default_factory=list, max_length=100)
+    assume: dict[Line, Any] = Field(
+        default_factory=dict, max_length=100, description="Outputs by task, where the record does not know an answer."
+    )
+
+
+class WhatIfBody(SupposedBody):
+    """Looks at one orchestration."""
+
+    definition: Definitions | None = None
+    input: Any = Field(None, description="Another input; without this member it is the recorded one.")
+
+
+class FleetBody(SupposedBody):
+    """Looks at the latest orchestrations of a definition."""
+
+    definition: Definitions
+    for_: str | None = Field(
+        None,
+        alias="for",
+        pattern=f"^{DEFINITION}$",
+        description="Of which definition; all versions of the one that is looked at unless said.",
+    )
+    status: list[Status] = Field(default_factory=list, max_length=8, description="Only with these; all unless said.")
+    last: int = Field(1000, ge=1, le=100_000, description="The latest so many.")
 
 
 class Open(BaseModel):
@@ -242,6 +333,13 @@ class Incident(Open):
     actions: list[str]
 
 
+class Origin(Open):
+    """Where a fork left its original."""
+
+    id: str
+    version: int
+
+
 class Orchestration(Open):
     """The status representation."""
 
@@ -255,6 +353,7 @@ class Orchestration(Open):
     input: Any
     output: Any
     error: Fault | None
+    forked_from: Origin | None
     started_at: Instant
     updated_at: Instant
     ended_at: Instant | None
@@ -368,8 +467,10 @@ class Bundle(Open):
     format: Literal[1]
     exported_at: str
     versions: dict[str, str]
+    checkpoints: list[dict[str, Any]]
     id: str
     definition: BundledDefinition
+    earlier: list[BundledDefinition]
     status: dict[str, Any]
     children: list[dict[str, str]]
     redacted: dict[str, Any] | None
@@ -629,3 +730,63 @@ class Rehearsal(Open):
     stand_ins: list[str]
     left_out: int
     summary: dict[str, Any]
+
+
+class WhatIfPlace(Open):
+    """A run of a task."""
+
+    task: str
+    reference: str
+    run: int
+
+
+class WhatIfCall(WhatIfPlace):
+    """One attempt that would be sent; `recorded`: just this was asked in the record too."""
+
+    attempt: int
+    function: str
+    arguments: Any
+    compensates: str | None
+    recorded: bool
+    outcome: Literal["completed", "refused", "uncertain", "unusable"] | None
+    answer_from: Literal["record", "change", "assumption"] | None
+
+
+class WhatIfCourse(Open):
+    """A course: of the record, or the one it would have been."""
+
+    definition: str
+    status: Status | Literal["pending"]
+    output: Any
+    error: Fault | None
+    calls: list[WhatIfCall]
+    undone: list[WhatIfPlace]
+    left_behind: list[dict[str, Any]]
+    incidents: list[Incident]
+
+
+class WhatIfRecord(WhatIfCourse):
+    """The course that was recorded, up to a version."""
+
+    version: int
+
+
+class WhatIfParting(Open):
+    """Where the recorded path is left: the event recorded as this version, and the one that comes instead."""
+
+    version: int
+    recorded: dict[str, Any] | None
+    instead: dict[str, Any] | None
+    differs: list[str] = Field(description="In which members, where it is the same event of the same run.")
+
+
+class WhatIfAnswer(WhatIfCourse):
+    """The course that it would have been, and the recorded one beside it."""
+
+    id: str
+    outcome: Literal["same", "other", "cannot_continue"]
+    same_calls: bool = Field(description="Whether it asks everybody for the same and ends as recorded.")
+    why: str | None
+    leaves_at: WhatIfParting | None
+    assumptions: list[str]
+    recorded: WhatIfRecord

@@ -18,7 +18,7 @@ from application.claims import TaskClaims
 from application.function_controls import FunctionControls
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
-from application.service import Commands, Definitions, Operations, Queries
+from application.service import Commands, Definitions, Operations, Queries, WhatIf
 from application.verification import Verification
 
 
@@ -34,6 +34,7 @@ class Services:
     queries: Queries
     definitions: Definitions
     operations: Operations
+    what_if: WhatIf
     verification: Verification
     projections: ProjectionCatalog
     requests: RequestStore

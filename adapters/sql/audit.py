@@ -20,9 +20,9 @@ class SqlAuditLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def head(self, partition: int) -> LogHead:
-        [row] = await self._database.read("audit_head", {"partition": partition})
-        return LogHead(*row)
+    async def head(self, partition: int) -> LogHead | None:
+        rows = await self._database.read("audit_head", {"partition": partition})
+        return LogHead(*rows[0]) if rows else None
 
     async def page(self, partition: int, after: int, until: int, limit: int) -> list[LogRow]:
         params = {"partition": partition, "after": after, "until": until, "limit": limit}

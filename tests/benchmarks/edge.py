@@ -101,6 +101,7 @@ def _app() -> Any:
             queries=_Queries(),  # type: ignore[arg-type]
             definitions=_Definitions(),  # type: ignore[arg-type]
             operations=None,  # type: ignore[arg-type]
+            what_if=None,  # type: ignore[arg-type]
             verification=None,  # type: ignore[arg-type]
             projections=None,  # type: ignore[arg-type]
             requests=MemoryStorage().requests,

@@ -35,6 +35,7 @@ async def test_a_head_is_told_with_the_end_of_the_log(storage):
     found = await storage.audit_log.head(1)
     assert (found.position, found.log_hash, found.last_position) == (4, after.log_hash, 4)
     assert (await storage.audit_log.head(0)).last_position == 0
+    assert await storage.audit_log.head(PARTITIONS) is None
 
 
 async def test_pages_are_plain_rows_in_order(storage):

@@ -13,10 +13,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load, definition
 from tests.faults.nodes import Node
 from tests.faults.verdict import endings, verdict
+from tests.support.damaging import KEY
 from tests.support.stored import at_rest, read_stored
 
 PARTITIONS = 4
@@ -37,6 +40,8 @@ class Site:
             "definitions": folder,
             "grace": 2,
             "lease": LEASE_S,
+            "audit_key": KEY,
+            "checkpoint_every": 0.5,
         }
         self.database = database
         self.ledger = ledger
@@ -74,8 +79,23 @@ class Site:
         self.ended = endings(stored)
         acknowledged = {name: id_ for load in self.loads for name, id_ in load.acknowledged.items()}
         found = verdict(stored, self.ledger, acknowledged)
+        found += await self._verified()
         found += [complaint for load in self.loads for complaint in load.complaints]
         return found + [complaint for node in self.nodes for complaint in node.complaints]
+
+    async def _verified(self) -> list[str]:
+        """What the nodes themselves find wrong with the log, which nobody has damaged."""
+        for address in self.addresses():
+            async with httpx2.AsyncClient(base_url=address, timeout=60) as http:
+                shown = (await http.post("/v1/audit/verify")).json()
+                while shown["status"] == "running":
+                    shown = (await http.get(f"/v1/operations/{shown['id']}", params={"wait": 30})).json()
+            if shown["status"] != "completed":
+                return [f"the log was not verified: {shown['error']}"]
+            if not shown["result"]["checkpoints"]:
+                return ["there are no checkpoints"]
+            return [f"a verification found {each}" for each in shown["result"]["findings"]]
+        return []
 
 
 @contextlib.asynccontextmanager

@@ -119,3 +119,18 @@ async def test_a_view_that_is_built_again_leaves_out_what_is_archived(database):
         await node.projector.rebuild()
         items = (await api.done("GET", "/v1/orchestrations"))["items"]
         assert [item["id"] for item in items] == [young]
+
+
+async def test_what_if_looks_at_what_is_archived(database):
+    async with serving(database) as (node, api):
+        await api.deploy(DEFINITION)
+        id_ = (await api.http.post("/v1/orchestrations", json=START)).json()["id"]
+        await api.ended(id_)
+        assert await archive(node) == 1
+        path = f"/v1/orchestrations/{id_}/what-if"
+        answer = await api.done("POST", path, json={})
+        assert (answer["outcome"], answer["status"]) == ("same", "completed")
+        answer = await api.done("POST", path, json={"input": {"city": "Lisbon"}})
+        assert (answer["outcome"], answer["status"]) == ("other", "completed")
+        assert answer["output"] == {"text": "To Lisbon"}
+        assert (answer["same_calls"], answer["leaves_at"]["differs"]) == (False, ["output"])

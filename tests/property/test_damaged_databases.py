@@ -365,6 +365,15 @@ def test_a_head_altered(copies, partition, column):
         assert found(database) == [("head_altered", partition, last)]
 
 
+def test_the_row_of_a_partition_gone(copies):
+    with copies() as database:
+        last = database.rows(1)[-1][0]
+        database.run("DELETE FROM partitions WHERE partition = 1")
+        # Opening the database makes such a row again, as that of a partition without events.
+        assert found(database)[0][0] in ("head_altered", "event_inserted")
+        assert found(database)[0][2] <= last
+
+
 @few
 @given(partitions, anywhere)
 def test_since_a_checkpoint_only_what_came_after_is_looked_at(copies, partition, where):

@@ -19,8 +19,10 @@ class MemoryAuditLog:
         self._data = data
         self._calls = calls
 
-    async def head(self, partition: int) -> LogHead:
+    async def head(self, partition: int) -> LogHead | None:
         async with self._calls.call("audit head"):
+            if partition >= len(self._data.partitions):
+                return None
             found = self._data.partitions[partition]
             last = found.log[-1].position if found.log else 0
             projected = self._data.tracking.get(("status", partition), 0)
