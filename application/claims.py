@@ -309,4 +309,3 @@ def _fault_of(error: Json, *, uncertain: bool) -> Fault:
     return Fault(
         error.get("type", known.type), error.get("status", known.status), error.get("title", known.title), known.detail
     )
-

@@ -170,7 +170,9 @@ class DefinitionRegistry:
         found = []
         for pointer, function in self._documents.functions_of(read.plan):
             if not self._callouts.knows(function):
-                text = f"no function named {function} is in this process; this task waits for a remote worker that has it"
+                text = (
+                    f"no function named {function} is in this process; this task waits for a remote worker that has it"
+                )
                 found.append(Problem(pointer, text, "unknown-function"))
         for pointer, child in self._documents.children_of(read.plan):
             own = (child.namespace, child.name) == (read.plan.namespace, read.plan.name)

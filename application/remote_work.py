@@ -223,4 +223,3 @@ class RemoteWork:
             self._effects.resume(live, "its worker was given up: the function is in the process now")
         except (ArchivedError, NotFoundError):
             await self._store.discard(key, self._engine.now())
-

@@ -171,9 +171,7 @@ class Node:
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
-        self.remote = RemoteWork(
-            self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects
-        )
+        self.remote = RemoteWork(self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects)
         self.claims = TaskClaims(
             storage.tasks,
             reader,

@@ -147,9 +147,7 @@ class TaskStore(Protocol):
         """All that is known, by name."""
         ...
 
-    async def control(
-        self, function: str, *, paused: bool | None = None, draining: bool | None = None
-    ) -> None:
+    async def control(self, function: str, *, paused: bool | None = None, draining: bool | None = None) -> None:
         """Change what is given."""
         ...
 

@@ -138,9 +138,9 @@ def _retry_or_fail(d: Decision, run: Run, work: Any, why: Fault, effect: e.Effec
     policy: Retry | None = getattr(work, "retry", None)
     undoubted = effect == "failed" and run.effect != "uncertain"
     given_up = run.pivot and undoubted and d.state.cancel_pending is not None  # the cancel waited for just this
-    wanted = policy is not None and (
-        retries(policy, why, effect) if command.retryable is None else command.retryable
-    )
+    wanted = command.retryable
+    if wanted is None:
+        wanted = policy is not None and retries(policy, why, effect)
     if policy is not None and wanted and d.live(run.scope) and not given_up:
         env = env_of(d, run)
         env.extra["error"] = why.as_json()
@@ -172,7 +172,12 @@ def retries(policy: Retry, why: Fault, effect: e.Effect) -> bool:
 def late(d: Decision, run: Run, command: ReportResult) -> Strand:
     """News of an attempt that had been given up. Repeats of what is known are dropped."""
     state = d.state
-    effects: dict[str, e.Effect] = {"completed": "completed", "unusable": "completed", "refused": "failed", "unsent": "failed"}
+    effects: dict[str, e.Effect] = {
+        "completed": "completed",
+        "unusable": "completed",
+        "refused": "failed",
+        "unsent": "failed",
+    }
     effect = effects.get(command.outcome)
     if effect is None or command.number not in run.doubts or (run.open and effect == "failed"):
         return

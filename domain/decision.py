@@ -27,7 +27,7 @@ from domain.errors import Fault
 from domain.evolve import evolve
 from domain.expressions import Evaluation
 from domain.plan import Node, Plan
-from domain.state import COMPENSATE, Run, State
+from domain.state import Run, State
 
 
 class Limits(msgspec.Struct, frozen=True):

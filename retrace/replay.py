@@ -15,10 +15,8 @@ for whoever reads them. Importing this module loads nothing of the service; `loa
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict

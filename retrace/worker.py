@@ -128,7 +128,7 @@ class Worker:
             if tasks is None:
                 if not self._stopping.is_set():
                     # Many workers come back together when the server does.
-                    await _first_of(self._stopping.wait(), asyncio.sleep(pause_s * random.uniform(0.5, 1.0)))
+                    await _first_of(self._stopping.wait(), asyncio.sleep(_jittered(pause_s)))
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 continue
             pause_s = _FIRST_PAUSE_S
@@ -212,7 +212,7 @@ class Worker:
             if self._stopping.is_set() and asyncio.get_running_loop().time() > give_up_at:
                 _log.warning("the report of %s did not get through", task["function"])
                 return
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            await asyncio.sleep(_jittered(pause_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         if answer.status_code == 409:
             _log.warning("the report of %s was refused: somebody else has the task", task["function"])
@@ -222,6 +222,10 @@ class Worker:
             await self._report(http, task, "fail", {"error": {"detail": detail}, "uncertain": True, "retryable": False})
         elif not answer.is_success:
             _log.error("the report of %s was not taken: %s %s", task["function"], answer.status_code, answer.text[:500])
+
+
+def _jittered(pause_s: float) -> float:
+    return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - nothing depends on whether it can be guessed
 
 
 async def _posted(http: httpx2.AsyncClient, path: str, body: Json, timeout_s: float) -> httpx2.Response | None:
@@ -274,4 +278,3 @@ def _chosen(functions: Mapping[str, Function] | Iterable[Callable[..., Any]] | N
     if not found:
         raise ValueError("There is no function to carry out: decorate one with @function(name).")
     return found
-

@@ -26,7 +26,9 @@ def worker(
     ],
     concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, max=1000, help="Tasks at once.")] = 8,
     name: Annotated[str | None, typer.Option("--name", help="For people who look; else host and process.")] = None,
-    lease: Annotated[float, typer.Option("--lease", min=1, max=3600, help="Seconds after which it counts as lost.")] = 30,
+    lease: Annotated[
+        float, typer.Option("--lease", min=1, max=3600, help="Seconds after which it counts as lost.")
+    ] = 30,
     server: ServerOption = None,
 ) -> None:
     """Carry out functions for the service, until SIGTERM or SIGINT; what is in hand then may end."""

@@ -33,9 +33,7 @@ async def list_(call: Call) -> Response:
 async def limits(call: Call) -> Response:
     """PUT /v1/functions/{name}/limits."""
     body: LimitsBody = call.body
-    return json_response(
-        await _functions(call).limit(call.segment("name"), body.max_concurrent, body.max_per_second)
-    )
+    return json_response(await _functions(call).limit(call.segment("name"), body.max_concurrent, body.max_per_second))
 
 
 def _said(carry_out: Callable[[FunctionControls, str], Awaitable[Json]]) -> Callable[[Call], Awaitable[Response]]:

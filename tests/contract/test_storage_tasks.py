@@ -29,7 +29,9 @@ async def change(storage, partition, *work):
     assert await storage.log.write([written(head, work=work)]) == [True]
 
 
-async def claim(storage, token=b"t", *, partition=0, function="pack", after="", limit=1, at=0, lease_s=60, limited=False):
+async def claim(
+    storage, token=b"t", *, partition=0, function="pack", after="", limit=1, at=0, lease_s=60, limited=False
+):
     return await storage.tasks.claim(
         Claim(
             partition=partition,
@@ -128,7 +130,9 @@ async def test_nobody_wants_it_any_more(storage):
     await storage.tasks.report(key(2), b"t", b"done")
     run = key(1).run
     await change(storage, 0, *[GiveUpTask(identity(each), run, 1, b"unsent", b"lost") for each in range(1, 4)])
-    await change(storage, 0, GiveUpTask(identity(4), run, 1, b"unsent", None), GiveUpTask(identity(7), run, 1, b"u", b"l"))
+    await change(
+        storage, 0, GiveUpTask(identity(4), run, 1, b"unsent", None), GiveUpTask(identity(7), run, 1, b"u", b"l")
+    )
     reports = {each.key.orchestration: each.report for each in await storage.tasks.reported([0])}
     assert reports == {identity(1): b"lost", identity(2): b"done", identity(3): b"unsent", identity(4): b"unsent"}
     assert not await storage.tasks.report(key(1), b"t", b"done")
@@ -204,7 +208,9 @@ async def test_controls_are_changed_by_what_is_given(storage):
     assert await storage.tasks.controls() == [pack, FunctionControl("ship", draining=True)]
     await storage.tasks.control("pack", paused=False)
     await storage.tasks.limit("pack", None, None)
-    assert (await storage.tasks.controls())[0] == FunctionControl("pack", asked_at=minutes(3), last_claimed_at=minutes(2))
+    assert (await storage.tasks.controls())[0] == FunctionControl(
+        "pack", asked_at=minutes(3), last_claimed_at=minutes(2)
+    )
 
 
 async def test_a_limit_of_concurrency_holds_over_all_partitions(storage):

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
+import uvicorn
 
 from retrace.functions import Registry, load_functions
 from retrace.worker import Worker
@@ -24,7 +32,7 @@ do:
       compensate: {call: unpack, with: {box: '${ .box }'}}
   - ship: {call: ship, with: {box: '${ .box }'}}
 """
-FUNCTIONS = '''
+FUNCTIONS = """
 import threading
 from pydantic import BaseModel
 from retrace import Refused, TaskContext, function
@@ -47,7 +55,7 @@ def ship(box: str) -> dict:
 @function("unpack")
 async def unpack(box: str) -> None:
     undone.append(box)
-'''
+"""
 
 
 @pytest.fixture
@@ -172,3 +180,108 @@ def test_a_worker_has_functions():
         Worker("http://127.0.0.1:9", functions=[print])
     with pytest.raises(ValueError, match="no function"):
         Worker("http://127.0.0.1:9", functions={})
+
+
+JAVASCRIPT = re.search(
+    r"```javascript\n(.*?)```", (Path(__file__).parents[2] / "docs" / "workers.md").read_text(), re.DOTALL
+)
+
+
+@asynccontextmanager
+async def listening(tmp_path):
+    """A service on a port of this machine, and a client of it."""
+    async with running_service(tmp_path) as api:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                api.http._transport.app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1
+            )
+        )
+        server.install_signal_handlers = lambda: None
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        serving = asyncio.create_task(server._serve([listener]))
+        try:
+            yield api, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@asynccontextmanager
+async def process(*command, **environment):
+    """A process that is told to stop at the end, and does so in order."""
+    running = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(running.wait(), 30) == 0
+
+
+async def carried_out(api):
+    good = await api.start("shop/parcel", {"item": "lamp", "pieces": 2})
+    return await api.ended(good["id"])
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
+async def test_the_worker_of_the_documentation(tmp_path):
+    (tmp_path / "worker.mjs").write_text(JAVASCRIPT[1])
+    async with listening(tmp_path) as (api, url):
+        await api.deploy(DEFINITION)
+        async with process("node", str(tmp_path / "worker.mjs"), url):
+            assert (await carried_out(api))["output"] == {"shipped": "lamp x 2"}
+
+
+async def test_the_command_carries_out_functions_and_stops_in_order(tmp_path):
+    (tmp_path / "work.py").write_text(FUNCTIONS)
+    async with listening(tmp_path) as (api, url):
+        await api.deploy(DEFINITION)
+        command = (sys.executable, "-m", "retrace", "worker", str(tmp_path / "work.py"), "--server", url)
+        async with process(*command):
+            assert (await carried_out(api))["output"]["shipped"] == "lamp x 2 #1"
+
+
+async def test_a_worker_that_is_killed_after_its_effect_is_followed_by_another_under_the_same_key(tmp_path):
+    """It appends the key to a file, then dies: the next attempt has the same key."""
+    (tmp_path / "work.py").write_text(
+        f"""
+import os
+from pathlib import Path
+from retrace import TaskContext, function
+
+@function("pay")
+def pay(context: TaskContext) -> str:
+    effects = Path({str(tmp_path / "effects")!r})
+    with effects.open("a") as file:
+        file.write(context.idempotency_key + "\\n")
+    if context.attempt == 1:
+        os._exit(9)
+    return context.idempotency_key
+"""
+    )
+    definition = """
+document: {dsl: '1.0.3', namespace: shop, name: pay, version: '1.0.0'}
+do: [{pay: {call: pay, retry: {delay: {milliseconds: 1}, limit: {attempt: {count: 3}}}}}]
+"""
+    async with listening(tmp_path) as (api, url):
+        await api.deploy(definition)
+        id_ = (await api.start("shop/pay"))["id"]
+        command = (
+            sys.executable,
+            "-m",
+            "retrace",
+            "worker",
+            str(tmp_path / "work.py"),
+            "--server",
+            url,
+            "--lease",
+            "1",
+        )
+        first = await asyncio.create_subprocess_exec(*command)
+        assert await asyncio.wait_for(first.wait(), 30) == 9
+        async with process(*command):
+            found = await api.ended(id_)
+        keys = (tmp_path / "effects").read_text().split()
+        assert len(keys) == 2
+        assert set(keys) == {found["output"]}

@@ -57,12 +57,14 @@ class MemoryTasks:
 
     async def waiting(self, functions: Sequence[str]) -> list[tuple[int, str]]:
         async with self._calls.call("waiting tasks"):
-            return sorted({
-                (partition, row.put.function)
-                for partition, tasks in self._all()
-                for row in tasks.values()
-                if row.status == "waiting" and row.put.function in functions
-            })
+            return sorted(
+                {
+                    (partition, row.put.function)
+                    for partition, tasks in self._all()
+                    for row in tasks.values()
+                    if row.status == "waiting" and row.put.function in functions
+                }
+            )
 
     async def claim(self, claim: Claim) -> list[ClaimedTask]:
         async with self._calls.call("claim tasks"):

@@ -39,9 +39,7 @@ RETRIED = [{"pack": {"call": "pack", "retry": {"delay": {"seconds": 1}, "limit":
 
 
 async def claim(node, worker="w", *, functions=("pack",), most=1, wait_s=0.0, lease_s=30.0, **members) -> list[Any]:
-    request = ClaimRequest(
-        functions=functions, worker=worker, most=most, wait_s=wait_s, lease_s=lease_s, **members
-    )
+    request = ClaimRequest(functions=functions, worker=worker, most=most, wait_s=wait_s, lease_s=lease_s, **members)
     return await node.claims.claim(request)
 
 
