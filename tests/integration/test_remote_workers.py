@@ -133,6 +133,26 @@ async def test_the_protocol_over_http(tmp_path):
         assert "partition" not in json.dumps(await api.history(id_))
 
 
+async def test_what_a_rollback_gives_up_is_decided_again_like_all_else(tmp_path):
+    async with running_service(tmp_path) as api:
+        await api.deploy(DEFINITION)
+        ids = [(await api.start("shop/parcel", {"item": "lamp", "pieces": each}))["id"] for each in range(3)]
+        [first] = await claimed(api)
+        [second] = await claimed(api)
+        failed = {"token": second["token"], "retryable": False, "uncertain": True}
+        await api.done("POST", f"/v1/tasks/{second['task_id']}/fail", json=failed)
+        for id_ in {*ids} - {second["orchestration"]}:
+            await api.done("POST", f"/v1/orchestrations/{id_}/cancel", json={})
+        for _ in range(2):  # the first claimed, and the second in doubt, are undone
+            [undo] = await claimed(api, functions=["unpack"])
+            await api.done("POST", f"/v1/tasks/{undo['task_id']}/complete", json={"token": undo["token"]})
+        statuses = {id_: (await api.ended(id_))["tasks"][0]["status"] for id_ in ids}
+        assert statuses.pop(first["orchestration"]) == statuses.pop(second["orchestration"]) == "compensated"
+        assert list(statuses.values()) == ["cancelled"]
+        stale = await api.http.post(f"/v1/tasks/{first['task_id']}/complete", json={"token": first["token"]})
+        assert stale.status_code == 409
+
+
 async def test_secrets_reach_the_worker_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setenv("RETRACE_SECRET_KEY", "swordfish")
     document = DEFINITION.replace("do:", "use: {secrets: [KEY]}\ndo:", 1).replace(
@@ -182,9 +202,9 @@ def test_a_worker_has_functions():
         Worker("http://127.0.0.1:9", functions={})
 
 
-JAVASCRIPT = re.search(
+JAVASCRIPT = re.findall(
     r"```javascript\n(.*?)```", (Path(__file__).parents[2] / "docs" / "workers.md").read_text(), re.DOTALL
-)
+)[0]
 
 
 @asynccontextmanager
@@ -193,10 +213,9 @@ async def listening(tmp_path):
     async with running_service(tmp_path) as api:
         server = uvicorn.Server(
             uvicorn.Config(
-                api.http._transport.app, port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1
+                vars(api.http._transport)["app"], port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1
             )
         )
-        server.install_signal_handlers = lambda: None
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         serving = asyncio.create_task(server._serve([listener]))
@@ -226,7 +245,7 @@ async def carried_out(api):
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
 async def test_the_worker_of_the_documentation(tmp_path):
-    (tmp_path / "worker.mjs").write_text(JAVASCRIPT[1])
+    (tmp_path / "worker.mjs").write_text(JAVASCRIPT)
     async with listening(tmp_path) as (api, url):
         await api.deploy(DEFINITION)
         async with process("node", str(tmp_path / "worker.mjs"), url):

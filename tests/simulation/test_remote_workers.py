@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -38,21 +37,21 @@ PACK = [{"pack": {"call": "pack", "with": {"item": "${ .item }"}, "compensate": 
 RETRIED = [{"pack": {"call": "pack", "retry": {"delay": {"seconds": 1}, "limit": {"attempt": {"count": 3}}}}}]
 
 
-async def claim(node, worker="w", *, functions=("pack",), most=1, wait_s=0.0, lease_s=30.0, **members) -> list[Any]:
+async def claim(node, worker="w", *, functions=("pack",), most=1, wait_s=0.0, lease_s=30.0, **members):
     request = ClaimRequest(functions=functions, worker=worker, most=most, wait_s=wait_s, lease_s=lease_s, **members)
     return await node.claims.claim(request)
 
 
-async def only(node, **members) -> dict[str, Any]:
+async def only(node, **members):
     [task] = await claim(node, wait_s=members.pop("wait_s", 5.0), **members)
     return task
 
 
-async def status(node, id_) -> dict[str, Any]:
+async def status(node, id_):
     return await node.queries.status(id_)
 
 
-async def until(loop, node, id_, holds, most_s=200.0) -> dict[str, Any]:
+async def until(loop, node, id_, holds, most_s=200.0):
     found = await status(node, id_)
     end = loop.time() + most_s
     while not holds(found):
@@ -350,14 +349,15 @@ def test_a_thousand_tasks_are_handed_out_once_each_by_two_nodes_to_four_workers(
 
 def test_definitions_take_turns():
     async def main(loop):
-        node = await running(loop, MemoryData(), Here())
+        data = MemoryData()
+        node = await running(loop, data, Here())
         await deploy(node, PACK, "many")
         await deploy(node, PACK, "few")
         for _ in range(40):
             await start(node, name="many")
         for _ in range(4):
             await start(node, name="few")
-        found = folded(node.world.storage.data)
+        found = folded(data)
         of = {each.state.id: each.state.definition for each in found}
         first = [of[(await only(node))["orchestration"]] for _ in range(16)]
         assert sum("few" in each for each in first) >= 3
