@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the function.", show_default=False)]
 
-_COLUMNS = [("FUNCTION", "whole"), ("WHERE", "whole"), ("WAITING", "right"), ("CLAIMED", "right"), ("STATE", "whole"),
-            ("LIMITS", "whole"), ("LAST ASKED FOR (UTC)", "whole"), ("WORKERS", "free")]  # fmt: skip
+_COLUMNS = [
+    ("FUNCTION", "whole"),
+    ("WHERE", "whole"),
+    ("WAITING", "right"),
+    ("CLAIMED", "right"),
+    ("STATE", "whole"),
+    ("LIMITS", "free"),
+    ("WORKERS", "free"),
+]
 
 app = typer.Typer(cls=ListsByDefault, rich_markup_mode=None, help="Functions that orchestrations call.")
 
@@ -88,7 +95,7 @@ def _say(session: Session, found: CalledFunction) -> None:
 
 
 def _view(found: list[CalledFunction]) -> RenderableType:
-    from adapters.cli.output import moment, table
+    from adapters.cli.output import table
 
     if not found:
         return "No functions."
@@ -97,17 +104,22 @@ def _view(found: list[CalledFunction]) -> RenderableType:
         [
             [
                 each["function"],
-                "in process" if each["in_process"] else "workers",
+                _where(each),
                 each["waiting"],
                 each["claimed"],
                 _state(each),
                 _limits(each),
-                moment(each["asked_at"]) if each["asked_at"] else "never",
                 ", ".join(each["workers"]),
             ]
             for each in found
         ],
     )
+
+
+def _where(found: CalledFunction) -> str:
+    if found["in_process"]:
+        return "in process"
+    return "workers" if found["asked_at"] else "no worker"
 
 
 def _state(found: CalledFunction) -> str:
