@@ -14,6 +14,7 @@ from application.projection_store import ProjectionStore
 from application.registers import HeldEventStore, KeyStore, RequestStore
 from application.schedule_store import ScheduleStore
 from application.storage import ArchiveStore, DefinitionStore, LogStore, SnapshotStore
+from application.task_store import TaskStore
 from application.views import StatusView
 
 
@@ -54,6 +55,8 @@ class Storage(Protocol):
     def schedules(self) -> ScheduleStore: ...
     @property
     def audit_log(self) -> AuditLog: ...
+    @property
+    def tasks(self) -> TaskStore: ...
     @property
     def checkpoints(self) -> CheckpointStore: ...
 

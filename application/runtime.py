@@ -16,6 +16,7 @@ from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
+from application.claims import TaskClaims
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
@@ -28,6 +29,7 @@ from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
 from application.forking import ForkSources
+from application.function_controls import FunctionControls
 from application.heads import HeadWatch
 from application.histories import Histories
 from application.housekeeping import Housekeeping
@@ -47,6 +49,7 @@ from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
+from application.remote_work import RemoteWork
 from application.routing import Router
 from application.schedule_catalog import ScheduleCatalog
 from application.schedules import Schedules
@@ -143,6 +146,7 @@ class Node:
             self.journal.epoch,
             capacity=options.live_orchestrations,
             snapshot_after=options.snapshot_after,
+            known=world.callouts.knows,
         )
         facts = FactFinder(world.expressions, world.schemas, world.resources, self.definitions, identity)
         self.engine = Engine(
@@ -154,6 +158,7 @@ class Node:
             clock=world.clock,
             chance=world.chance,
             limits=options.limits,
+            known=world.callouts.knows,
         )
         self.ownership = Ownership(
             self._introduction(),
@@ -169,6 +174,19 @@ class Node:
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
+        self.remote = RemoteWork(self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects)
+        self.claims = TaskClaims(
+            storage.tasks,
+            reader,
+            identity,
+            self.remote,
+            signals,
+            world.expressions,
+            world.secrets,
+            world.clock,
+            world.chance,
+        )
+        self.functions = FunctionControls(storage.tasks, self.definitions, world.callouts)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
         self.snapshots = Snapshots(self.engine, storage.snapshots, world.codec.states, after=options.snapshot_after)
@@ -216,6 +234,7 @@ class Node:
             storage.inbox,
             storage.operations,
             storage.accesses,
+            storage.tasks,
             world.clock,
             hold_s=options.held_events_for_s,
             retention_s=options.retention_s,
@@ -247,19 +266,7 @@ class Node:
             self.projections.folds, storage.projections, pages, log, signals, world.clock, identity.sealing_key()
         )
         keys = BusinessKeys(storage.keys, self.router, reader)
-        self.schedules = Schedules(
-            storage.schedules,
-            self.definitions,
-            self.router,
-            reader,
-            self.ownership,
-            identity,
-            signals,
-            world.clock,
-            world.crons,
-        )
-        self.exchange.start_with(self.schedules.start_by)
-        self.schedule_catalog = ScheduleCatalog(self.schedules, world.clock, world.crons)
+        self._schedule(reader, identity)
         self.commands = OrchestrationCommands(
             self.engine,
             self.definitions,
@@ -301,6 +308,7 @@ class Node:
                 world.clock,
                 options.version,
             ),
+            world.callouts.knows,
         )
         self.audit = self._audit(identity)
         histories = Histories(log, archive, world.codec, identity)
@@ -313,6 +321,22 @@ class Node:
         await signals.open()
         await self.ownership.join()
         self.projections.start()
+
+    def _schedule(self, reader: Reader, identity: Identity) -> None:
+        world = self.world
+        self.schedules = Schedules(
+            world.storage.schedules,
+            self.definitions,
+            self.router,
+            reader,
+            self.ownership,
+            identity,
+            world.storage.signals,
+            world.clock,
+            world.crons,
+        )
+        self.exchange.start_with(self.schedules.start_by)
+        self.schedule_catalog = ScheduleCatalog(self.schedules, world.clock, world.crons)
 
     def _introduction(self) -> NodeIdentity:
         options, world = self.options, self.world
@@ -338,11 +362,20 @@ class Node:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
         """
-        for tenant in (self.effects, self.timers, self.exchange, self.outbox, self.inbox, self.schedules):
+        for tenant in (
+            self.effects,
+            self.remote,
+            self.timers,
+            self.exchange,
+            self.outbox,
+            self.inbox,
+            self.schedules,
+        ):
             self.ownership.add(tenant)
             for partition in self.ownership.held:
                 tenant.gained(self.journal.head(partition))
         self.ownership.drain_with(self.effects.drain)
+        self.remote.start()
         self.timers.start()
         self.schedules.start()
         await self.exchange.start()
@@ -357,6 +390,7 @@ class Node:
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
+        self.claims.close()
         await self.operations.stop()
         await self.ownership.stop()
         await self.housekeeping.stop()
@@ -366,6 +400,7 @@ class Node:
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)
+        await self.remote.stop()
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()

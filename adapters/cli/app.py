@@ -19,6 +19,7 @@ from adapters.cli import (
     commands,
     definitions,
     forks,
+    functions,
     incidents,
     nodes,
     operations,
@@ -29,6 +30,7 @@ from adapters.cli import (
     schedules,
     servers,
     what_if,
+    worker,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
@@ -66,6 +68,8 @@ audit_reading.register(audit.app)
 audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
+app.add_typer(functions.app, name="functions")
+worker.register(app)
 app.add_typer(schedules.app, name="schedules")
 
 

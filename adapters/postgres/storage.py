@@ -21,6 +21,7 @@ from adapters.sql.registers import SqlKeys, SqlRequests
 from adapters.sql.schedules import SqlSchedules
 from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
+from adapters.sql.tasks import SqlTasks
 from application.projection_store import KINDS
 from domain.errors import StorageError
 
@@ -66,6 +67,7 @@ class PostgresStorage:
         self.operations = SqlOperations(self._database)
         self.schedules = SqlSchedules(self._database)
         self.audit_log = SqlAuditLog(self._database)
+        self.tasks = SqlTasks(self._database, lists=True)
         self.checkpoints = SqlCheckpoints(self._database)
 
     async def ready(self) -> bool:

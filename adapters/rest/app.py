@@ -30,6 +30,7 @@ from adapters.rest import (
     definitions,
     events,
     forks,
+    functions,
     long_running,
     orchestrations,
     projections,
@@ -37,6 +38,7 @@ from adapters.rest import (
     running,
     schedules,
     stream,
+    tasks,
     what_if,
 )
 from adapters.rest.authentication import Authentication
@@ -69,6 +71,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *projections.OPERATIONS,
     *schedules.OPERATIONS,
     *rehearsals.OPERATIONS,
+    *tasks.OPERATIONS,
+    *functions.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

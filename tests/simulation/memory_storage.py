@@ -20,6 +20,7 @@ from tests.simulation.memory_operations import MemoryOperations
 from tests.simulation.memory_projections import MemoryProjections
 from tests.simulation.memory_schedules import MemorySchedules
 from tests.simulation.memory_space import MemoryArchive, MemorySnapshots
+from tests.simulation.memory_tasks import MemoryTasks
 from tests.simulation.memory_views import (
     MemoryDefinitions,
     MemoryHeldEvents,
@@ -61,6 +62,7 @@ class MemoryStorage:
         self.operations = MemoryOperations(self.data, calls)
         self.schedules = MemorySchedules(self.data, calls)
         self.audit_log = MemoryAuditLog(self.data, calls)
+        self.tasks = MemoryTasks(self.data, calls)
         self.checkpoints = MemoryCheckpoints(self.data, calls)
 
     def fail_next_write(self, mode: Literal["before", "after"]) -> None:
