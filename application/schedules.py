@@ -236,8 +236,14 @@ class Schedules:
             "actor": occurrence.actor or ACTOR,
             "scheduled_for": occurrence.at,
         }
-        await self._router.begin(Begin(public_id, course.digest, members))
+        await self._started(Begin(public_id, course.digest, members))
         return Begun(public_id, occurrence, self._clock.now())
+
+    async def _started(self, begin: Begin) -> None:
+        try:
+            await self._router.begin(begin)
+        except ArchivedError:
+            _log.info("schedule.begun_long_ago", orchestration=begin.id)
 
     # Events -----------------------------------------------------------------------------------------------------------
 
@@ -255,7 +261,7 @@ class Schedules:
                 "scheduled_for": received_at,
             }
             public_id = self._identity.of_event(definition, event["source"], event["id"])
-            await self._router.begin(Begin(public_id, course.digest, members))
+            await self._started(Begin(public_id, course.digest, members))
             started = True
         return started
 
