@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from application.callbacks import Callbacks
 from application.engine import Engine
 from application.live import Live
 from application.ownership import Ownership
@@ -69,6 +70,7 @@ class Effects:
         secrets: Secrets,
         log: LogStore,
         ownership: Ownership,
+        callbacks: Callbacks,
         *,
         at_once: int = 1000,
     ) -> None:
@@ -78,6 +80,7 @@ class Effects:
         self._secrets = secrets
         self._log = log
         self._ownership = ownership
+        self._callbacks = callbacks
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[asyncio.Task[None], tuple[int, deque[_Attempt]]] = {}
         self._in_hand: set[tuple[str, str, int]] = set()
@@ -208,7 +211,7 @@ class Effects:
         async with self._slots:
             if event.deferred:
                 try:
-                    arguments = await self._arguments(event)
+                    arguments = await self._arguments(attempt)
                 except _NotEvaluatedError as error:
                     return Declined(error.fault)
                 except Exception as error:
@@ -220,30 +223,38 @@ class Effects:
                 _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
                 return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
 
-    async def _arguments(self, attempt: e.AttemptStarted) -> Any:
-        """The recorded arguments, and the parts that mention secrets, which are evaluated here and recorded nowhere."""
+    async def _arguments(self, attempt: _Attempt) -> Any:
+        """The recorded arguments, and the parts that mention secrets or the callback, which are evaluated here and recorded
+        nowhere.
+        """
+        event = attempt.event
         batch = []
-        for _, program, names, values in attempt.deferred:
+        for _, program, names, values in event.deferred:
             known = {}
             for name in _mentioned(program):
                 secret = self._secrets.get(name)
                 if secret is None:
                     raise _NotEvaluatedError(fault("authorization", f"there is no secret named {name}"))
                 known[name] = secret
-            batch.append(Evaluation(program, (*names, "secrets"), (*values, known)))
+            late = {"secrets": known}
+            if event.callback:
+                late["callback"] = self._callbacks.told(attempt.id, event.run)
+            batch.append(Evaluation(program, (*names, *late), (*values, *late.values())))
         filled: dict[tuple[str | int, ...], Any] = {}
-        for (path, *_), result in zip(attempt.deferred, await self._expressions.evaluate(batch), strict=True):
+        for (path, *_), result in zip(event.deferred, await self._expressions.evaluate(batch), strict=True):
             if isinstance(result, EvaluationFailed):
                 detail = str(self._secrets.redact(result.detail))
                 raise _NotEvaluatedError(fault("expression", f"with/{'/'.join(map(str, path))}: {detail}"))
             filled[tuple(path)] = result.value
-        return planted(attempt.arguments, filled)
+        return planted(event.arguments, filled)
 
     async def _report(self, attempt: _Attempt, result: CalloutResult) -> None:
         """Hand the result in until it is recorded: a database that is away for a while loses nothing."""
         pause = _PAUSE_S
-        members = _members(self._secrets.redact, result)
         run, number = attempt.event.run, attempt.event.number
+        if attempt.event.callback:
+            result = self._callbacks.without_token(attempt.id, run, result)
+        members = _members(self._secrets.redact, result)
         place = attempt.partition, attempt.orchestration
         while True:
             try:

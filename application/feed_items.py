@@ -73,13 +73,13 @@ def reason_of(event: e.Event) -> str | None:
 
 
 def cause_of(event: e.Event, first: e.Event | None) -> Json:
-    """What led to it: ``{kind, task?, run?, attempt?, source?, id?, request?}``; kind is ``start | result | timer | event |
-    child | parent`` or, where somebody asked for it, ``command``.
+    """What led to it: ``{kind, task?, run?, attempt?, source?, id?, request?}``; kind is ``start | result | callback |
+    timer | event | child | parent`` or, where somebody asked for it, ``command``.
     """
     found: Json = {"kind": event.cause or "command"}
     if first is None:
         return found
-    if event.cause in ("result", "child", "timer") and isinstance(first, e.RunEvent):
+    if event.cause in ("result", "callback", "child", "timer") and isinstance(first, e.RunEvent):
         pointer, _, number = first.run.rpartition("#")
         found |= {"task": pointer, "run": int(number)}
         if event.cause == "result" and (attempt := _attempt(first)) is not None:

@@ -14,6 +14,7 @@ from application.archivist import Archivist
 from application.auditing import Audit
 from application.bundles import Bundles
 from application.business_keys import BusinessKeys
+from application.callbacks import Callbacks
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
 from application.commands import OrchestrationCommands
@@ -99,6 +100,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
     checkpoint_every_s: float = 60.0
+    public_url: str = "http://127.0.0.1:8080"
+    """Where others reach the service; callbacks are told it."""
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -164,7 +167,10 @@ class Node:
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
-        self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
+        self.callbacks = Callbacks(identity, options.public_url)
+        self.effects = Effects(
+            self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks
+        )
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
         self.snapshots = Snapshots(self.engine, storage.snapshots, world.codec.states, after=options.snapshot_after)
@@ -254,6 +260,7 @@ class Node:
             self.ownership,
             dry_runs,
             archive,
+            self.callbacks,
             Load(
                 self.journal,
                 self.effects,

@@ -46,6 +46,21 @@ class ReportResult(Command, frozen=True, kw_only=True):
     output: Any = None
     fault: Fault | None = None
     retry_after_s: float | None = None
+    retryable: bool = False
+    """Whoever failed says that another attempt may help."""
+
+
+class ReportCallback(Command, frozen=True, kw_only=True):
+    """A task is called back: it is done (`output`), or it failed, definitely or perhaps (`error`: members of a `Fault`).
+    `digest`: of what was posted.
+    """
+
+    run: str
+    digest: bytes
+    outcome: Literal["completed", "refused", "uncertain"]
+    output: Any = None
+    error: dict[str, Any] | None = None
+    retryable: bool = False
 
 
 class FireTimers(Command, frozen=True, kw_only=True):

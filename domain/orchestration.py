@@ -16,6 +16,7 @@ import msgspec
 from domain import commands as c
 from domain import events as e
 from domain.attempts import report
+from domain.callbacks import take
 from domain.children import report_child
 from domain.decision import Decision, Limits, Question
 from domain.due import fire
@@ -113,6 +114,7 @@ def _note(d: Decision, command: c.AddNote) -> None:
 _HANDLERS: dict[type[c.Command], Any] = {
     c.Start: start,
     c.ReportResult: report,
+    c.ReportCallback: take,
     c.FireTimers: fire,
     c.ReceiveEvent: lambda d, command: d.spawn(receive(d, command)),
     c.Cancel: cancel,
@@ -129,6 +131,7 @@ _HANDLERS: dict[type[c.Command], Any] = {
 _CAUSES: dict[type[c.Command], str] = {
     c.Start: "start",
     c.ReportResult: "result",
+    c.ReportCallback: "callback",
     c.FireTimers: "timer",
     c.ReceiveEvent: "event",
     c.ReportChild: "child",

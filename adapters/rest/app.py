@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from adapters.rest import (
     audit,
     audit_verification,
+    callbacks,
     commands,
     definitions,
     events,
@@ -56,6 +57,7 @@ __all__ = ["OPERATIONS", "Services", "build_app"]
 OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
     *events.OPERATIONS,
+    *callbacks.OPERATIONS,
     *commands.OPERATIONS,
     *stream.OPERATIONS,
     *definitions.OPERATIONS,

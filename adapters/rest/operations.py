@@ -56,7 +56,7 @@ class Operation:
     body: BodyReader | None = None
     produces: tuple[str, ...] = (JSON,)
     open: bool = False
-    """Served without a token, and however much is going on."""
+    """Served without a token and, unless it has a body, however much is going on."""
     hot: bool = False
     """Found without the router (`adapters.rest.front`)."""
     lasts: Callable[[Call], bool] | None = None

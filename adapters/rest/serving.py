@@ -54,7 +54,7 @@ class Served:
 
     def _gate(self, call: Call) -> Gate:
         admission, operation = self._services.admission, self.operation
-        if operation.open:
+        if operation.open and operation.body is None:
             return admission.always
         return admission.waiting if operation.lasts is not None and operation.lasts(call) else admission.requests
 
