@@ -15,6 +15,8 @@ from domain import evolve
 GOLDEN = [
     "attempt.failed",
     "attempt.started",
+    "callback.awaited",
+    "callback.received",
     "cancel.dropped",
     "cancel.requested",
     "compensation.completed",
@@ -38,6 +40,8 @@ GOLDEN = [
     "orchestration.compensated",
     "orchestration.completed",
     "orchestration.faulted",
+    "orchestration.forked",
+    "orchestration.migrated",
     "orchestration.resumed",
     "orchestration.started",
     "orchestration.suspended",
