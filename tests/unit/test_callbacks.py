@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.expressions.inline import InlineJq
+from adapters.expressions.schemas import JsonSchemas
+from application.rehearsal_report import as_json
+from application.rehearsing import Request, rehearse
 from application.status import represent
 from domain import commands as c
 from domain import events as e
 from domain.errors import NotFoundError, StaleTokenError
-from tests.support.pure_world import done, doubt, refused, unusable
+from tests.support.forks import fork
+from tests.support.pure_world import done, doubt, plan_of, refused, unusable
 from tests.support.scripted import Scripted, bare, step
+from tests.support.what_if import Change, what_if
 
 WITH: dict[str, Any] = {"with": {"to": "${ $callback.url }", "n": 1}, "callback": True}
 FAULT = {"type": "https://test.invalid/no", "status": 409}
@@ -332,6 +339,44 @@ def test_an_undo_may_be_called_back() -> None:
     run = next(run for run in world.root.runs.values() if world.root.undoing(run.scope))
     world.do("o_root", c.ReportCallback, run=run.id, digest=b"1", outcome="completed")
     assert world.root.status == "compensated"
+
+
+def test_a_fork_asks_anew_and_waits_for_a_callback_of_its_own() -> None:
+    """The participant of the original knows nothing of the fork; what it posts is the original's."""
+    world = called(bare("b"))
+    fork(world, world.root.version)
+    assert ([call.orchestration for call in world.calls], world.run("a", "o_fork").status) == (
+        ["o_root", "o_fork"],
+        "waiting",
+    )
+    call_back(world, 1)
+    assert (world.root.status, world.states["o_fork"].status) == ("completed", "running")
+    run = world.run("a", "o_fork").id
+    world.do("o_fork", c.ReportCallback, run=run, digest=b"2", outcome="completed", output=2)
+    assert world.states["o_fork"].status == "completed"
+
+
+def test_a_rehearsal_calls_back() -> None:
+    plan = plan_of([step("a", **WITH), bare("b")])
+    report = as_json(asyncio.run(rehearse(Request(plan=plan), InlineJq(), JsonSchemas())))
+    told = {each["title"]: each["status"] for each in (report["happy_path"], *report["scenarios"])}
+    assert told["everything succeeds"] == "completed"
+    assert told["a is refused"] == "faulted"
+    assert told["a is uncertain"] == told["b is refused"] == "compensated"
+
+
+def test_what_if_it_had_been_called_back_with_something_else() -> None:
+    tasks = [bare("a", **WITH), bare("b", **{"with": {"n": "${ .n }"}})]
+    world = Scripted(tasks)
+    world.start_it()
+    world.pass_time(60)
+    call_back(world, {"n": 1})
+    assert what_if(world)["outcome"] == "same"
+    other = Change(task="a", outcome="completed", output={"n": 2})
+    found = what_if(world, changes=(other,), assume={"b": None})
+    assert (found["outcome"], found["calls"][-1]["arguments"]) == ("other", {"n": 2})
+    refusal = what_if(world, changes=(Change(task="a", outcome="refused"),))
+    assert refusal["status"] == "faulted"
 
 
 MOVES = st.lists(
