@@ -48,7 +48,6 @@ def _operation(name: str, path: str, endpoint: Endpoint, summary: str, body: Jso
         {200: Answer("It was taken, now or before.", CallbackAnswer)},
         description="Once: the same again is answered alike, anything else later is 409.",
         problems=("not-found", "stale-token"),
-        request_headers=("Idempotency-Key",),
         body=body,
         open=True,
         path_schemas={"token": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,4096}$"}},

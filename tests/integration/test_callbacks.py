@@ -131,6 +131,14 @@ async def test_what_is_no_token_is_not_found(api, token):
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
 
 
+async def test_participants_that_choose_the_same_idempotency_key_do_not_meet(api, asked):
+    paths = [(await waiting(api, asked))[1]]
+    asked.told.clear()
+    paths.append((await waiting(api, asked))[1])
+    answers = [await api.http.post(path, json={"answer": path}, headers={"Idempotency-Key": "1"}) for path in paths]
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
 async def test_a_token_of_one_task_is_none_of_another(api, asked):
     _, path = await waiting(api, asked)
     changed = path[:-1] + ("A" if path[-1] != "A" else "B")
