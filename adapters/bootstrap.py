@@ -234,6 +234,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
         held_events_for_s=settings.held_events_for,
         retention_s=settings.retention,
         checkpoint_every_s=settings.checkpoint_every,
+        public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
         revise=development,
     )
 

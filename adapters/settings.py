@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     """0: any free port."""
+    public_url: str | None = None
+    """Where others reach the service, such as https://retrace.example; None: where it listens."""
     processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
     """Nodes that share the port, each a process of its own (PostgreSQL); ``auto``: one for each processor."""
     api_tokens: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict, repr=False)
@@ -207,13 +209,13 @@ class Settings(BaseSettings):
             raise ValueError("names a file in a folder that does not exist, and is no http(s) address")
         return value
 
-    @field_validator("event_sink")
+    @field_validator("event_sink", "public_url")
     @classmethod
     def _http_address(cls, value: str | None) -> str | None:
         if value is not None:
             parts = urlsplit(value)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("write the address of an HTTP receiver, such as https://broker.example/events")
+                raise ValueError("write an HTTP address, such as https://broker.example/events")
         return value
 
     @field_validator("log_level", "log_format", "auth", mode="before")

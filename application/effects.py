@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from application.callbacks import Callbacks
 from application.deferred import NotEvaluatedError, arguments_of
 from application.engine import Engine
 from application.live import Live
@@ -66,6 +67,7 @@ class Effects:
         secrets: Secrets,
         log: LogStore,
         ownership: Ownership,
+        callbacks: Callbacks,
         *,
         at_once: int = 1000,
     ) -> None:
@@ -75,6 +77,7 @@ class Effects:
         self._secrets = secrets
         self._log = log
         self._ownership = ownership
+        self._callbacks = callbacks
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[asyncio.Task[None], tuple[int, deque[_Attempt]]] = {}
         self._in_hand: set[tuple[str, str, int]] = set()
@@ -209,7 +212,7 @@ class Effects:
         async with self._slots:
             if event.deferred:
                 try:
-                    arguments = await arguments_of(event, self._expressions, self._secrets)
+                    arguments = await arguments_of(event, attempt.id, self._expressions, self._secrets, self._callbacks)
                 except NotEvaluatedError as error:
                     return Declined(error.fault)
                 except Exception as error:
@@ -224,8 +227,10 @@ class Effects:
     async def _report(self, attempt: _Attempt, result: CalloutResult) -> None:
         """Hand the result in until it is recorded: a database that is away for a while loses nothing."""
         pause = _PAUSE_S
-        members = _members(self._secrets.redact, result)
         run, number = attempt.event.run, attempt.event.number
+        if attempt.event.callback:
+            result = self._callbacks.without_token(attempt.id, run, result)
+        members = _members(self._secrets.redact, result)
         place = attempt.partition, attempt.orchestration
         while True:
             try:

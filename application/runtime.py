@@ -14,6 +14,7 @@ from application.archivist import Archivist
 from application.auditing import Audit
 from application.bundles import Bundles
 from application.business_keys import BusinessKeys
+from application.callbacks import Callbacks
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
 from application.claims import TaskClaims
@@ -103,6 +104,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
     checkpoint_every_s: float = 60.0
+    public_url: str = "http://127.0.0.1:8080"
+    """Where others reach the service; callbacks are told it."""
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -170,7 +173,10 @@ class Node:
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
-        self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
+        self.callbacks = Callbacks(identity, options.public_url)
+        self.effects = Effects(
+            self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks
+        )
         self.remote = RemoteWork(self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects)
         self.claims = TaskClaims(
             storage.tasks,
@@ -180,6 +186,7 @@ class Node:
             signals,
             world.expressions,
             world.secrets,
+            self.callbacks,
             world.clock,
             world.chance,
         )
@@ -274,6 +281,7 @@ class Node:
             self.ownership,
             dry_runs,
             archive,
+            self.callbacks,
             ForkSources(identity, log, world.codec, archive, reader),
             Load(
                 self.journal,

@@ -46,6 +46,9 @@ def call(task: Task) -> Call | Do:
         arguments = _openapi(task.members["with"], task.making)
     elif "with" in task.members and task.members["with"].is_object():
         arguments = template(task.members["with"], task.making.secrecy)
+    callback = "callback" in task.members and task.members["callback"].flag()
+    if callback:
+        _check_callback(task, arguments)
     return Call(
         kind="http" if name == "http" else "openapi" if name == "openapi" else "function",
         function=name,
@@ -54,7 +57,15 @@ def call(task: Task) -> Call | Do:
         idempotent=task.members["idempotent"].flag() if "idempotent" in task.members else True,
         safe=method in _SAFE,
         deletes=method == "DELETE",
+        callback=callback,
     )
+
+
+def _check_callback(task: Task, arguments: Template) -> None:
+    """Somebody has to be told where to call back."""
+    if not any("callback" in hole.expression.variables for hole in arguments.holes):
+        detail = "nothing in `with` mentions $callback.url or $callback.token, so nobody could call back"
+        task.members["callback"].refuse(detail, "missing")
 
 
 def run(task: Task) -> Run:
@@ -100,7 +111,7 @@ def _retry(task: Task) -> Retry | None:
 def _defined_function(name: str, task: Task) -> Call | Do:
     making, around = task.making, task.around
     function = making.use.functions[name]
-    for keyword in ("retry", "idempotent"):
+    for keyword in ("retry", "idempotent", "callback"):
         if keyword in task.members:
             detail = f"`{keyword}` belongs to the tasks of the function {name!r}; for all of them use a `try` around it"
             task.members[keyword].refuse(detail, "unsupported")

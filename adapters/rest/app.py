@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from adapters.rest import (
     audit,
     audit_verification,
+    callbacks,
     commands,
     definitions,
     events,
@@ -59,6 +60,7 @@ __all__ = ["OPERATIONS", "Services", "build_app"]
 OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
     *events.OPERATIONS,
+    *callbacks.OPERATIONS,
     *commands.OPERATIONS,
     *forks.OPERATIONS,
     *stream.OPERATIONS,

@@ -2,7 +2,8 @@
 
 A pure ASGI layer in front of the routes. Tokens are compared by their SHA-256, which is all the server knows of them; the
 name beside it is the actor in every history. What a load balancer, a reader of problems and the static page of the
-documentation need stays open; none of it tells anything about orchestrations.
+documentation need stays open; none of it tells anything about orchestrations. Whoever calls a task back shows the
+token in the path instead.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from adapters.rest.problems import problem_response
 ACTOR = "retrace.actor"
 """Where the caller's name lies in the scope of a request."""
 _OPEN = frozenset({"/healthz", "/readyz", "/docs"})
+_OPEN_BELOW = ("/problems/", "/v1/callbacks/")
 
 
 class Authentication:
@@ -35,7 +37,7 @@ class Authentication:
         """One request."""
         if scope["type"] == "http":
             actor = self._actor if self._names is None else self._caller(scope)
-            if actor is None and scope["path"] not in _OPEN and not scope["path"].startswith("/problems/"):
+            if actor is None and scope["path"] not in _OPEN and not scope["path"].startswith(_OPEN_BELOW):
                 await self._refuse(scope, receive, send)
                 return
             scope[ACTOR] = actor or self._actor
