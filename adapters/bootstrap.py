@@ -23,6 +23,9 @@ from adapters.callouts.openapi import OpenApiCallouts
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
+from adapters.callouts.sql.callouts import SqlCallouts
+from adapters.callouts.sql.targets import read_targets
+from adapters.callouts.sql.transaction import Bounds
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
@@ -128,7 +131,9 @@ async def open_service(
         stack.push_async_callback(folds.close)
         session = open_session(policy)
         http = HttpCallouts(session, secrets)
-        callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python)
+        bounds = Bounds(settings.sql_max_rows, int(settings.sql_max_bytes))
+        sql = SqlCallouts(read_targets(os.environ), connections=settings.sql_connections, bounds=bounds)
+        callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python, sql)
         stack.push_async_callback(callouts.close)
         await jail.start()
         stack.push_async_callback(jail.close)

@@ -32,11 +32,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from adapters.callouts.sql.targets import complaints
 from adapters.signatures import read_private, read_public
 
 PREFIX = "RETRACE_"
-ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_TEST_")
-"""Prefixes of variables that are read by others: secrets of definitions, the test suite."""
+ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_CONNECTION_", "RETRACE_TEST_")
+"""Prefixes of variables that are read by others: secrets of definitions, databases of `call: sql`, the test suite."""
 OF_THE_CLIENT = frozenset({"RETRACE_URL", "RETRACE_TOKEN"})
 """Variables of the command line that talks to a service."""
 
@@ -126,6 +127,12 @@ class Settings(BaseSettings):
     """How often the owner of a partition makes a checkpoint of it."""
     checkpoint_to: str | None = Field(None, repr=False)
     """A file or an HTTP receiver outside the database that checkpoints go to."""
+    sql_connections: int = Field(4, ge=1, le=64)
+    """Of ``call: sql`` to each database, at most."""
+    sql_max_rows: int = Field(1000, ge=1, le=100_000)
+    """That one task may read."""
+    sql_max_bytes: ByteSize = Field(ByteSize(1 << 20), ge=1024)
+    """The same in bytes of JSON."""
     allow_loopback: bool = False
     """Whether callouts may reach this very machine."""
     event_sink: str | None = Field(None, repr=False)
@@ -269,7 +276,7 @@ def read_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: naming every variable that is unknown or cannot be used.
     """
-    problems = _unknown(os.environ)
+    problems = _unknown(os.environ) + complaints(os.environ)
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
