@@ -11,7 +11,7 @@ import msgspec
 
 from adapters.documents import compile_plan
 from adapters.stored_events import EventMapper
-from application.bundles import FORMAT, Bundle
+from application.bundles import FORMAT, Bundle, BundledDefinition
 from application.walking import Walk
 from domain import events as e
 from domain.errors import InvalidDefinitionError, RetraceError
@@ -36,7 +36,7 @@ def open_bundle(document: Any) -> tuple[Bundle, Walk]:
         raise UnusableBundleError(f"the bundle is damaged: {error}") from None
     history = list(_events(bundle))
     try:
-        walk = Walk(_plan(bundle), history)
+        walk = Walk({each.digest: _plan(bundle, each) for each in (bundle.definition, *bundle.earlier)}, history)
         walk.picture(len(history))
     except UnusableBundleError:
         raise
@@ -68,9 +68,9 @@ def _events(bundle: Bundle) -> Iterator[e.Event]:
         raise UnusableBundleError("the bundle is damaged: its history is empty")
 
 
-def _plan(bundle: Bundle) -> Plan:
+def _plan(bundle: Bundle, definition: BundledDefinition) -> Plan:
     try:
-        return compile_plan(bundle.definition.document, bundle.definition.digest)[0]
+        return compile_plan(definition.document, definition.digest)[0]
     except InvalidDefinitionError as error:
         problem = error.problems[0]
         detail = f"{problem.pointer}: {problem.detail}"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _PIECE: Final = 500
 _CHECK_BYTES: Final = 4
-_FOLDING: Final = ("evolve", "folding", "state", "events", "errors", "lifecycle")
+_FOLDING: Final = ("evolve", "folding", "state", "events", "errors", "lifecycle", "positions", "prefix")
 """Modules of the domain whose code decides what events fold to, by the beginnings of their names."""
 
 

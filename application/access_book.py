@@ -55,6 +55,10 @@ class AccessBook:
         self.admit()
         self._note(self._access(actor, what, step="read", events=events, **members))
 
+    async def given(self, actor: str, what: What, events: int, **members: Any) -> None:
+        """Something is about to be given away as a whole; returns when that is written. Raises StorageError."""
+        await self._store.append(self._chain, [self._access(actor, what, events=events, **members)])
+
     async def began(self, actor: str, what: What, **members: Any) -> Access:
         """Something that lasts begins; returns when that is written. Raises StorageError."""
         access = self._access(actor, what, step="began", **members)

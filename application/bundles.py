@@ -1,9 +1,10 @@
 """A bundle: one orchestration in one JSON document, from which it replays on another machine without a database.
 
-{format: 1, exported_at, versions: {retrace, python}, id, definition: {reference, digest, document}, status, history: [item
-of a history, with previous and stored], children: [{id, definition, task}], redacted}. `stored` is the event as it is stored
-(msgpack, in base64); the readable members beside it are for people and are not read back. `previous` and `hash` link the
-events as in the log's chain. No aggregate id, partition or position is in it.
+{format: 1, exported_at, versions: {retrace, python}, checkpoints, id, definition: {reference, digest, document}, earlier:
+[the same of each definition that it was migrated from], status, history: [item of a history, with previous and stored],
+children: [{id, definition, task}], redacted}. `stored` is the event as it is stored (msgpack, in base64); the readable
+members beside it are for people and are not read back. `previous` and `hash` link the events as in the log's chain.
+`checkpoints` has the signed one that covers the last event, if there is one. The aggregate's own id is not in it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import msgspec
 
 from application.archive import ArchiveReader
 from application.chain import GENESIS
-from application.history import item
+from application.checkpoint_store import CheckpointStore
+from application.checkpoints import fingerprint, shown
+from application.history import event_json, item
 from application.identity import Identity
 from application.journal import Codec
 from application.ports import Clock
@@ -29,10 +32,15 @@ from application.storage import DefinitionStore, LogStore, StoredRecord
 from domain import events as e
 from domain.errors import ArchivedError, NotFoundError, StorageError
 from domain.evolve import evolve
+from domain.prefix import unpacked
 from domain.state import State
 
 FORMAT: Final = 1
 _PAGE: Final = 500
+_CHOOSING: Final = frozenset(
+    each.topic for each in (e.OrchestrationStarted, e.OrchestrationForked, e.OrchestrationMigrated)
+)
+"""Topics of events that say by which definition it runs."""
 
 
 class BundledDefinition(msgspec.Struct, frozen=True):
@@ -67,8 +75,10 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     definition: BundledDefinition
     status: dict[str, Any]
     history: list[BundledEvent]
+    earlier: list[BundledDefinition] = []
     exported_at: str = ""
     versions: dict[str, str] = {}
+    checkpoints: list[dict[str, Any]] = []
     children: list[dict[str, Any]] = []
     redacted: Redacted | None = None
 
@@ -82,6 +92,7 @@ class Bundles:
         reader: Reader,
         log: LogStore,
         archive: ArchiveReader,
+        checkpoints: CheckpointStore,
         definitions: DefinitionStore,
         codec: Codec,
         clock: Clock,
@@ -91,30 +102,41 @@ class Bundles:
         self._reader = reader
         self._log = log
         self._archive = archive
+        self._checkpoints = checkpoints
         self._definitions = definitions
         self._codec = codec
         self._clock = clock
         self._version = version
 
-    async def export(self, id_: str, redact: Sequence[str] = (), *, actor: str) -> bytes:
-        """The bundle of an orchestration, encoded. `redact`: names of members, or JSON Pointers into the bundle, whose values
-        are not to be in it. `actor`: who takes it with them. Raises NotFoundError, StorageError, RedactionError.
+    async def export(self, id_: str, redact: Sequence[str] = ()) -> tuple[bytes, int]:
+        """The bundle of an orchestration, encoded, and how many events are in it. `redact`: names of members, or JSON
+        Pointers into the bundle, whose values are not to be in it. Raises NotFoundError, StorageError, RedactionError.
         """
         places = read_places(redact)
         records = await self._records(id_)
-        first = await asyncio.to_thread(self._codec.decode, records[0].topic, records[0].state)
-        assert isinstance(first, e.OrchestrationStarted)
-        definition = await self._definitions.by_digest(first.digest)
-        if definition is None:
-            raise StorageError(f"The definition with digest {first.digest} is not in this database.")
-        document = msgspec.json.decode(definition.value)
+        documents = [await self._document(digest) for digest in await asyncio.to_thread(digests, self._codec, records)]
         head = {
             "format": FORMAT,
             "exported_at": instant(self._clock.now()),
             "versions": {"retrace": self._version, "python": platform.python_version()},
+            "checkpoints": await self._covering(id_, records[-1].position),
         }
         # A long history takes its time: not that of the requests beside it.
-        return await asyncio.to_thread(encoded, self._codec, head, records, document, places)
+        made = await asyncio.to_thread(encoded, self._codec, head, records, documents, places)
+        return made, len(records)
+
+    async def _document(self, digest: str) -> BundledDefinition:
+        definition = await self._definitions.by_digest(digest)
+        if definition is None:
+            raise StorageError(f"The definition with digest {digest} is not in this database.")
+        reference = f"{definition.namespace}/{definition.name}@{definition.version}"
+        return BundledDefinition(reference, digest, msgspec.json.decode(definition.value))
+
+    async def _covering(self, id_: str, position: int) -> list[dict[str, Any]]:
+        """The first checkpoint of its partition that covers its last event, if there is one already."""
+        partition, _ = self._identity.locate(id_)
+        found = await self._checkpoints.page(partition, 1, (partition, position - 1))
+        return [shown(fingerprint(self._identity.place_key()), each) for each in found]
 
     async def _records(self, id_: str) -> list[StoredRecord]:
         """The whole history as it is stored."""
@@ -146,23 +168,48 @@ class Bundles:
         return records
 
 
+def digests(codec: Codec, records: Sequence[StoredRecord]) -> list[str]:
+    """Of the definitions that it ran by, in their order; the last is the one that it runs by now."""
+    found: dict[str, None] = {}
+    for record in records:
+        if record.topic in _CHOOSING:
+            event = codec.decode(record.topic, record.state)
+            assert isinstance(event, e.Beginning | e.OrchestrationMigrated)
+            found.pop(event.digest, None)
+            found[event.digest] = None
+    return list(found)
+
+
 def encoded(
-    codec: Codec, head: dict[str, Any], records: Sequence[StoredRecord], document: Any, places: Redaction | None
+    codec: Codec,
+    head: dict[str, Any],
+    records: Sequence[StoredRecord],
+    documents: Sequence[BundledDefinition],
+    places: Redaction | None,
 ) -> bytes:
-    made = bundle_of(codec, head, records, document)
+    made = bundle_of(codec, head, records, documents)
     if places is not None:
-        values = places.values(made)
+        values = places.values(made, _of_the_original(codec, records[0]))
         hidden = [
             msgspec.structs.replace(each, state=codec.encode(values.event(codec.decode(each.topic, each.state))))
             for each in records
         ]
-        made = bundle_of(codec, head, hidden, values.document(document))
+        bare = [msgspec.structs.replace(each, document=values.document(each.document)) for each in documents]
+        made = bundle_of(codec, head, hidden, bare)
         made["redacted"] = msgspec.to_builtins(Redacted(list(places.named), len(values)))
     return msgspec.json.encode(made)
 
 
-def bundle_of(codec: Codec, head: dict[str, Any], records: Sequence[StoredRecord], document: Any) -> dict[str, Any]:
-    """The document. `head` has what is not of the orchestration itself."""
+def _of_the_original(codec: Codec, first: StoredRecord) -> list[dict[str, Any]]:
+    """What a fork has from its original, which lies in its first event, as items."""
+    event = codec.decode(first.topic, first.state)
+    return [event_json(each) for each in unpacked(event.prefix)] if isinstance(event, e.OrchestrationForked) else []
+
+
+def bundle_of(
+    codec: Codec, head: dict[str, Any], records: Sequence[StoredRecord], documents: Sequence[BundledDefinition]
+) -> dict[str, Any]:
+    """The document. `head` has what is not of the orchestration itself; `documents` as `digests` has them."""
     state, items = State(), []
     previous = GENESIS
     children: dict[str, dict[str, Any]] = {}
@@ -178,7 +225,8 @@ def bundle_of(codec: Codec, head: dict[str, Any], records: Sequence[StoredRecord
     return {
         **head,
         "id": state.id,
-        "definition": {"reference": state.definition, "digest": state.digest, "document": document},
+        "definition": msgspec.to_builtins(documents[-1]),
+        "earlier": msgspec.to_builtins(list(documents[:-1])),
         "status": represent(state),
         "children": list(children.values()),
         "redacted": None,

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import msgspec
+
 from application.forwarding import Begin, Done
 from application.locks import Locks
 from application.reader import Reader
@@ -52,9 +54,7 @@ class BusinessKeys:
             for _ in range(_TRIES):
                 await self._reserve(definition, key, begin.id)
                 try:
-                    return await self._router.begin(
-                        Begin(begin.id, begin.digest, begin.members, begin.drawn, (definition, key))
-                    )
+                    return await self._router.begin(msgspec.structs.replace(begin, reserved=(definition, key)))
                 except BusinessKeyInUseError:
                     # Somebody contends for it, or did when it died: the holder may insist, for nobody takes over what is no
                     # longer contended.

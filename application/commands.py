@@ -9,6 +9,9 @@ import asyncio
 import hashlib
 from typing import Any, Literal
 
+import msgspec
+from msgspec import UNSET
+
 from application.archive import ArchiveReader
 from application.business_keys import BusinessKeys
 from application.definitions import DefinitionRegistry, split_reference
@@ -16,13 +19,14 @@ from application.dry_runs import DryRuns
 from application.engine import Engine, invalid_input
 from application.exchange import EventExchange
 from application.facts import FactFinder
+from application.forking import ForkSources, Source
 from application.forwarding import Begin, Done, Sender
 from application.history import event_json
 from application.load import Load
 from application.ownership import Ownership
 from application.reader import Reader
 from application.routing import Router
-from application.service import Answer, CommandRequest, DryRun, EventOutcome, Json, StartRequest
+from application.service import Answer, CommandRequest, DryRun, EventOutcome, ForkRequest, Json, StartRequest
 from application.storage import canonical
 from domain import commands as c
 from domain import events as e
@@ -54,9 +58,11 @@ class OrchestrationCommands:
         ownership: Ownership,
         dry_runs: DryRuns,
         archive: ArchiveReader,
+        forks: ForkSources,
         load: Load,
     ) -> None:
         self._load = load
+        self._forks = forks
         self._engine = engine
         self._definitions = definitions
         self._facts = facts
@@ -75,23 +81,11 @@ class OrchestrationCommands:
         record = await self._definitions.record(namespace, name, version)
         plan = await self._definitions.by_digest(record.digest)
         digest = _digest(request)
-        identity = self._engine.identity
-        if request.idempotency_key is None:
-            # A node that owns nothing leaves it to chance who begins it.
-            owned = self._ownership.owned
-            public_id = identity.draw_in(owned) if owned else identity.draw()
-        else:
-            public_id = identity.derived(request.actor, request.idempotency_key)
-            if (known := await self._known_repeat(public_id)) is not None:
-                return _same_request(known, digest)
+        public_id = self._fresh_id(request)
+        if request.idempotency_key is not None and (known := await self._known_repeat(public_id)) is not None:
+            return _same_request(known, digest)
         await self._validate(plan, request.input)
         self._load.admit_start()
-        begun = await asyncio.shield(self._begin(request, plan, public_id, digest))
-        if not begun.new:
-            return _same_request((await self._reader.settled(public_id)).state, digest)
-        return public_id
-
-    async def _begin(self, request: StartRequest, plan: Plan, public_id: str, digest: bytes) -> Done:
         members = {
             "input": request.input,
             "business_key": request.business_key,
@@ -101,9 +95,66 @@ class OrchestrationCommands:
             **_origin(request.trace, request.request_id),
         }
         begin = Begin(public_id, plan.digest, members, drawn=request.idempotency_key is None)
-        if request.business_key is None:
+        return await self._begun(begin, plan, request.business_key, digest)
+
+    def _fresh_id(self, request: StartRequest | ForkRequest) -> str:
+        """Drawn, or the same for every repeat of a request with a key."""
+        identity = self._engine.identity
+        if request.idempotency_key is not None:
+            return identity.derived(request.actor, request.idempotency_key)
+        # A node that owns nothing leaves it to chance who begins it.
+        owned = self._ownership.owned
+        return identity.draw_in(owned) if owned else identity.draw()
+
+    async def _begun(self, begin: Begin, plan: Plan, business_key: str | None, digest: bytes) -> str:
+        begun = await asyncio.shield(self._begin(begin, plan, business_key))
+        if not begun.new:
+            return _same_request((await self._reader.settled(begin.id)).state, digest)
+        return begin.id
+
+    async def _begin(self, begin: Begin, plan: Plan, business_key: str | None) -> Done:
+        if business_key is None:
             return await self._router.begin(begin)
-        return await self._keys.begin(begin, f"{plan.namespace}/{plan.name}", request.business_key)
+        return await self._keys.begin(begin, f"{plan.namespace}/{plan.name}", business_key)
+
+    # Forking and migrating --------------------------------------------------------------------------------------------
+
+    async def fork(self, request: ForkRequest) -> str | DryRun:
+        digest, public_id = _digest_of_fork(request), self._fresh_id(request)
+        keyed = request.idempotency_key is not None and not request.dry_run
+        if keyed and (known := await self._known_repeat(public_id)) is not None:
+            return _same_request(known, digest)
+        source = await self._forks.read(request.id, request.from_version, force=request.force)
+        to = await self._version_for(request.definition, source.then.definition)
+        plan = await self._definitions.by_digest(to or source.digest)
+        if request.input is not UNSET:
+            await self._validate(plan, request.input)
+        members = _members_of_fork(request, source, to, digest)
+        if request.dry_run:
+            partition, _ = self._engine.identity.locate(public_id)
+            command = self._engine.converted(c.Fork, {"id": public_id, **members})
+            events = [_would_be(ev) for ev in await self._dry_runs.begin(source.digest, command, partition)]
+            del events[0]["data"]["id"]  # drawn for this look
+            return DryRun(0, events)
+        self._load.admit_start()
+        begin = Begin(public_id, source.digest, members, drawn=request.idempotency_key is None, command=c.Fork.__name__)
+        return await self._begun(begin, plan, request.business_key, digest)
+
+    async def _version_for(self, reference: str | None, current: str) -> str | None:
+        """Digest of the version to go on under. Raises NotFoundError; InvalidInputError for another definition."""
+        if reference is None:
+            return None
+        namespace, name, version = split_reference(reference)
+        if current.partition("@")[0] != f"{namespace}/{name}":
+            detail = f"it is a {current.partition('@')[0]}, and goes on as nothing else"
+            raise InvalidInputError([Problem("/definition", detail, "other-definition")], "This is another definition.")
+        return (await self._definitions.record(namespace, name, version)).digest
+
+    async def migrate(
+        self, request: CommandRequest, *, definition: str, mapping: dict[str, str] | None = None
+    ) -> Answer | DryRun:
+        to = await self._version_for(definition, (await self._reader.settled(request.id)).state.definition)
+        return await self._carry_out(request, c.Migrate, to=to, mapping=mapping or {}, reason=request.reason)
 
     async def _known_repeat(self, public_id: str) -> State | None:
         """What this key has started before. Raises OrchestrationEndedError when that is archived: a repeat that late gets
@@ -231,6 +282,40 @@ def _would_be(event: e.Event) -> Json:
 def _digest(request: StartRequest) -> bytes:
     content = [request.definition, request.input, request.business_key, request.tags]
     return hashlib.sha256(canonical(content)).digest()
+
+
+def _digest_of_fork(request: ForkRequest) -> bytes:
+    input_ = [] if request.input is UNSET else [request.input]
+    content = [
+        "fork",
+        request.id,
+        request.from_version,
+        request.definition,
+        request.mapping,
+        input_,
+        request.business_key,
+    ]
+    return hashlib.sha256(canonical([*content, request.reason, request.force])).digest()
+
+
+def _members_of_fork(request: ForkRequest, source: Source, to: str | None, digest: bytes) -> Json:
+    """The members of the command as plain values: it may travel through an inbox."""
+    members = {
+        "origin": source.origin,
+        "prefix": source.prefix,
+        "to": to,
+        "mapping": request.mapping,
+        "reason": request.reason,
+        "business_key": request.business_key,
+        "tags": source.then.tags,
+        "request": digest,
+        "remarks": source.remarks,
+        "actor": request.actor,
+    }
+    if request.input is not UNSET:
+        members["input"] = request.input
+    plain: Json = msgspec.to_builtins(members, builtin_types=(bytes,))
+    return plain
 
 
 def _same_request(state: State, digest: bytes) -> str:

@@ -48,6 +48,10 @@ class DryRuns:
         events = await self._decided(await self.plan_of(state), state, make(state), partition)
         return Outcome(public_id, state.status, version, events)
 
+    async def begin(self, digest: str, command: c.Fork, partition: int) -> list[e.Event]:
+        """What would be recorded if an orchestration began with this."""
+        return await self._decided(await self._plans.by_digest(digest), State(), command, partition)
+
     async def cancel(self, public_id: str) -> list[e.Event]:
         """What a cancel would lead to if every attempt in flight stayed without an answer."""
         partition, orchestration = self._engine.identity.locate(public_id)
@@ -60,7 +64,8 @@ class DryRuns:
         return found + await self._decided(plan, state, timers, partition)
 
     async def _decided(self, plan: Plan, state: State, command: c.Command, partition: int) -> list[e.Event]:
-        decision = opened(plan, state, command, self._limits)
+        to = None if (digest := c.target_of(command)) is None else await self._plans.by_digest(digest)
+        decision = opened(plan, state, command, self._limits, to=to)
         questions = step(decision)
         while questions:
             questions = step(decision, await self._facts.answer(questions, partition))

@@ -147,13 +147,17 @@ class Engine:
         """A command with the instant and the seed that the domain must not make itself."""
         return cls(at=self.now(), seed=self._chance.random_bytes(16), **members)
 
+    def converted(self, cls: type[T], members: dict[str, Any]) -> T:
+        """The same from plain members, as they come through an inbox."""
+        return msgspec.convert({"at": self.now(), "seed": self._chance.random_bytes(16), **members}, cls)
+
     # Deciding ---------------------------------------------------------------------------------------------------------
 
     async def start(
         self,
         digest: str,
         public_id: str,
-        make: Callable[[], c.Start],
+        make: Callable[[], c.Start | c.Fork],
         *,
         drawn: bool = False,
         allowed: Callable[[], Awaitable[None]] | None = None,
@@ -264,13 +268,14 @@ class Engine:
             live = part.live
             if live.plan is None:
                 live.plan = await self._plans.by_digest(live.state.digest)
+            to = None if (digest := c.target_of(current)) is None else await self._plans.by_digest(digest)
             before = live.state.version
             at = live.state.updated_at
             if at is not None and current.at < at:  # a clock that was set back since the last event
                 current = msgspec.structs.replace(current, at=at)
             facts: list[Any] = []
             try:
-                decision = opened(live.plan, live.state, current, self._limits)
+                decision = opened(live.plan, live.state, current, self._limits, to=to)
                 questions = step(decision)
                 while questions:
                     answers = await self._facts.answer(questions, live.partition)
@@ -280,7 +285,7 @@ class Engine:
                 if asked or live.state.version != before:
                     raise
                 continue  # a child that cannot be cancelled goes on; its parent awaits it
-            asked = False
+            asked, live.plan = False, decision.plan
             if decision.events:
                 limits = None if live.limits_recorded else self._limits
                 record_basis(current, decision.events, facts, limits)

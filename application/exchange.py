@@ -73,7 +73,7 @@ class EventExchange:
         """Subscribers that have not looked at what is held, with the types that they wait for."""
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        engine.follow(self, e.ListenStarted, e.OrchestrationResumed)
+        engine.follow(self, e.ListenStarted, e.OrchestrationResumed, e.OrchestrationForked)
 
     # Ownership --------------------------------------------------------------------------------------------------------
 
@@ -205,8 +205,9 @@ class EventExchange:
     def committed(self, live: Live, events: list[e.Event]) -> None:
         """A new subscription: look at what is held. All that began to wait during a look share the next one."""
         listening = [ev.run for ev in events if isinstance(ev, e.ListenStarted) and ev.run in live.subscribed]
-        if any(isinstance(ev, e.OrchestrationResumed) for ev in events):
-            listening = sorted(live.subscribed)  # what came while it was suspended was left to others
+        if any(isinstance(ev, e.OrchestrationResumed | e.OrchestrationForked) for ev in events):
+            # What came while it was suspended, or since its original was at this point, was left to others.
+            listening = sorted(live.subscribed)
         if listening:
             types = {kind for run in listening for kind in _types(live, run)}
             self._new.setdefault((live.partition, live.orchestration), set()).update(types)

@@ -55,7 +55,12 @@ class Exporter:
     async def lines(self, wanted: FeedFilter, actor: str) -> AsyncIterator[list[Json]]:
         """All lines, many at a time."""
         yield [self._header(wanted, actor)]
+        # Read before the heads: one that is beyond its partition's end tells that something is gone.
+        newest = await self._checkpoints.latest()
         count, heads = 0, await self._log.heads(self._identity.partitions)
+        upto = list(heads)
+        for each in newest:
+            upto[each.partition] = max(upto[each.partition], each.position)
         for lane in self._lanes(wanted, heads):
             previous = _Previous(self._log, lane.partition)
             while not lane.exhausted:
@@ -65,17 +70,17 @@ class Exporter:
                 count += len(page)
                 if page:
                     yield page
-        async for page in self._checkpoints_up_to(heads):
+        async for page in self._checkpoints_up_to(upto):
             yield page
         yield [{"kind": "key", **key} for key in self._keys.listed()]
         yield [{"kind": "end", "events": count}]
 
-    async def _checkpoints_up_to(self, heads: Sequence[int]) -> AsyncIterator[list[Json]]:
-        """Those of what is exported: a later one would vouch for what is not there."""
+    async def _checkpoints_up_to(self, upto: Sequence[int]) -> AsyncIterator[list[Json]]:
+        """Those that were there when the export began: a later one would vouch for what is not in it."""
         database = fingerprint(self._identity.place_key())
         after = None
         while records := await self._checkpoints.page(limit=_TOGETHER, after=after):
-            shared = [each for each in records if each.position <= heads[each.partition]]
+            shared = [each for each in records if each.position <= upto[each.partition]]
             yield [{"kind": "checkpoint", **shown(database, each)} for each in shared]
             after = (records[-1].partition, records[-1].position)
 

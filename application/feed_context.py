@@ -17,7 +17,7 @@ from application.storage import ArchiveStore, StoredRecord
 from application.tracing import own_trace, trace_of_start
 from application.views import StatusView
 from application.whole_log import WholeLog
-from domain.events import Event, OrchestrationStarted
+from domain.events import Beginning, Event
 
 _KEPT: Final = 20_000
 _BACK: Final = 32
@@ -35,7 +35,7 @@ class FeedContext:
 
     def learn(self, partition: int, record: StoredRecord, event: Event | None) -> None:
         """A first event came by."""
-        if isinstance(event, OrchestrationStarted) and self._leads_to((partition, record.orchestration), event.id):
+        if isinstance(event, Beginning) and self._leads_to((partition, record.orchestration), event.id):
             self._keep((partition, record.orchestration), _told(event))
 
     def known(self, partition: int, orchestration: UUID) -> bool:
@@ -50,7 +50,7 @@ class FeedContext:
             return known
         records = await self._log.stream(partition, orchestration, 0, 1)
         event = self._log.event(records[0]) if records else None
-        if isinstance(event, OrchestrationStarted) and self._leads_to(key, event.id):
+        if isinstance(event, Beginning) and self._leads_to(key, event.id):
             found = _told(event)
         else:
             found = await self._told_elsewhere(key)
@@ -91,5 +91,5 @@ class FeedContext:
             self._origins.popitem(last=False)
 
 
-def _told(event: OrchestrationStarted) -> Origin:
+def _told(event: Beginning) -> Origin:
     return Origin(event.id, event.definition, trace_of_start(event))

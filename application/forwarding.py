@@ -25,7 +25,9 @@ class Execute(msgspec.Struct, frozen=True, tag=True):
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """Start an orchestration of the definition with this digest. Answer: `Done`; `new` tells whether it did not exist."""
+    """Begin an orchestration of the definition with this digest, by `Start` or `Fork`. Answer: `Done`; `new` tells whether
+    it did not exist.
+    """
 
     id: str
     digest: str
@@ -34,6 +36,7 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     """The id was just drawn, so it cannot exist."""
     reserved: tuple[str, str] | None = None
     """(definition, business key): begin only while the key is still reserved for this id."""
+    command: str = "Start"
 
 
 class Sender(msgspec.Struct, frozen=True, omit_defaults=True):

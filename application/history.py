@@ -8,7 +8,8 @@ import msgspec
 
 from application.status import instant
 from application.storage import StoredRecord
-from domain.events import AttemptStarted, Event, EventReceived, RunEvent
+from domain.events import AttemptStarted, Event, EventReceived, OrchestrationForked, RunEvent
+from domain.prefix import input_of
 
 _OURS = ("at", "actor", "cause", "basis", "request")
 
@@ -36,6 +37,10 @@ def event_json(event: Event, version: int | None = None) -> dict[str, Any]:
         found["cause"] = event.cause
     if isinstance(event, EventReceived):
         del data["digest"]
+    if isinstance(event, OrchestrationForked):
+        del data["prefix"]  # it is the history of the original
+        data["input"] = input_of(event)
+        data["origin"]["hash"] = event.origin.hash.hex()
     if isinstance(event, AttemptStarted) and isinstance(data.get("arguments"), dict):
         data["arguments"].pop("$input", None)  # travels along for URI templates; it is the task's input
     for name in _OURS:

@@ -21,7 +21,7 @@ from application.history import event_json
 from application.journal import Codec
 from application.storage import LogStore, StoredRecord
 from domain.errors import ArchivedError, StorageError
-from domain.events import OrchestrationStarted
+from domain.events import Beginning
 
 _log = structlog.get_logger(__name__)
 _REMEMBERED: Final = 10_000
@@ -50,7 +50,7 @@ class LogPages:
         found: list[Seen] = []
         for record in records:
             event = self._codec.decode(record.topic, record.state)
-            if isinstance(event, OrchestrationStarted):
+            if isinstance(event, Beginning):
                 self._remember(record.orchestration, (event.id, event.definition))
             known = self._origins.get(record.orchestration.int)
             public_id, definition = known or await self._origin(partition, record.orchestration)
@@ -88,7 +88,7 @@ class LogPages:
     async def _origin(self, partition: int, orchestration: UUID) -> Origin:
         first = await self._whole(partition, await self._log.stream(partition, orchestration, 0, 1))
         event = self._codec.decode(first[0].topic, first[0].state) if first else None
-        if not isinstance(event, OrchestrationStarted):
+        if not isinstance(event, Beginning):
             raise StorageError("an orchestration does not begin with its start")
         self._remember(orchestration, (event.id, event.definition))
         return event.id, event.definition

@@ -18,6 +18,7 @@ from application.status import listed, represent, task_entry
 from domain import events as e
 from domain.events import UndoStep
 from domain.plan import Plan
+from domain.prefix import unpacked
 from domain.rollback import arrange, candidates
 from domain.state import ROOT, Rollback, Run, State
 
@@ -76,6 +77,10 @@ def touched(state: State, events: Iterable[e.Event]) -> set[str]:
     """The runs that may be other after these events: those that are open, and all that the events name."""
     found = set(state.open)
     for event in events:
+        if isinstance(event, e.OrchestrationForked):
+            found |= {each.run for each in unpacked(event.prefix) if isinstance(each, e.RunEvent)}
+        if isinstance(event, e.OrchestrationMigrated):
+            found |= state.runs.keys()
         found |= {name for name in (getattr(event, "run", None), getattr(event, "after", None)) if name}
         if isinstance(event, e.CompensationDecided):
             found |= {step.run for step in event.plan} | {left.run for left in event.left_behind}
@@ -89,9 +94,10 @@ def changes(before: Json, after: Json) -> list[Change]:
     return list(_differing(before, after, ()))
 
 
-def shared_names(plan: Plan) -> frozenset[str]:
-    """Names that several tasks of a definition have."""
-    return frozenset(name for name, times in Counter(node.name for node in plan.nodes.values()).items() if times > 1)
+def shared_names(*plans: Plan) -> frozenset[str]:
+    """Names that several tasks of one of these definitions have."""
+    counted = (Counter(node.name for node in plan.nodes.values()) for plan in plans)
+    return frozenset(name for counts in counted for name, times in counts.items() if times > 1)
 
 
 def _label(run: Run, shared: Collection[str]) -> str:

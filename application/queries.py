@@ -199,8 +199,8 @@ class OrchestrationQueries:
             at=self._engine.now(), reason=rollback.reason, plan=rollback.steps, left_behind=rollback.left_behind
         )
 
-    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
-        return await self._bundles.export(id_, redact, actor=actor)
+    async def bundle(self, id_: str, redact: Sequence[str] = ()) -> tuple[bytes, int]:
+        return await self._bundles.export(id_, redact)
 
     async def nodes(self) -> Json:
         return await self._nodes.list()

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from domain.errors import RetraceError
-from domain.events import TOPICS, Event
+from domain.events import TOPICS, Event, OrchestrationForked
+from domain.prefix import packed, unpacked
 
 _FIRST_NUMBER: Final = 900_000_001
 _SHORTEST_PART: Final = 4
@@ -52,14 +53,16 @@ class Redaction:
         self.named = tuple(dict.fromkeys(named))
         self._names = frozenset(name for name in self.named if not name.startswith("/"))
 
-    def values(self, bundle: dict[str, Any]) -> Values:
-        """What stands at the places of this bundle. Raises RedactionError for a pointer that leads nowhere."""
+    def values(self, bundle: dict[str, Any], more: Sequence[dict[str, Any]] = ()) -> Values:
+        """What stands at the places of this bundle; names are looked for in `more` items too. Raises RedactionError for a
+        pointer that leads nowhere.
+        """
         found: dict[str | int | float, None] = {}
         for name in self.named:
             if name.startswith("/"):
                 found |= dict.fromkeys(_leaves(_at(bundle, name)))
         # Names count where users' data is, not among the members of the bundle itself, nor in schemas.
-        for item in bundle["history"]:
+        for item in (*bundle["history"], *more):
             data = item["data"]
             parts = [data[name] for name in _NAMED if name in data] + [data.get("event", {}).get("data")]
             found |= dict.fromkeys(self._below(parts))
@@ -129,6 +132,8 @@ class Values:
         if event.topic.startswith("event.") and "id" in told:
             told["id"] = self.hide(told["id"])
         hidden = self._members(told)
+        if isinstance(event, OrchestrationForked):
+            hidden["prefix"] = packed(map(self.event, unpacked(event.prefix)))
         if "basis" in told:
             hidden["basis"] = self._basis(told["basis"])
         return msgspec.msgpack.decode(_encode(hidden), type=TOPICS[event.topic])

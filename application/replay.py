@@ -6,7 +6,7 @@ than were recorded is a *divergence*: the record or the code has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -41,22 +41,29 @@ class Divergence(msgspec.Struct, frozen=True):
         return f"{place} differs in version {self.version + number}: recorded {bare(pair[0])}, now {pair[1]}"
 
 
-def divergences(plan: Plan, history: Sequence[e.Event]) -> Iterator[Divergence]:
-    """Decides a whole history again. After a divergence it goes on from what was recorded."""
+PlanOf = Callable[[str], Plan]
+"""The plan of a definition by its digest: a history has several when it was migrated."""
+
+
+def divergences(plans: Plan | PlanOf, history: Sequence[e.Event]) -> Iterator[Divergence]:
+    """Decides a whole history again, by the plan that was in force at each decision or by one for all. After a divergence it
+    goes on from what was recorded.
+    """
     state = State()
     for recorded in steps(history):
-        found = decided_again(plan, state, recorded)
+        found = decided_again(plans, state, recorded)
         if found is not None:
             yield found
             state = _folded(history[: recorded.version - 1 + len(recorded.events)])
 
 
-def decided_again(plan: Plan, state: State, recorded: Step) -> Divergence | None:
+def decided_again(plans: Plan | PlanOf, state: State, recorded: Step) -> Divergence | None:
     """Make one decision again on the state before it, which becomes the state after it unless they diverge."""
     if recorded.events[0].basis is None:
         return Divergence(recorded.version, recorded.events, (), "its basis was not recorded")
     try:
-        decided = tuple(redecide(plan, state, recorded).events)
+        plan, to = recorded.plans(state, (lambda _: plans) if isinstance(plans, Plan) else plans)
+        decided = tuple(redecide(plan, state, recorded, to=to).events)
     except (NotRedecidedError, RetraceError) as error:
         return Divergence(recorded.version, recorded.events, (), str(error) or type(error).__name__)
     except Exception as error:  # whatever a changed record or code leads to must be told, not end the walk

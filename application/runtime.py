@@ -27,6 +27,7 @@ from application.exporting import Exporter
 from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
+from application.forking import ForkSources
 from application.heads import HeadWatch
 from application.histories import Histories
 from application.housekeeping import Housekeeping
@@ -254,6 +255,7 @@ class Node:
             self.ownership,
             dry_runs,
             archive,
+            ForkSources(identity, log, world.codec, archive, reader),
             Load(
                 self.journal,
                 self.effects,
@@ -272,7 +274,17 @@ class Node:
             dry_runs,
             Nodes(storage.leases, self.ownership),
             archive,
-            Bundles(identity, reader, log, archive, storage.definitions, world.codec, world.clock, options.version),
+            Bundles(
+                identity,
+                reader,
+                log,
+                archive,
+                storage.checkpoints,
+                storage.definitions,
+                world.codec,
+                world.clock,
+                options.version,
+            ),
         )
         self.audit = self._audit(identity)
         histories = Histories(log, archive, world.codec, identity)

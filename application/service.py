@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from application.what_if_suppositions import Suppositions
 from domain.errors import Problem
@@ -32,6 +33,24 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     trace: str | None = None
     request_id: str | None = None
+
+
+class ForkRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`id`: the original. `definition`: as in `StartRequest`, a version of the same; `mapping`: old task -> new task, each a
+    pointer or a short name. `input`: another one, where given. `force`: in spite of what either could do twice.
+    """
+
+    id: str
+    from_version: int
+    reason: str
+    definition: str | None = None
+    mapping: dict[str, str] = {}
+    input: Any | UnsetType = UNSET
+    business_key: str | None = None
+    force: bool = False
+    dry_run: bool = False
+    actor: str = "anonymous"
+    idempotency_key: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -117,6 +136,18 @@ class Commands(Protocol):
         """
         ...
 
+    async def fork(self, request: ForkRequest) -> str | DryRun:
+        """Public id of the fork, once its start is committed; idempotent as `start`. Raises NotFoundError, InvalidInputError,
+        ForkConflictError (unless forced), BusinessKeyInUseError.
+        """
+        ...
+
+    async def migrate(
+        self, request: CommandRequest, *, definition: str, mapping: dict[str, str] | None = None
+    ) -> Answer | DryRun:
+        """Go on under another version. Raises InvalidInputError with every position that does not map."""
+        ...
+
     async def cancel(self, request: CommandRequest, *, override_pivot: bool = False) -> Answer | DryRun: ...
     async def terminate(self, request: CommandRequest) -> Answer | DryRun: ...
     async def suspend(self, request: CommandRequest) -> Answer | DryRun: ...
@@ -187,9 +218,9 @@ class Queries(Protocol):
 
     async def rollback_plan(self, id_: str) -> Json: ...
 
-    async def bundle(self, id_: str, redact: Sequence[str] = (), *, actor: str = "anonymous") -> bytes:
-        """The bundle (application/bundles.py), encoded; of what is archived too. `redact`: names of members or JSON Pointers
-        whose values are not to be in it. Raises NotFoundError, RedactionError.
+    async def bundle(self, id_: str, redact: Sequence[str] = ()) -> tuple[bytes, int]:
+        """The bundle (application/bundles.py), encoded, and how many events it has; of what is archived too. `redact`: names
+        of members, or JSON Pointers, whose values are not to be in it. Raises NotFoundError, RedactionError.
         """
         ...
 

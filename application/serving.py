@@ -207,7 +207,9 @@ class InboxServer:
         raise TypeError(f"{type(request).__name__} is not asked of oneself")
 
     async def _begin(self, request: Begin, answering: Any) -> Done:
-        def make() -> c.Start:
+        def make() -> c.Start | c.Fork:
+            if request.command == c.Fork.__name__:
+                return self._engine.converted(c.Fork, {"id": request.id, **request.members})
             return self._engine.command(c.Start, id=request.id, **request.members)
 
         async def allowed() -> None:

@@ -50,6 +50,7 @@ def represent(state: State, *, most_tasks: int = MOST_TASKS) -> Json:
         "output": state.output,
         "error": _fault(state.fault),
         "parent": state.parent[0] if state.parent else None,
+        "forked_from": _origin(state),
         "started_at": instant(state.started_at),
         "updated_at": instant(state.updated_at),
         "ended_at": instant(state.ended_at),
@@ -59,6 +60,13 @@ def represent(state: State, *, most_tasks: int = MOST_TASKS) -> Json:
         "rollback": rollback_view(state),
         "incidents": [incident_entry(state, incident) for incident in state.open_incidents()],
     }
+
+
+def _origin(state: State) -> Json | None:
+    if state.forked_from is None:
+        return None
+    id_, version = state.forked_from
+    return {"id": id_, "version": version}
 
 
 def task_entries(state: State, *, after: int = 0, limit: int) -> list[Json]:

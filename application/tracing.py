@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from domain.events import OrchestrationStarted
+from domain.events import Beginning, OrchestrationForked
 from domain.state import State
 
 
@@ -23,9 +23,10 @@ def trace_of(state: State) -> str:
     return state.trace or own_trace(state.root)
 
 
-def trace_of_start(event: OrchestrationStarted) -> str:
+def trace_of_start(event: Beginning) -> str:
     """The same by its first event."""
-    return event.trace or own_trace(event.root or event.id)
+    root = None if isinstance(event, OrchestrationForked) else event.root
+    return event.trace or own_trace(root or event.id)
 
 
 def traceparent(trace: str, key: str, attempt: int) -> str:

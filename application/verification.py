@@ -19,15 +19,16 @@ from application.history_check import HistoryCheck
 from application.identity import Identity
 from application.journal import Codec
 from application.operations import Operations, Progress
-from application.storage import ArchiveStore, LogStore
+from application.storage import ArchiveStore, LogStore, StoredRecord
 from application.verifying import Scope, Tally, Verifier
 from domain.errors import InvalidInputError, NotFoundError, Problem, RetraceError
-from domain.events import OrchestrationStarted
+from domain.events import Beginning, OrchestrationForked, OrchestrationStarted
 
 Json = dict[str, Any]
 KIND: Final = "audit.verify"
 MOST_SHOWN: Final = 1000
 _PAGE: Final = 500
+_BEGINNINGS: Final = frozenset({OrchestrationStarted.topic, OrchestrationForked.topic})
 _PLACE: Final = re.compile(r"(\d{1,4}):(\d{1,18})\Z", re.ASCII)
 _NO_KEY: Final = (
     "There is no key (RETRACE_AUDIT_KEY, RETRACE_AUDIT_TRUST): signatures were not checked, and what was cut off at the end "
@@ -216,20 +217,20 @@ class Verification:
         place = (damage.partition, UUID(bytes=damage.identity))
         public_id = None
         for record in await self._log.stream(*place, 0, 1):
-            if record.state_hash is None and record.topic == OrchestrationStarted.topic:
-                public_id = self._started(record.state)
+            if record.state_hash is None and record.topic in _BEGINNINGS:
+                public_id = self._begun(record)
         if public_id is None and (archived := await self._archive.get(*place)) is not None:
             public_id = archived.public_id
         if public_id is None or not self._identity.well_formed(public_id) or self._identity.locate(public_id) != place:
             return damage
         return msgspec.structs.replace(damage, orchestration=public_id)
 
-    def _started(self, state: bytes) -> str | None:
+    def _begun(self, record: StoredRecord) -> str | None:
         try:
-            event = self._codec.decode(OrchestrationStarted.topic, state)
+            event = self._codec.decode(record.topic, record.state)
         except Exception:  # it may be what was damaged
             return None
-        return event.id if isinstance(event, OrchestrationStarted) else None
+        return event.id if isinstance(event, Beginning) else None
 
 
 def _place(text: str) -> tuple[int, int]:

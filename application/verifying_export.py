@@ -31,6 +31,7 @@ from application.status import instant
 Json = dict[str, Any]
 FORMAT: Final = 1
 _PAGE: Final = 500
+_OWN: Final = "the checkpoint"
 _APART: Final = timedelta(seconds=5)
 """How much later than it says an export may have looked where the log ended, by clocks that differ."""
 _OURS: Final = frozenset(
@@ -226,20 +227,20 @@ class ExportCheck:
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
     def _marked(self, trailer: Sequence[Json], given: Sequence[Json]) -> dict[int, list[Mark]]:
-        """Checkpoints by partition; those that were made after the export do not count."""
+        """Checkpoints by partition. Those of the file were there when the export began; others that are younger do not
+        count.
+        """
         marks: dict[int, list[Mark]] = {}
         self._end = next((each for each in trailer if each.get("kind") == "end"), None)
         own = [each for each in trailer if each.get("kind") == "checkpoint"]
-        for each, origin in [(each, "the checkpoint") for each in own] + [
-            (each, "the checkpoint given") for each in given
-        ]:
+        for each, origin in [(each, _OWN) for each in own] + [(each, "the checkpoint given") for each in given]:
             try:
                 database, record = read({name: value for name, value in each.items() if name != "kind"})
             except ValueError as error:
                 raise NotAnExportError(str(error)) from None
             if database != self._header.database:
                 self._find("checkpoint_altered", record.partition, record.position, f"{origin} is of another database")
-            elif record.made_at <= self._header.exported_at - _APART or not self._header.complete:
+            elif origin == _OWN or record.made_at <= self._header.exported_at - _APART:
                 self._add(marks, record, origin)
         for listed in marks.values():
             listed.sort(key=lambda each: each.position)

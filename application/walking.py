@@ -6,7 +6,7 @@ every other. Looking at one decision after the other folds each event once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -27,23 +27,32 @@ T = TypeVar("T")
 _NAMES: Final[dict[type[c.Command], str]] = {
     c.Start: "start",
     c.FireTimers: "timers",
+    c.Fork: "fork",
+    c.Migrate: "migrate",
     **{cls: name for name, cls in COMMANDS.items()},
 }
-_OURS: Final = ("seed", "digest", "request")
+_OURS: Final = ("seed", "digest", "request", "prefix")
 
 
 class Walk:
-    """A whole history with the plan that it ran by. `moments` are its decisions; raises ValueError where it has no events."""
+    """A whole history with the plans that it ran by: several, where it was migrated. `moments` are its decisions; raises
+    ValueError where it has no events.
+    """
 
-    def __init__(self, plan: Plan, history: Sequence[e.Event]) -> None:
+    def __init__(self, plans: Plan | Mapping[str, Plan], history: Sequence[e.Event]) -> None:
+        """`plans`: by their digests, or one for all."""
         if not history:
             raise ValueError("a history has at least one event")
-        self.plan = plan
+        self._plans = plans
         self.history = tuple(history)
-        self.shared = shared_names(plan)
+        self.shared = shared_names(*([plans] if isinstance(plans, Plan) else plans.values()))
         self._cursor = State()
         self._pictures: dict[int, Json] = {}
         self.moments = [Moment(self, number, step) for number, step in enumerate(steps(self.history))]
+
+    def plan_of(self, digest: str) -> Plan:
+        """The plan of a definition. Raises KeyError for one that is not at hand."""
+        return self._plans if isinstance(self._plans, Plan) else self._plans[digest]
 
     def state(self, version: int) -> State:
         """The state after so many events, of one's own."""
@@ -72,7 +81,8 @@ class Walk:
 
     def rollback(self, version: int) -> Json:
         """The rollback view after so many events."""
-        return self.look(version, lambda state: rollback_now(state, self.plan))
+        begun_by = self.moments[0].step.begins or ""
+        return self.look(version, lambda state: rollback_now(state, self.plan_of(state.digest or begun_by)))
 
     def moment(self, version: int) -> Moment:
         """The decision that this version belongs to. Raises IndexError where there is none."""
@@ -83,7 +93,7 @@ class Walk:
 
     def verify(self) -> Iterator[Divergence]:
         """Make every decision again."""
-        return divergences(self.plan, self.history)
+        return divergences(self.plan_of, self.history)
 
     def unlike(self, status: Json) -> list[str]:
         """Places of a recorded status representation that are not what the history folds to."""
@@ -146,7 +156,9 @@ class Moment:
 
     def decide(self) -> list[Json]:
         """Make this decision again, now, and give its events. Raises NotRedecidedError, or what the decision raises."""
-        decision = redecide(self._walk.plan, self._walk.state(self.version - 1), self.step)
+        state = self._walk.state(self.version - 1)
+        plan, to = self.step.plans(state, self._walk.plan_of)
+        decision = redecide(plan, state, self.step, to=to)
         return [event_json(event, number) for number, event in enumerate(decision.events, self.version)]
 
     def as_json(self) -> Json:

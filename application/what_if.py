@@ -62,8 +62,9 @@ class WhatIf:
     async def one(self, request: WhatIfRequest) -> Json:
         """The course of one orchestration in detail."""
         history = await self._histories.whole(request.id, _MOST_EVENTS)
-        if history[0].basis is None:
-            raise InvalidInputError([Problem("", _NO_BASIS, "no-basis")], _NO_BASIS)
+        if (unfit := _unfit(history)) is not None:
+            code, why = unfit
+            raise InvalidInputError([Problem("", why, code)], why)
         recorded = await self._plan_of(history)
         plan = recorded if request.definition is None else await self._plan(request.definition)
         supposed = request.supposed
@@ -133,8 +134,8 @@ class WhatIf:
                 tally.unreadable(id_, found.detail)
             elif isinstance(found, BaseException):
                 raise found
-            elif found[0].basis is None:
-                tally.unreadable(id_, _NO_BASIS)
+            elif (unfit := _unfit(found)) is not None:
+                tally.unreadable(id_, unfit[1])
             else:
                 record = Record(await self._plan_of(found), found)
                 courses.append(_course(record, plan, supposed, _MOST_DECISIONS_EACH))
@@ -155,6 +156,17 @@ class WhatIf:
             return await self._definitions.by_digest(started.digest)
         except NotFoundError:
             return None
+
+
+def _unfit(history: Sequence[e.Event]) -> tuple[str, str] | None:
+    """(code, why) of a history whose decisions cannot be made again from its beginning under one plan."""
+    if history[0].basis is None:
+        return "no-basis", _NO_BASIS
+    if isinstance(history[0], e.OrchestrationForked):
+        return "forked", "It is a fork: ask what if of its original."
+    if any(isinstance(event, e.OrchestrationMigrated) for event in history):
+        return "migrated", "It was migrated on its way, so no single definition made its record."
+    return None
 
 
 def _course(record: Record, plan: Plan, supposed: Suppositions, most: int | None = None) -> Course:

@@ -99,6 +99,7 @@ class Course:
             yield from self._follow()
             if self.left is not None or self._next <= len(self.record.history) or self._answered_at_once:
                 yield from self._go_on()
+            self._note_unmet()
         except (RetraceError, NotRedecidedError) as error:
             self.broken = f"it cannot be decided: {error}"
         except Exception as error:  # whatever another definition leads to must be told, not end the walk over a fleet
@@ -205,6 +206,12 @@ class Course:
                 self._answered_at_once = True
         elif event.child is None:
             self.expectations.in_other_time(event, sent)
+
+    def _note_unmet(self) -> None:
+        met = (self.state.runs[run] for (run, _), heard in self.heard.items() if heard.source == "change")
+        for change in self.supposed.unmet(met):
+            which = f"run {change.run} of {change.task}" if change.run else change.task
+            self.assumptions[f"another outcome of {which} makes no difference, since it was not called"] = None
 
     # Off the recorded path --------------------------------------------------------------------------------------------
 

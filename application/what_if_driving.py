@@ -6,7 +6,6 @@ Answers are remembered over a whole fleet: an expression is pure, so equal progr
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from typing import Any, Final, Protocol
@@ -32,7 +31,8 @@ class Driver:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._known: OrderedDict[Key, Any] = OrderedDict()
-        self._began = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
 
     async def walk(self, courses: Sequence[Course]) -> None:
         """All of them to their ends."""
@@ -62,9 +62,9 @@ class Driver:
 
     async def breathe(self) -> None:
         """Let others have the thread, if this has had it for a while."""
-        if time.monotonic() - self._began > _BREATH_S:
+        if self._loop.time() - self._began > _BREATH_S:
             await asyncio.sleep(0)
-            self._began = time.monotonic()
+            self._began = self._loop.time()
 
     async def _answered(self, questions: Sequence[Question]) -> list[Any]:
         # Who a child is, is drawn anew for each; everything else has one answer.
@@ -80,7 +80,7 @@ class Driver:
         if not missing:
             return [self._known[key] for key in keys]
         found = await self._facts.answer(list(missing.values()), 0)
-        self._began = time.monotonic()
+        self._began = self._loop.time()
         fresh = dict(zip(missing, found, strict=True))
         answers = [fresh[key] if key in fresh else self._known[key] for key in keys]
         for key, answer in fresh.items():

@@ -111,6 +111,7 @@ def result(course: Course) -> Json:
         "assumptions": list(course.assumptions),
         "recorded": {
             "definition": course.record.state.definition,
+            "version": course.record.state.version,
             **_as_recorded(course.record),
         },
     }

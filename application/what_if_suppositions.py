@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Literal
 
@@ -39,6 +39,13 @@ class Suppositions(msgspec.Struct, frozen=True, kw_only=True):
         if not self.changes or state.undoing(run.scope) is not None:
             return None
         return next((each for each in self.changes if _names(each.task, run) and each.run in (None, run.number)), None)
+
+    def unmet(self, met: Iterable[Run]) -> Iterator[Change]:
+        """The changes that concern none of the runs whose outcome was changed."""
+        runs = list(met)
+        for each in self.changes:
+            if not any(_names(each.task, run) and each.run in (None, run.number) for run in runs):
+                yield each
 
     def assumed_for(self, run: Run) -> tuple[bool, Any]:
         """(whether an output is assumed, the output)."""

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 Json = dict[str, Any]
 _EXAMPLES: Final = 3
-_OF_GROUPS: Final = ("outcome", "same_calls", "reason")
+_NOT_OF_EXAMPLES: Final = ("outcome", "same_calls", "reason", "why")
+"""The group has the first three; what has values in it is for whoever looks at one."""
 _MOST_GROUPS: Final = 100
 
 
@@ -36,7 +37,7 @@ class Tally:
             group = self._groups[key] = [0]
         group[0] += 1
         if len(group) <= _EXAMPLES:
-            group.append({name: value for name, value in found.items() if name not in _OF_GROUPS})
+            group.append({name: value for name, value in found.items() if name not in _NOT_OF_EXAMPLES})
 
     def unreadable(self, id_: str, why: str) -> None:
         """One whose history could not be looked at."""

@@ -36,7 +36,7 @@ COMMANDS: Final[dict[str, type[c.Command]]] = {
     "child": c.ReportChild,
     "undo": c.UndoChild,
 }
-"""Names under which commands are recorded; those of `Start` and `FireTimers` are told by their events."""
+"""Names under which commands are recorded; those of `Start`, `Fork`, `Migrate` and `FireTimers` are told by their events."""
 _NAMES: Final = {cls: name for name, cls in COMMANDS.items()}
 _MEMBERS: Final = {
     cls: [(each.name, each.default) for each in msgspec.structs.fields(cls) if each.name not in _TOLD]

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from domain.errors import Fault
+from domain.events import Origin, Remark
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,34 @@ class Start(Command, frozen=True, kw_only=True):
     parent: tuple[str, str] | None = None
     root: str | None = None
     depth: int = 0
+
+
+class Fork(Command, frozen=True, kw_only=True):
+    """Begin as a copy of another orchestration. `prefix`: its events up to the fork (`domain.prefix`). `to`: digest of the
+    version of the definition to go on under, if another; `mapping` as for `Migrate`. `input`: another one, if there.
+    """
+
+    id: str
+    origin: Origin
+    prefix: tuple[tuple[str, bytes], ...]
+    to: str | None = None
+    mapping: dict[str, str] = {}
+    reason: str | None = None
+    input: Any | UnsetType = UNSET
+    business_key: str | None = None
+    tags: dict[str, str] = {}
+    request: bytes | None = None
+    remarks: tuple[Remark, ...] = ()
+
+
+class Migrate(Command, frozen=True, kw_only=True):
+    """Go on under the version of the definition with digest `to`. `mapping`: old task -> new task, each as a pointer or a
+    short name (`domain.positions`), where names alone do not tell.
+    """
+
+    to: str
+    mapping: dict[str, str] = {}
+    reason: str | None = None
 
 
 class ReportResult(Command, frozen=True, kw_only=True):
@@ -122,3 +152,8 @@ class Message(msgspec.Struct, frozen=True):
     to: str
     command: Command
     digest: str | None = None
+
+
+def target_of(command: Command) -> str | None:
+    """Digest of the definition that a command moves an orchestration to, if it does."""
+    return command.to if isinstance(command, Fork | Migrate) else None

@@ -87,7 +87,7 @@ class Env:
             case "task" if self.pointer in self.decision.plan.nodes:
                 into[name] = self._task(program)
             case "workflow":
-                into[name] = self._workflow(program)
+                into[name] = self._workflow(program, undone or self._run or state.runs.get(self.owner))
             case "runtime":
                 into[name] = {"name": "retrace", "version": self.decision.limits.runtime_version, "metadata": {}}
             case "outputs":
@@ -111,9 +111,11 @@ class Env:
             described["output"] = self.extra["task_output"]
         return narrowed(described, wanted)
 
-    def _workflow(self, program: str) -> dict[str, Any]:
+    def _workflow(self, program: str, run: Run | None) -> dict[str, Any]:
+        """A run that a fork has from its original still speaks of the original: that is the id that was sent."""
         state = self.decision.state
-        described = {"id": state.id, "definition": self.decision.plan.document, "input": state.input}
+        id_ = (run and run.origin) or state.id
+        described = {"id": id_, "definition": self.decision.plan.document, "input": state.input}
         wanted = mentioned(program, "workflow")
         if state.started_at and (wanted is None or "startedAt" in wanted):
             described["startedAt"] = instant(state.started_at)
@@ -181,7 +183,7 @@ def outputs(state: State, scope: str, names: frozenset[str] | None) -> dict[str,
     """``$outputs``: by name the latest output of a completed task, those of the nearest enclosing scopes first."""
     best: dict[str, tuple[int, Run]] = {}
     places = [(depth, around.id, around.runs) for depth, around in enumerate(state.scope_chain(scope))]
-    anywhere = {pointer: f"{pointer}#{count}" for pointer, count in state.counts.items()}
+    anywhere = {pointer: run.id for pointer, count in state.counts.items() if (run := _latest(state, pointer, count))}
     for depth, place, latest in [*places, (len(places), None, anywhere)]:
         for pointer, name in latest.items():
             task = state.runs[name].name
@@ -194,10 +196,15 @@ def outputs(state: State, scope: str, names: frozenset[str] | None) -> dict[str,
     return {name: run.data for name, (_, run) in best.items()}
 
 
+def _latest(state: State, pointer: str, count: int) -> Run | None:
+    """The run with the highest number that a task has, if it still has any: a migration may have moved them."""
+    return next((run for number in range(count, 0, -1) if (run := state.numbered(pointer, number))), None)
+
+
 def _completed(state: State, pointer: str, number: int, scope: str | None) -> Run | None:
     """The latest run of a task, from `number` down, that has completed (in this scope)."""
     for earlier in range(number, 0, -1):
-        run = state.runs.get(f"{pointer}#{earlier}")
+        run = state.numbered(pointer, earlier)
         if run is not None and run.effect == "completed" and run.order and scope in (None, run.scope):
             return run
     return None

@@ -103,10 +103,21 @@ class Decision:
         "now",
         "plan",
         "state",
+        "to",
     )
 
-    def __init__(self, plan: Plan, state: State, command: Command, limits: Limits, cause: str | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        state: State,
+        command: Command,
+        limits: Limits,
+        cause: str | None = None,
+        to: Plan | None = None,
+    ) -> None:
+        """`to`: the plan that the command moves the orchestration to; it becomes `plan` when that is recorded."""
         self.plan = plan
+        self.to = to
         self.state = state
         self.limits = limits
         self.now: datetime = command.at

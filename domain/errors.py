@@ -14,6 +14,7 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     ├── InvalidInputError           invalid-input           problems: one entry per violation
     ├── InvalidDefinitionError      invalid-definition      problems: one entry per problem, with line and column
     ├── DefinitionExistsError       definition-exists
+    ├── ForkConflictError           fork-conflict           problems: what a fork would do twice, or what may be undone
     ├── BusinessKeyInUseError       business-key-in-use     orchestration: the public id that holds it
     ├── IdempotencyKeyReusedError   idempotency-key-reused
     ├── IdempotencyKeyInUseError    idempotency-key-in-use
@@ -143,6 +144,12 @@ class DefinitionExistsError(RetraceError):
     """This version is already deployed with other content; raise the version."""
 
     code = "definition-exists"
+
+
+class ForkConflictError(_ProblemsError):
+    """The original could still undo what the fork would build on, or the fork would do something twice."""
+
+    code = "fork-conflict"
 
 
 class BusinessKeyInUseError(RetraceError):

@@ -78,6 +78,63 @@ class OrchestrationStarted(Event, frozen=True, kw_only=True):
     trace: str | None = None
 
 
+class Remark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that whoever asked for a fork or a migration should know: at which task, what, and a stable code."""
+
+    pointer: str
+    detail: str
+    code: str
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a fork left its original: public id, version, and the hash of the event with that version."""
+
+    id: str
+    version: int
+    hash: bytes = b""
+
+
+class OrchestrationForked(Event, frozen=True, kw_only=True):
+    """It began as a copy of another one. `prefix`: the events that it shares, (topic, msgpack) each and without bases
+    (`domain.prefix`), so that folding needs no other history. `definition` and `digest` are those at the fork; `input` and
+    `data` are there when it goes on with another input. `again`: runs whose attempt is the original's, so that their tasks
+    begin anew. `remarks`: what was said and accepted.
+    """
+
+    topic: ClassVar[str] = "orchestration.forked"
+    id: str
+    origin: Origin
+    prefix: tuple[tuple[str, bytes], ...]
+    definition: str
+    digest: str
+    reason: str | None = None
+    input: Any | UnsetType = UNSET
+    data: Any | UnsetType = UNSET
+    business_key: str | None = None
+    tags: dict[str, str] = {}
+    request: bytes | None = None
+    again: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    trace: str | None = None
+
+
+class OrchestrationMigrated(Event, frozen=True, kw_only=True):
+    """It goes on under another version of its definition. `moves`: old pointer -> new pointer of tasks and scopes, where
+    they differ. `undoables`: run -> the ``after`` of its compensation, where the new version says otherwise. `rekeyed`: runs
+    that did nothing and, tried again, are another request, so they get another key. `mapping`: what was asked for.
+    """
+
+    topic: ClassVar[str] = "orchestration.migrated"
+    definition: str
+    digest: str
+    moves: dict[str, str] = {}
+    undoables: dict[str, str] = {}
+    rekeyed: tuple[str, ...] = ()
+    mapping: dict[str, str] = {}
+    reason: str | None = None
+    remarks: tuple[Remark, ...] = ()
+
+
 class OrchestrationSuspended(Event, frozen=True, kw_only=True):
     topic: ClassVar[str] = "orchestration.suspended"
     reason: str | None = None
@@ -502,6 +559,10 @@ class ResultLate(RunEvent, frozen=True, kw_only=True):
     effect: Effect
     output: Any = None
     fault: Fault | None = None
+
+
+Beginning = OrchestrationStarted | OrchestrationForked
+"""The first event of a history."""
 
 
 def _concrete(cls: type[Event]) -> list[type[Event]]:

@@ -11,13 +11,24 @@ from domain import events as e
 from domain import (
     folding_incidents,
     folding_listening,
+    folding_migration,
     folding_orchestration,
     folding_rollback,
     folding_runs,
     folding_scopes,
 )
 from domain.folding import Handler
+from domain.folding_fork import take_over
+from domain.prefix import unpacked
 from domain.state import State
+
+
+def _forked(s: State, ev: e.OrchestrationForked) -> None:
+    """The first event of a fork holds what it has from its original."""
+    for event in unpacked(ev.prefix):
+        evolve(s, event)
+    take_over(s, ev)
+
 
 HANDLERS: dict[type[e.Event], Handler] = {
     **folding_orchestration.HANDLERS,
@@ -26,6 +37,8 @@ HANDLERS: dict[type[e.Event], Handler] = {
     **folding_listening.HANDLERS,
     **folding_rollback.HANDLERS,
     **folding_incidents.HANDLERS,
+    **folding_migration.HANDLERS,
+    e.OrchestrationForked: _forked,
 }
 
 

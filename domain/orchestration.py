@@ -19,7 +19,9 @@ from domain.attempts import report
 from domain.children import report_child
 from domain.decision import Decision, Limits, Question
 from domain.due import fire
+from domain.forking import fork
 from domain.listening import receive
+from domain.migrating import migrate
 from domain.plan import Plan
 from domain.resolving import poison, resolve
 from domain.settling import settle
@@ -46,9 +48,11 @@ Facts = dict[tuple[str, str], Any]
 """Question.key -> answer."""
 
 
-def decide(plan: Plan, state: State, command: c.Command, facts: Facts, limits: Limits | None = None) -> Decided | Needs:
-    """Decide on a copy of the state. Raises a `RetraceError` when the command is refused."""
-    decision = opened(plan, copy.deepcopy(state), command, limits or Limits())
+def decide(
+    plan: Plan, state: State, command: c.Command, facts: Facts, limits: Limits | None = None, *, to: Plan | None = None
+) -> Decided | Needs:
+    """Decide on a copy of the state. `to` as for `opened`. Raises a `RetraceError` when the command is refused."""
+    decision = opened(plan, copy.deepcopy(state), command, limits or Limits(), to=to)
     questions = step(decision)
     while questions:
         if any(question.key not in facts for question in questions):
@@ -57,9 +61,11 @@ def decide(plan: Plan, state: State, command: c.Command, facts: Facts, limits: L
     return Decided(tuple(decision.events), tuple(decision.messages), decision.state)
 
 
-def opened(plan: Plan, state: State, command: c.Command, limits: Limits) -> Decision:
-    """Begin a decision on this very state."""
-    decision = Decision(plan, state, command, limits, _CAUSES.get(type(command)))
+def opened(plan: Plan, state: State, command: c.Command, limits: Limits, *, to: Plan | None = None) -> Decision:
+    """Begin a decision on this very state. `to`: the plan of `commands.target_of`, if the command has one; at the end the
+    decision's `plan` is that of the state.
+    """
+    decision = Decision(plan, state, command, limits, _CAUSES.get(type(command)), to)
     _HANDLERS[type(command)](decision, command)
     return decision
 
@@ -112,6 +118,8 @@ def _note(d: Decision, command: c.AddNote) -> None:
 
 _HANDLERS: dict[type[c.Command], Any] = {
     c.Start: start,
+    c.Fork: fork,
+    c.Migrate: migrate,
     c.ReportResult: report,
     c.FireTimers: fire,
     c.ReceiveEvent: lambda d, command: d.spawn(receive(d, command)),
@@ -128,6 +136,7 @@ _HANDLERS: dict[type[c.Command], Any] = {
 
 _CAUSES: dict[type[c.Command], str] = {
     c.Start: "start",
+    c.Fork: "fork",
     c.ReportResult: "result",
     c.FireTimers: "timer",
     c.ReceiveEvent: "event",

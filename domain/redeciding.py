@@ -6,7 +6,7 @@ The same version of a definition under the same code gives the same events; wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -38,6 +38,22 @@ class Step(msgspec.Struct, frozen=True):
         assert basis is not None
         return basis
 
+    @property
+    def begins(self) -> str | None:
+        """Digest of the definition that an orchestration begins under with this decision, if it is its first."""
+        first = self.events[0]
+        return first.digest if isinstance(first, e.Beginning) else None
+
+    @property
+    def migrated(self) -> e.OrchestrationMigrated | None:
+        """The move to another version of the definition in this decision, if there is one."""
+        return next((event for event in self.events[:2] if isinstance(event, e.OrchestrationMigrated)), None)
+
+    def plans(self, state: State, plan_of: Callable[[str], Plan]) -> tuple[Plan, Plan | None]:
+        """The plan that it was decided by on the state before it, and the one that it moves to, if it does."""
+        moved = self.migrated
+        return plan_of(self.begins or state.digest), None if moved is None else plan_of(moved.digest)
+
     def command(self) -> c.Command:
         """The command that was decided."""
         first, basis = self.events[0], self.basis
@@ -55,6 +71,13 @@ class Step(msgspec.Struct, frozen=True):
             case e.OrchestrationStarted():
                 members = {name: getattr(first, name) for name in _OF_STARTS}
                 return c.Start(**told, **members)
+            case e.OrchestrationForked():
+                members = {name: getattr(first, name) for name in _OF_FORKS}
+                moved = self.migrated
+                more: dict[str, Any] = {} if moved is None else {"to": moved.digest, "mapping": moved.mapping}
+                return c.Fork(**told, **members, **more)
+            case e.OrchestrationMigrated(digest=to, mapping=mapping, reason=reason):
+                return c.Migrate(**told, to=to, mapping=mapping, reason=reason)
             case e.TaskCompleted(cause="result"):
                 number = first.attempt or 0
                 return c.ReportResult(**told, run=first.run, number=number, outcome="completed", output=first.output)
@@ -76,6 +99,7 @@ class Step(msgspec.Struct, frozen=True):
                 return EvaluationFailed(stored) if isinstance(stored, str) else Evaluated(value_at(stored, self.events))
 
 
+_OF_FORKS = ("id", "origin", "prefix", "reason", "input", "business_key", "tags", "request", "remarks")
 _OF_STARTS = ("id", "input", "business_key", "tags", "request", "parent", "root", "depth")
 
 
@@ -95,11 +119,11 @@ def steps(history: Iterable[e.Event]) -> Iterator[Step]:
         yield Step(version, tuple(found), limits)
 
 
-def redecide(plan: Plan, state: State, recorded: Step) -> Decision:
-    """Make a decision again. It changes `state`, like the decision did; after an error the state is of no use. Raises
-    NotRedecidedError, or the `RetraceError` with which the command is refused now.
+def redecide(plan: Plan, state: State, recorded: Step, *, to: Plan | None = None) -> Decision:
+    """Make a decision again, by the plans of `Step.plans`. It changes `state`, like the decision did; after an error the
+    state is of no use. Raises NotRedecidedError, or the `RetraceError` with which the command is refused now.
     """
-    decision = opened(plan, state, recorded.command(), recorded.limits)
+    decision = opened(plan, state, recorded.command(), recorded.limits, to=to)
     questions = step(decision)
     asked = 0
     while questions:

@@ -56,9 +56,12 @@ def _since(state: State, owner: str | None) -> Iterator[Run]:
 
 
 def undoable(run: Run) -> bool:
-    """Whether the outcome of the run is one that its compensation covers. A child undoes itself, unless it is detached."""
+    """Whether the outcome of the run is one that its compensation covers. A child undoes itself, unless it is detached, or
+    belongs to the orchestration that this is a fork of.
+    """
     if run.undoable is None:
-        return run.child is not None and not run.detached and run.effect in ("completed", "uncertain")
+        ours = run.child is not None and run.origin is None
+        return ours and not run.detached and run.effect in ("completed", "uncertain")
     if run.undoable == "attempted":
         return run.attempts > 0 or run.effect == "completed"
     return run.effect == "completed" or (run.effect == "uncertain" and run.undoable == "uncertain")
@@ -67,6 +70,8 @@ def undoable(run: Run) -> bool:
 def why_left(run: Run) -> str:
     if run.undoable == "completed" and run.effect == "uncertain":
         return "its outcome is uncertain and it is undone only after completion"
+    if run.child is not None and run.origin is not None:
+        return "its child belongs to the orchestration that this is a fork of"
     return "it has no compensation"
 
 

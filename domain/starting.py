@@ -16,6 +16,7 @@ from domain.data import Env, duration_s, fill, validate
 from domain.decision import Decision, Faulted, Strand
 from domain.failing import uncaught
 from domain.flow import begin
+from domain.plan import Plan
 from domain.state import ROOT, ScopeState, State
 
 
@@ -30,7 +31,7 @@ def _starting(d: Decision, command: c.Start) -> Strand:
     timeout_at = None
     try:
         if plan.input_schema or plan.input_from or plan.timeout:
-            env = _before(d, command)
+            env = before(d, plan, command)
             yield from validate(plan.input_schema, command.input, env, "input.schema")
             if plan.input_from is not None:
                 data = yield from fill(plan.input_from, command.input, env, "input.from")
@@ -64,8 +65,8 @@ def _starting(d: Decision, command: c.Start) -> Strand:
         begin(d, ROOT, plan.root.start)
 
 
-def _before(d: Decision, command: c.Start) -> Env:
+def before(d: Decision, plan: Plan, command: c.Start | c.Fork) -> Env:
     """What can be seen while the orchestration has no first event yet: an empty root scope."""
     empty = State(id=command.id, input=command.input, started_at=d.now, context={})
-    empty.scopes[ROOT] = ScopeState(ROOT, d.plan.root.pointer, None, "root", None)
-    return Env(Decision(d.plan, empty, command, d.limits), ROOT, "/input", None, command.input)
+    empty.scopes[ROOT] = ScopeState(ROOT, plan.root.pointer, None, "root", None)
+    return Env(Decision(plan, empty, command, d.limits), ROOT, "/input", None, command.input)

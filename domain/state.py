@@ -119,6 +119,10 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     winner: str | None = None
     settle_at: datetime | None = None
     joined: int = 0
+    origin: str | None = None
+    """Public id of the orchestration that it belongs to, where that is one from which this was forked: its requests and its
+    undo speak of that one, and a child of it is not ours to undo.
+    """
 
     @property
     def open(self) -> bool:
@@ -268,6 +272,10 @@ class State(msgspec.Struct, array_like=True, gc=False):
     emitted: int = 0
     trace: str | None = None
     """Of the request that started the topmost, if it had one."""
+    forked_from: tuple[str, int] | None = None
+    """(public id, version) of the orchestration that this is a fork of."""
+    renamed: dict[str, list[str]] = {}
+    """pointer -> those that its task had in earlier versions of the definition: runs are still named by them."""
 
     @property
     def final(self) -> bool:
@@ -390,6 +398,17 @@ class State(msgspec.Struct, array_like=True, gc=False):
     def blocked(self, run: str) -> Incident | None:
         """The open incident that holds a run, if any."""
         return next((i for i in self.incidents if i.run == run and i.resolved is None), None)
+
+    def numbered(self, pointer: str, number: int) -> Run | None:
+        """The run of a task with this number, also when it began before the task was moved by a migration."""
+        found = self.runs.get(f"{pointer}#{number}")
+        if not self.renamed or (found is not None and found.pointer == pointer):
+            return found
+        for earlier in self.renamed.get(pointer, ()):
+            found = self.runs.get(f"{earlier}#{number}")
+            if found is not None and found.pointer == pointer:
+                return found
+        return None
 
     def raw_input(self, run: Run) -> Any:
         return self.runs[run.after].data if run.after else self.scopes[run.scope].input

@@ -48,8 +48,8 @@ def decide(d: Decision, rollback: str, scopes: Sequence[str], reason: e.Cause) -
 
 
 def condition_of(d: Decision, run: Run) -> Expression | None:
-    compensate = d.node(run).compensate
-    return compensate.if_ if compensate else None
+    node = d.plan.nodes.get(run.pointer)  # a migration may have left a task behind that nothing undoes
+    return node.compensate.if_ if node is not None and node.compensate else None
 
 
 def condition(d: Decision, run: Run, reason: e.Cause | None) -> Strand:

@@ -311,6 +311,45 @@ class Client:
         """Go on after a suspend."""
         return self._command(orchestration, "resume", reason)
 
+    def fork(
+        self,
+        orchestration: str,
+        from_version: int,
+        reason: str,
+        *,
+        idempotency_key: str | None = None,
+        **more: Any,
+    ) -> Orchestration:
+        """Start another orchestration with what this one had done up to a version; it is not done again.
+
+        `more`: members of the API's body (`input`, `definition`, `mapping`, `business_key`, `force`). A given `input` of None
+        is null.
+        """
+        headers = {} if idempotency_key is None else {"Idempotency-Key": structured_string(idempotency_key)}
+        body = {"from_version": from_version, "reason": reason, **more}
+        answer = self._server.call("POST", _path(orchestration, "fork"), json=body, headers=headers)
+        return cast("Orchestration", answer)
+
+    def rehearse_fork(self, orchestration: str, from_version: int, reason: str, **more: Any) -> DryRun:
+        """What a fork would record at its start; nothing is begun."""
+        body = {"from_version": from_version, "reason": reason, **more}
+        params = {"dry_run": "true"}
+        return cast("DryRun", self._server.call("POST", _path(orchestration, "fork"), params=params, json=body))
+
+    def migrate(
+        self, orchestration: str, definition: str, reason: str, mapping: Mapping[str, str] | None = None
+    ) -> CommandResult:
+        """Go on under another version of its definition. `mapping`: old task -> new task where names do not tell."""
+        return self._command(orchestration, "migrate", reason, definition=definition, mapping=mapping)
+
+    def rehearse_migration(
+        self, orchestration: str, definition: str, reason: str, mapping: Mapping[str, str] | None = None
+    ) -> DryRun:
+        """What a migration would record; nothing is changed."""
+        body = _given({"definition": definition, "reason": reason, "mapping": mapping})
+        params = {"dry_run": "true"}
+        return cast("DryRun", self._server.call("POST", _path(orchestration, "migrate"), params=params, json=body))
+
     def resolve(
         self,
         orchestration: str,

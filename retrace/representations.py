@@ -72,6 +72,13 @@ class Incident(TypedDict):
     actions: list[str]
 
 
+class Origin(TypedDict):
+    """Where a fork left its original."""
+
+    id: str
+    version: int
+
+
 class Orchestration(TypedDict):
     """The status representation of one orchestration."""
 
@@ -85,6 +92,7 @@ class Orchestration(TypedDict):
     input: Any
     output: Any
     error: Error | None
+    forked_from: Origin | None
     started_at: str
     updated_at: str
     ended_at: str | None

@@ -18,6 +18,7 @@ from adapters.cli import (
     bundling,
     commands,
     definitions,
+    forks,
     incidents,
     nodes,
     operations,
@@ -55,6 +56,7 @@ orchestrations.register(app)
 commands.register(app)
 replaying.register(app)
 bundling.register(app)
+forks.register(app)
 nodes.register(app)
 what_if.register(app)
 app.add_typer(incidents.app, name="incidents")

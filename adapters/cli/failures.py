@@ -22,6 +22,7 @@ USAGE = 2
 _ADVICE = {
     "unauthorized": "Set RETRACE_TOKEN to a token of this service.",
     "past-pivot": "To undo all that can be undone nevertheless, add --override-pivot; see first: retrace rollback-plan ID.",
+    "fork-conflict": "Choose another --from-version, or accept it with --force.",
     "definition-exists": "Raise document.version.",
     "idempotency-key-reused": "Use a new --idempotency-key for a new request.",
 }

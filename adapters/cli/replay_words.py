@@ -50,6 +50,11 @@ def asked(command: Mapping[str, Any]) -> str:
     match command["command"]:
         case "start":
             return f"{actor} started it" if command.get("actor") else "it was started"
+        case "fork":
+            origin = command["origin"]
+            return f"{actor} forked it from {origin['id']} at version {origin['version']}{why}"
+        case "migrate":
+            return f"{actor} moved it to another version of its definition{why}"
         case "result":
             return _answered(command)
         case "timers":
@@ -71,7 +76,9 @@ def asked(command: Mapping[str, Any]) -> str:
             return _child(command)
         case "undo":
             return f"its parent asked it to undo itself{_colon(command.get('fault'))}"
-    return "what led to this was not recorded"
+        case "unknown":
+            return "what led to this was not recorded"
+    return f"{actor} asked for: {command['command']}{why}"
 
 
 def _answered(command: Mapping[str, Any]) -> str:
@@ -113,6 +120,13 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
     match type_:
         case "orchestration.started":
             return f"{data['definition']}  input {compact(data['input'], _LONGEST)}"
+        case "orchestration.forked":
+            origin = data["origin"]
+            given = compact(data["input"], _LONGEST)
+            return f"{data['definition']}, from {origin['id']} at version {origin['version']}  input {given}"
+        case "orchestration.migrated":
+            moves = ", ".join(f"{old} is {new}" for old, new in (data.get("moves") or {}).items())
+            return f"to {data['definition']}" + (f"; {moves}" if moves else "")
         case "attempt.started":
             return (f"attempt {attempt}: " if attempt != 1 else "") + _call(data)
         case "attempt.failed":
@@ -131,11 +145,7 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
         case "incident.resolved":
             return f"number {data['number']}, by {data['action']}{': ' + data['reason'] if data.get('reason') else ''}"
         case "scope.entered":
-            return (
-                name_of(data["pointer"])
-                if data["slot"] == "compensate"
-                else f"{data['slot']} of {run_name(data['run'])}"
-            )
+            return _scope(data)
         case "scope.completed" | "scope.closed" | "note.added":
             return ""  # what was asked says it, or there is nothing to say
     words = [_word(name, value) for name, value in data.items() if name not in _INTERNAL and value not in _NOTHING]
@@ -145,6 +155,15 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
 def _fault(error: Mapping[str, Any] | None) -> str:
     """An error without its place, which the task tells."""
     return fault({name: value for name, value in (error or {}).items() if name != "instance"})
+
+
+def _scope(data: Mapping[str, Any]) -> str:
+    slot, owner = data["slot"], run_name(data["run"])
+    if slot == "compensate":
+        return name_of(data["pointer"])
+    if slot.isdecimal():
+        return f"{'branch' if '/fork/' in data['pointer'] else 'turn'} {int(slot) + 1} of {owner}"
+    return f"{slot} of {owner}"
 
 
 def _word(name: str, value: Any) -> str:
@@ -172,8 +191,8 @@ def _call(data: Mapping[str, Any]) -> str:
     if data.get("callout") == "http" and isinstance(arguments, dict):
         endpoint = arguments.get("endpoint")
         address = endpoint.get("uri") if isinstance(endpoint, dict) else endpoint
-        body = f"  {compact(arguments['body'], _LONGEST)}" if arguments.get("body") is not None else ""
-        return f"{str(arguments.get('method')).upper()} {address}{body}"
+        sent = "".join(f"  {compact(arguments[name], _LONGEST)}" for name in ("query", "body") if arguments.get(name))
+        return f"{str(arguments.get('method')).upper()} {address}{sent}"
     return f"{data.get('function') or data.get('callout')}({compact(arguments, _LONGEST) if arguments else ''})"
 
 

@@ -128,6 +128,7 @@ def _facts(status: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("started", moment(status["started_at"])),
         ("ended", moment(status["ended_at"])),
         ("business key", status["business_key"]),
+        ("forked from", _origin(status.get("forked_from"))),
         ("tags", " ".join(f"{name}={value}" for name, value in status["tags"].items())),
         ("input", None if status["input"] is None else compact(status["input"])),
         ("output", None if status["output"] is None else compact(status["output"])),
@@ -140,6 +141,10 @@ def _facts(status: Mapping[str, Any]) -> list[tuple[str, Any]]:
         command = f"retrace incidents {'|'.join(incident['actions'])} {status['id']} {incident['number']} --reason WHY"
         facts += [(f"incident {incident['number']}", what), ("", command)]
     return facts
+
+
+def _origin(origin: Mapping[str, Any] | None) -> str:
+    return "" if origin is None else f"{origin['id']} at version {origin['version']}"
 
 
 def _rollback(rollback: Mapping[str, Any]) -> list[tuple[str, str]]:

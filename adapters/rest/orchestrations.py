@@ -19,7 +19,7 @@ from adapters.rest.forms import DEFINITION
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.parameters import CURSOR, LIMIT, Parameter, boolean, choice, instant, integer, text
 from adapters.rest.problems import malformed
-from adapters.rest.reading import note_read, noted
+from adapters.rest.reading import note_given, note_read, noted
 from adapters.rest.schemas import (
     FINAL,
     STATUSES,
@@ -187,7 +187,8 @@ async def rollback_plan(call: Call) -> Response:
 async def bundle(call: Call) -> Response:
     """GET /v1/orchestrations/{id}/bundle."""
     id_ = call.orchestration
-    made = await call.services.queries.bundle(id_, call.query.get("redact", ()), actor=call.actor)
+    made, events = await call.services.queries.bundle(id_, call.query.get("redact", ()))
+    await note_given(call, "bundle", events, id_)
     return JsonResponse(made, 200, {"Content-Disposition": f'attachment; filename="{id_}.json"'})
 
 

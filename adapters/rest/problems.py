@@ -18,6 +18,7 @@ from starlette.responses import Response
 from adapters.rest.lingering import LingeringResponse
 from domain.errors import (
     BusinessKeyInUseError,
+    ForkConflictError,
     IncidentResolvedError,
     InvalidDefinitionError,
     InvalidInputError,
@@ -109,6 +110,12 @@ SLUGS: dict[str, Slug] = {
         409,
         "Event id reused",
         "An event with this source and id but other content was received before. An event's source and id name it for ever.",
+    ),
+    "fork-conflict": Slug(
+        409,
+        "Fork conflict",
+        "The original could still undo what the fork would build on, has undone it, or did what the fork would do again; "
+        "errors has each case. Choose another version, or accept that with force: true.",
     ),
     "orchestration-ended": Slug(
         409,
@@ -221,7 +228,7 @@ def refusal(error: ProblemError | RetraceError) -> Response:
     if error.code not in SLUGS or error.code == "internal":
         return internal(error)
     match error:
-        case InvalidInputError() | InvalidDefinitionError():
+        case InvalidInputError() | InvalidDefinitionError() | ForkConflictError():
             return problem_response(error.code, error.detail, errors=error.problems)
         case BusinessKeyInUseError():
             return problem_response(error.code, error.detail, more={"orchestration": error.orchestration})

@@ -26,6 +26,12 @@ def note_read(call: Call, what: What, events: int, orchestration: str | None = N
         call.services.audit.book.read(call.actor, what, events, **_circumstances(call, orchestration))
 
 
+async def note_given(call: Call, what: What, events: int, orchestration: str) -> None:
+    """It is about to be given away as a whole; returns once that is written. Raises StorageError."""
+    if call.services.audit is not None:
+        await call.services.audit.book.given(call.actor, what, events, **_circumstances(call, orchestration))
+
+
 async def noted(
     call: Call, what: What, parts: AsyncIterator[tuple[bytes, int]], orchestration: str | None = None
 ) -> AsyncIterator[bytes]:

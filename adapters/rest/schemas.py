@@ -69,6 +69,42 @@ class StartBody(Body):
     )
 
 
+_Task = Annotated[str, StringConstraints(min_length=1, max_length=2000), _NO_NUL]
+_Mapping = Annotated[
+    dict[_Task, _Task],
+    Field(
+        max_length=1000,
+        description="Old task -> new task, where names alone do not tell: JSON Pointers or short names such as block/task.",
+    ),
+]
+
+
+class ForkBody(Body):
+    """Starts an orchestration with what another one had done up to a version."""
+
+    from_version: int = Field(
+        ge=1, le=2**31 - 1, description="The last version that the fork shares with its original."
+    )
+    reason: Reason
+    definition: str | None = Field(
+        None, pattern=f"^{DEFINITION}$", description="Another version of its definition; the same unless said."
+    )
+    mapping: _Mapping = Field(default_factory=dict)
+    input: Any = Field(None, description="Another input; the original's unless said.")
+    business_key: Line | None = Field(None, description="The original's is not taken over.")
+    force: bool = Field(False, description="In spite of a conflict; each is recorded.")
+
+
+class MigrateBody(Body):
+    """Moves an orchestration to another version of its definition."""
+
+    definition: str = Field(
+        pattern=f"^{DEFINITION}$", description="The version: namespace/name@version, or the latest without @version."
+    )
+    mapping: _Mapping = Field(default_factory=dict)
+    reason: Reason
+
+
 class ReasonBody(Body):
     """A command with an optional reason, kept in the history."""
 
@@ -297,6 +333,13 @@ class Incident(Open):
     actions: list[str]
 
 
+class Origin(Open):
+    """Where a fork left its original."""
+
+    id: str
+    version: int
+
+
 class Orchestration(Open):
     """The status representation."""
 
@@ -310,6 +353,7 @@ class Orchestration(Open):
     input: Any
     output: Any
     error: Fault | None
+    forked_from: Origin | None
     started_at: Instant
     updated_at: Instant
     ended_at: Instant | None
@@ -423,8 +467,10 @@ class Bundle(Open):
     format: Literal[1]
     exported_at: str
     versions: dict[str, str]
+    checkpoints: list[dict[str, Any]]
     id: str
     definition: BundledDefinition
+    earlier: list[BundledDefinition]
     status: dict[str, Any]
     children: list[dict[str, str]]
     redacted: dict[str, Any] | None
@@ -719,6 +765,12 @@ class WhatIfCourse(Open):
     incidents: list[Incident]
 
 
+class WhatIfRecord(WhatIfCourse):
+    """The course that was recorded, up to a version."""
+
+    version: int
+
+
 class WhatIfParting(Open):
     """Where the recorded path is left: the event recorded as this version, and the one that comes instead."""
 
@@ -737,4 +789,4 @@ class WhatIfAnswer(WhatIfCourse):
     why: str | None
     leaves_at: WhatIfParting | None
     assumptions: list[str]
-    recorded: WhatIfCourse
+    recorded: WhatIfRecord

@@ -15,6 +15,7 @@ from adapters.rest.bodies import JsonBody
 from adapters.rest.calls import ID, Call, json_response
 from adapters.rest.long_running import accepted
 from adapters.rest.operations import Answer, Operation
+from adapters.rest.reading import note_read
 from adapters.rest.schemas import FleetBody, LongOperation, SupposedBody, WhatIfAnswer, WhatIfBody
 from application.service import FleetRequest, WhatIfRequest
 from application.what_if_suppositions import Change, Suppositions
@@ -29,9 +30,11 @@ async def one(call: Call) -> Response:
     input_ = body.input if "input" in body.model_fields_set else UNSET
     request = WhatIfRequest(id=call.orchestration, definition=body.definition, supposed=_supposed(body, input_))
     try:
-        return json_response(await call.services.what_if.one(request))
+        found = await call.services.what_if.one(request)
     except InvalidDefinitionError as error:
         raise _placed(error) from None
+    note_read(call, "history", found["recorded"]["version"], request.id)  # it tells of it as much as the history does
+    return json_response(found)
 
 
 async def fleet(call: Call) -> Response:

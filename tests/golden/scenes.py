@@ -256,6 +256,25 @@ def parallel_undo() -> Story:
     return Story(document, answers={"fail": [refused()]}).begin()
 
 
+def forked() -> Story:
+    """The second one could not go on, so it was stopped and taken up again before it, with another input."""
+    document = feature("forked", [step("a"), step("b"), bare("c")])
+    story = Story(document, answers={"b": [HOLD]}).begin({"customer": "Ada"})
+    story.ask(c.Terminate, reason="the second system is moved")
+    story.fork(6, {"customer": "Grace"}, reason="it is back")
+    return story
+
+
+def migrated() -> Story:
+    """While the second step was under way the definition got a step more."""
+    first = feature("migrated", [step("a"), step("b")])
+    second = feature("migrated", [step("a"), step("b"), bare("c")], version="1.1.0")
+    story = Story(first, answers={"b": [HOLD]}).begin()
+    story.ask(c.Migrate, to=story.deploy(second), reason="receipts are sent now")
+    story.answer_to("b", done({"n": 2}))
+    return story
+
+
 STORIES: dict[str, Callable[[], Story]] = {
     story.__name__: story
     for story in (
@@ -285,5 +304,7 @@ STORIES: dict[str, Callable[[], Story]] = {
         poisoned,
         child_undoes_itself,
         parallel_undo,
+        forked,
+        migrated,
     )
 }

@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.documents import compile_plan, digest, load
 from adapters.stored_events import EventMapper
-from application.bundles import FORMAT, bundle_of
+from application.bundles import FORMAT, BundledDefinition, bundle_of, digests
 from application.chain import GENESIS, event_hash, log_hash
 from application.storage import StoredRecord
 from domain import commands as c
@@ -23,6 +23,7 @@ from domain.base62 import base62
 from domain.decision import Child, ChildChoice, Question
 from domain.state import State
 from tests.support.examples_script import EXAMPLES, Script, name_of
+from tests.support.forks import fork, known_to
 from tests.support.pure_world import Attempt, Result, World
 
 CODEC = EventMapper()
@@ -33,8 +34,13 @@ def example(path: str) -> Any:
     return load((EXAMPLES / path).read_text(encoding="utf-8"), "application/yaml").value
 
 
-def feature(name: str, tasks: list[Any], **top: Any) -> Any:
-    return {"document": {**HEAD, "name": name}, "do": tasks, **top}
+def feature(name: str, tasks: list[Any], version: str = "1.0.0", **top: Any) -> Any:
+    return {"document": {**HEAD, "name": name, "version": version}, "do": tasks, **top}
+
+
+def reference(document: Any) -> str:
+    head = document["document"]
+    return f"{head['namespace']}/{head['name']}@{head['version']}"
 
 
 class Story(World):
@@ -59,6 +65,16 @@ class Story(World):
     def ask(self, cls: type[c.Command], **members: Any) -> None:
         """An operator, Grace, asks for something."""
         self.do(members.pop("of", self.id), cls, actor="grace", **members)
+
+    def deploy(self, document: Any) -> str:
+        """Another version of a definition; its digest."""
+        key = digest(document)
+        self.documents[key] = document
+        return known_to(self, compile_plan(document, key)[0])
+
+    def fork(self, version: int, input_: Any, **members: Any) -> None:
+        id_ = "o_" + base62(sha256(b"fork of " + self.id.encode()).digest())
+        fork(self, version, id_, self.id, input=input_, actor="grace", **members)
 
     def tell(self, type_: str, data: Any = None, **attributes: Any) -> None:
         """An event arrives."""
@@ -88,9 +104,18 @@ class Story(World):
         """A bundle of the orchestration and of each child."""
         for number, id_ in enumerate(self.history):
             versions = {"retrace": "0.1.0", "python": "3.11"}
-            head = {"format": FORMAT, "exported_at": "2026-11-26T00:00:00.000000Z", "versions": versions}
-            document = self.documents[self.states[id_].digest]
-            made = bundle_of(CODEC, head, list(self._records(number, id_)), document)
+            head = {
+                "format": FORMAT,
+                "exported_at": "2026-11-26T00:00:00.000000Z",
+                "versions": versions,
+                "checkpoints": [],
+            }
+            records = list(self._records(number, id_))
+            ran_by = [
+                BundledDefinition(reference(self.documents[key]), key, self.documents[key])
+                for key in digests(CODEC, records)
+            ]
+            made = bundle_of(CODEC, head, records, ran_by)
             yield msgspec.json.decode(msgspec.json.encode(made))
 
     def _records(self, number: int, id_: str) -> Iterator[StoredRecord]:

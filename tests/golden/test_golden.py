@@ -46,7 +46,7 @@ def test_every_event_and_every_command_occurs():
     events = {event["type"] for history in histories for step in history for event in step.events}
     assert events == set(TOPICS) - IN_NO_DOCUMENT
     commands = {step.command["command"] for history in histories for step in history}
-    assert commands == {*COMMANDS, "start", "timers"}
+    assert commands == {*COMMANDS, "start", "timers", "fork", "migrate"}
     assert (
         len(commands)
         == len({cls for cls in vars(c).values() if isinstance(cls, type) and issubclass(cls, c.Command)}) - 1

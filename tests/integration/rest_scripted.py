@@ -11,7 +11,7 @@ import httpx2
 from fastapi import FastAPI
 
 from adapters.rest.app import Services, build_app
-from application.service import Answer, CommandRequest, DryRun, EventOutcome, StartRequest
+from application.service import Answer, CommandRequest, DryRun, EventOutcome, ForkRequest, StartRequest
 from tests.simulation.memory_storage import MemoryStorage
 
 ID = "o_" + "a" * 22
@@ -58,13 +58,17 @@ class ScriptedCommands:
     async def start(self, request: StartRequest) -> str:
         return await self._ask(request) or ID
 
+    async def fork(self, request: ForkRequest) -> str | DryRun:
+        found = await self._ask(request)
+        return DryRun(0, [{"type": "orchestration.forked", "data": {}}]) if request.dry_run else found or ID
+
     async def _command(self, request: CommandRequest, *_: Any, **__: Any) -> Answer | DryRun:
         found = await self._ask(request)
         if request.dry_run:
             return DryRun(3, [{"type": "orchestration.cancelled", "data": {}}])
         return found or Answer(request.id, "running", 4)
 
-    cancel = terminate = suspend = resume = resolve = add_note = _command
+    cancel = terminate = suspend = resume = resolve = add_note = migrate = _command
 
     async def send_event(self, id_: str, event: dict[str, Any], **_: Any) -> EventOutcome:
         return await self._ask(event) or EventOutcome("held", 4)

@@ -62,6 +62,21 @@ async def test_what_was_read_is_told_with_caller_filters_and_count(api):
     assert await accesses(api, actor="nobody") == []
 
 
+async def test_a_bundle_is_written_down_before_it_is_given(api, monkeypatch):
+    id_ = (await api.start("shop/parcel", {"city": "Faro"}))["id"]
+    await api.ended(id_)
+    bundle = await api.done("GET", f"/v1/orchestrations/{id_}/bundle", params={"redact": "city"})
+    (found,) = await accesses(api)
+    assert (found["what"], found["step"], found["orchestration"]) == ("bundle", "read", id_)
+    assert (found["events"], found["filters"]) == (len(bundle["history"]), {"redact": ["city"]})
+
+    async def fail(*_: Any) -> Any:
+        raise StorageAwayError("the database is away")
+
+    monkeypatch.setattr(SqlAccesses, "append", fail)
+    assert (await api.http.get(f"/v1/orchestrations/{id_}/bundle")).status_code == 503
+
+
 async def test_the_chain_is_given_in_its_order(api):
     for _ in range(3):
         await feed(api)

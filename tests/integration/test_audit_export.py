@@ -114,13 +114,14 @@ async def test_an_export_has_the_checkpoints_of_what_it_holds_and_verifies_witho
         await api.ended((await api.start("shop/parcel", {"city": "Faro"}))["id"])
         made = await node.checkpoints.make(node.world.signer)
         assert made
-        beyond = msgspec.structs.replace(made[0], position=made[0].position + 100)
-        await node.world.storage.checkpoints.put([beyond])
         await archive(node)
         id_ = (await api.start("patient"))["id"]
         await api.waiting(id_, "wait")
         lines = await exported(api)
         filtered = await exported(api, type="task.*")
+        beyond = msgspec.structs.replace(made[0], position=made[0].position + 100)
+        await node.world.storage.checkpoints.put([beyond])
+        forged = await exported(api)
         keys = node.world.keys
     told = [each for each in lines if each["kind"] == "checkpoint"]
     assert [(each["partition"], each["position"]) for each in told] == [
@@ -137,6 +138,8 @@ async def test_an_export_has_the_checkpoints_of_what_it_holds_and_verifies_witho
     for each in (lines, filtered):
         result = verified(each)
         assert (result["sound"], result["findings"]) == (True, [])
+    # One that is beyond the end goes with the export: it tells of a log that was cut, or was forged like this one.
+    assert [each["kind"] for each in verified(forged)["findings"]] == ["checkpoint_altered"]
     (last,) = [each for each in lines if each.get("type") == "listen.started"]
     last["at"] = "2020-01-01T00:00:00.000000Z"
     assert not verified(lines)["sound"]

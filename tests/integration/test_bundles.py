@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from application.checkpoints import holds, read
 from retrace import replay
 from tests.integration.test_archive import archive, serving
+from tests.integration.test_audit_accesses import accesses
 from tests.integration.test_rest_service import GREETING, PATIENT
+from tests.integration.test_verification import serving as signing
 from tests.support.running_examples import running_examples
 from tests.support.service import Api, running_service
 
@@ -75,6 +78,31 @@ async def test_what_is_archived_has_the_same_bundle(kind, tmp_path, request):
         assert {**before, "exported_at": ""} == {**after, "exported_at": ""}
         other = "o_" + "x" * 22
         assert (await api.http.get(f"/v1/orchestrations/{other}/bundle")).status_code == 404
+
+
+async def test_the_checkpoint_that_covers_it_is_in_it_and_holds(tmp_path):
+    async with signing(f"sqlite:///{tmp_path}/r.db", partitions=1) as (node, api):
+        await api.deploy(GREETING)
+        ids = [(await api.start("shop/greeting", {"city": "Rome"}))["id"] for _ in range(3)]
+        for id_ in ids:
+            await api.ended(id_)
+        path = f"/v1/orchestrations/{ids[0]}/bundle"
+        assert (await api.done("GET", path))["checkpoints"] == []
+        await node.checkpoints.make(node.world.signer)
+        [found] = (await api.done("GET", path))["checkpoints"]
+        database, record = read(found)
+        assert holds(node.world.keys, database, record)
+        await api.ended((await api.start("shop/greeting", {"city": "Rome"}))["id"])
+        await node.checkpoints.make(node.world.signer)
+        assert (await api.done("GET", path))["checkpoints"] == [found], "the first one covers it"
+
+
+async def test_who_takes_a_bundle_is_recorded(api):
+    id_ = (await api.start("shop/greeting", {"city": "Rome"}))["id"]
+    length = (await api.ended(id_))["version"]
+    await api.done("GET", f"/v1/orchestrations/{id_}/bundle", params={"redact": "city"})
+    [access, *_] = await accesses(api, what="bundle")
+    assert (access["orchestration"], access["events"], access["filters"]) == (id_, length, {"redact": ["city"]})
 
 
 async def test_redacted_values_do_not_leave(api):

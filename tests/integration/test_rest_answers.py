@@ -93,6 +93,7 @@ def test_the_slugs_are_the_contract():
         "idempotency-key-in-use",
         "idempotency-key-reused",
         "event-id-reused",
+        "fork-conflict",
         "orchestration-ended",
         "past-pivot",
         "version-mismatch",

@@ -144,6 +144,14 @@ async def test_nobody_is_called(travel, monkeypatch):
     assert told["other"] == 2
 
 
+async def test_whoever_looks_at_one_has_read_its_history(travel):
+    id_ = await travel.trip("Turin")
+    answer = await travel.what_if(id_)
+    accesses = await travel.api.done("GET", "/v1/audit/accesses", params={"orchestration": id_})
+    [access] = accesses["items"]
+    assert (access["what"], access["events"]) == ("history", answer["recorded"]["version"])
+
+
 async def test_nothing_said_is_the_same(travel):
     id_ = await travel.trip("Nowhere")
     answer = await travel.what_if(id_)
@@ -180,7 +188,7 @@ async def test_a_fleet_before_a_deployment(travel):
     assert (told["considered"], told["cannot_continue"]) == (2, 2)
     [group] = told["groups"]
     assert group["reason"] == "would call tell; the record does not say what it answers"
-    assert len(group["examples"]) == 2
+    assert [sorted(each) for each in group["examples"]] == [["definition", "id", "leaves_at", "status"]] * 2
     without_undo = {"hotel": {name: value for name, value in TRIP["do"][0]["hotel"].items() if name != "compensate"}}
     told = await travel.fleet(definition=changed(do=[without_undo, TRIP["do"][1]]))
     assert (told["same"], told["other"]) == (2, 1)

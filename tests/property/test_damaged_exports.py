@@ -9,19 +9,18 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.bootstrap import open_storage
+from adapters.bootstrap import open_service
 from adapters.cli.app import main
+from adapters.settings import Settings
 from adapters.signatures import Ed25519Keys, public_pem, read_private
 from adapters.stored_events import EventMapper
-from adapters.system import SystemChance
-from application.identity import Identity
 from application.verifying_export import ExportCheck
 from tests.support.damaging import KEY, OTHER_KEY, PARTITIONS, Database, make_log
-from tests.support.exported import export_lines
 
 Json = dict[str, Any]
 some = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -33,16 +32,22 @@ TRUSTED = Ed25519Keys([read_private(KEY).public_key()])
 def original(tmp_path_factory) -> list[Json]:
     database = Database(f"sqlite:///{tmp_path_factory.mktemp('log')}/retrace.db")
 
-    async def make() -> list[Json]:
-        await make_log(database)
-        storage = open_storage(database.url)
-        await storage.log.open(PARTITIONS, 10)
-        identity = Identity(await storage.log.salt(), PARTITIONS, SystemChance())
-        lines = await export_lines(storage, identity)
-        await storage.log.close()
-        return lines
+    asyncio.run(make_log(database))
+    lines = asyncio.run(exported(database))
+    lines[0]["exported_at"] = "2099-01-01T00:00:00Z"  # long after the checkpoints that are given beside it
+    return lines
 
-    return asyncio.run(make())
+
+async def exported(database: Database) -> list[Json]:
+    """What a service on this database exports."""
+    service = await open_service(Settings(database=database.url, audit_key=KEY), functions={}, development=True)
+    try:
+        transport = httpx2.ASGITransport(app=service.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", timeout=30) as http:
+            answer = await http.get("/v1/audit/export")
+            return [json.loads(line) for line in answer.text.splitlines()]
+    finally:
+        await service.close()
 
 
 def checked(lines: list[Json], keys: Ed25519Keys = TRUSTED, given: list[Json] | None = None) -> Json:
@@ -166,6 +171,17 @@ def test_the_end_of_a_partition_cut(original, partition, where, outside):
         ]
         lines = [each for each in lines if each["kind"] != "checkpoint"]
     assert kinds(lines, given=given_) == [("tail_cut", partition, kept + 1)]
+
+
+def test_the_log_cut_before_it_was_exported(tmp_path):
+    """The checkpoints that the database still has go with the export."""
+    database = Database(f"sqlite:///{tmp_path}/retrace.db")
+    asyncio.run(make_log(database))
+    rows = database.rows(0)
+    database.run("DELETE FROM events WHERE partition = 0 AND position > 2")
+    head = "UPDATE partitions SET head_position = 2, head_hash = ? WHERE partition = 0"
+    database.run(head, rows[1][6])
+    assert ("tail_cut", 0, 3) in kinds(asyncio.run(exported(database)))
 
 
 def test_the_file_cut_off(original):

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from application.what_if_record import Record
 from application.what_if_result import brief, result
 from domain import events as e
+from domain.evolve import evolve
 from domain.plan import Plan
 from domain.redeciding import bare
+from domain.state import State
 from tests.property.test_any_orchestration import OUTCOMES, CarefulWorld, bring_to_an_end, moves, plans, play, tasks
 from tests.support.pure_world import Attempt, Result, World, done, doubt, plan_of, refused
 from tests.support.what_if import Change, walked
@@ -44,6 +46,30 @@ def test_nothing_changed_is_the_same_path(
             told = brief(course)
             assert (told["outcome"], told["status"]) == ("same", state.status), told
             msgspec.json.encode(result(course))
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(plans(), plans(), st.lists(moves, max_size=15), st.booleans(), st.sampled_from(sorted(CHANGED)))
+def test_whatever_the_other_definition_it_ends_with_a_verdict(
+    plans: dict[str, Plan], others: dict[str, Plan], story: list[tuple[str, int, Any]], assume: bool, outcome: Any
+) -> None:
+    """Nothing that two definitions have to do with each other; still every course is one that the domain allows."""
+    world = CarefulWorld(plans)
+    world.start(name="x")
+    for move in story:
+        play(world, move)
+    other = msgspec.structs.replace(others["x"], digest="sha256:other")
+    assumed = {pointer: {"n": 1} for pointer in other.nodes} if assume else {}
+    changes = (Change(task="t0", outcome=outcome, output={"n": 2}),)
+    for supposed in ({"assume": assumed}, {"assume": assumed, "changes": changes}, {"input": {"n": 5}}):
+        course = walked(world, other, **supposed)
+        assert course.broken is None or "goes on and on" in course.broken, course.broken
+        told = msgspec.json.decode(msgspec.json.encode(result(course)))
+        assert told["outcome"] == brief(course)["outcome"]
+        again = State()
+        for event in course.events:
+            evolve(again, event)
+        assert again.status == told["status"]
 
 
 class Answering(World):

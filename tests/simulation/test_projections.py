@@ -40,8 +40,15 @@ def test_every_event_counts_exactly_once(first):
         Trouble(storage=0.0, crashes=40, crash_within=200, folds=Inline(SAMPLES)),
         Trouble(storage=0.02, crashes=8, nodes=3, ghosts=0.8, pauses=0.6, folds=Inline(SAMPLES)),
         Trouble(retention_s=20, orchestrations=8, folds=Inline(SAMPLES)),
+        Trouble(changes=8, folds=Inline(SAMPLES)),
     ],
-    ids=["the database fails", "nodes die", "owners change and linger", "histories are archived"],
+    ids=[
+        "the database fails",
+        "nodes die",
+        "owners change and linger",
+        "histories are archived",
+        "forks and migrations",
+    ],
 )
 def test_in_rough_weather_too(trouble):
     assert not {seed: wrong for seed in range(12) if (wrong := wrong_tables(run_seed(seed, trouble)))}

@@ -62,6 +62,17 @@ def test_a_node_that_often_dies_only_costs_time():
     assert sum(world.restarts for world in worlds) > 60, "they hardly died"
 
 
+def test_forks_and_migrations_beside_all_that():
+    found, changes = {}, 0
+    for seed in range(40):
+        world = run_seed(seed, Trouble(changes=8, orchestrations=5))
+        changes += world.changes
+        if wrong := complaints(world):
+            found[seed] = wrong
+    assert not found
+    assert changes > 60, "hardly any was possible"
+
+
 def test_a_wait_for_nobody_is_noticed():
     async def main(loop):
         await loop.create_future()

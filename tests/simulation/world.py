@@ -31,6 +31,7 @@ from domain.errors import (
     RetraceError,
     StorageError,
 )
+from tests.simulation.changing import another_version, change
 from tests.simulation.folded import folded
 from tests.simulation.loop import (
     START,
@@ -70,6 +71,8 @@ class Trouble(msgspec.Struct, frozen=True):
     live_orchestrations: int = 3
     snapshot_after: int = 6
     retention_s: float | None = None
+    changes: int = 0
+    """Forks and migrations."""
     folds: Any = None
     """Projections (`application.projections.Folds`) that every node keeps."""
 
@@ -104,6 +107,8 @@ class Simulation:
         self.verified = 0
         self.calm = False
         self.restarts = 0
+        self.changes = 0
+        """Forks and migrations that were made."""
         self._delays = random.Random(f"storage {seed}")
         self._seats = [Seat() for _ in range(self.trouble.nodes or self.chance.choice((1, 1, 2, 3)))]
         self._alone = len(self._seats) == 1 and self.chance.random() < 0.5
@@ -230,6 +235,8 @@ class Simulation:
                 await self.insist(partial(_deploy, text))
             except InvalidDefinitionError:
                 continue
+            if self.trouble.changes:
+                await self.insist(partial(_deploy, another_version(text, self.chance)))
             self.definitions.append(name)
             names = tuple(self.definitions)
 
@@ -351,6 +358,7 @@ class Simulation:
             *(self._operator() for _ in range(trouble.commands)),
             self._auditor(),
             self._auditor(),
+            *(change(self, number, PARTITIONS) for number in range(trouble.changes)),
         )
         await asyncio.sleep(self.chance.uniform(0, 30))
         self.loop.at_step = None

@@ -11,7 +11,7 @@ from adapters.stored_events import EventMapper
 from application.folding import Fold, shown
 from application.history import event_json
 from application.projection_store import Row
-from domain.events import OrchestrationStarted
+from domain.events import Beginning
 from retrace.projections import Event, Projection
 from tests.support.stored import Stored
 
@@ -80,7 +80,7 @@ def expected(stored: Stored, fold: Fold) -> Table:
     for number, partition in enumerate(stored.partitions):
         for record in partition.log:
             event = _CODEC.decode(record.topic, stored.bytes_of(number, record))
-            if isinstance(event, OrchestrationStarted):
+            if isinstance(event, Beginning):
                 origins[record.orchestration] = event.id, event.definition
             if fold.types is not None and record.topic not in fold.types:
                 continue

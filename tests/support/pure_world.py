@@ -150,14 +150,15 @@ class World:
         state = self.states.get(id_) or State()
         mirror = self._mirror.setdefault(id_, State())
         version = state.version
-        decision = opened(self.plan_of[id_], state, command, self.limits)
+        to = None if (digest := c.target_of(command)) is None else self._by_digest(digest)
+        decision = opened(self.plan_of[id_], state, command, self.limits, to=to)
         questions = step(decision)
         facts: list[Any] = []
         while questions:
             answers = [self._fact(q) for q in questions]
             facts += answers
             questions = step(decision, answers)
-        self.states[id_] = state
+        self.states[id_], self.plan_of[id_] = state, decision.plan
         if decision.events:
             record_basis(command, decision.events, facts, self.limits)
         stored = [msgspec.msgpack.encode(event) for event in decision.events]
@@ -180,7 +181,7 @@ class World:
         check_indexes(state)
         for message in decision.messages:
             if message.digest is not None:
-                self.plan_of[message.to] = next(p for p in self.plans.values() if p.digest == message.digest)
+                self.plan_of[message.to] = self._by_digest(message.digest)
             try:
                 self._decide(message.to, message.command)
             except Exception:
@@ -192,8 +193,13 @@ class World:
     def _decide_again(self, id_: str, version: int, recorded: list[e.Event]) -> None:
         if recorded:
             made = Step(version + 1, tuple(recorded), self.limits)
-            again = redecide(self.plan_of[id_], self._redecided.setdefault(id_, State()), made)
+            before = self._redecided.setdefault(id_, State())
+            plan, to = made.plans(before, self._by_digest)
+            again = redecide(plan, before, made, to=to)
             assert list(map(bare, again.events)) == list(map(bare, recorded))
+
+    def _by_digest(self, digest: str) -> Plan:
+        return next(p for p in self.plans.values() if p.digest == digest)
 
     def _fact(self, question: Question) -> Any:
         match question.ask:

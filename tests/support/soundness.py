@@ -97,7 +97,7 @@ def effect_complaints(all_: list[Folded], ledger: Iterable[Effect], arrived: Ite
     for each in all_:
         for ev in each.events:
             if isinstance(ev, e.AttemptStarted) and ev.child is None:
-                owner = (each.state.id, ev.run)
+                owner = (each.state.runs[ev.run].origin or each.state.id, ev.run)
                 if recorded.setdefault(ev.key, owner) != owner:
                     yield f"key {ev.key} belongs to {recorded[ev.key]} and to {owner}"
     keys: dict[tuple[str, str], str] = {}
@@ -115,15 +115,22 @@ def effect_complaints(all_: list[Folded], ledger: Iterable[Effect], arrived: Ite
     for done_under, times in done.items():
         if times > 1:
             yield f"what was sent under {done_under} happened {times} times"
+    # What a fork has from its original either may undo, if that was accepted.
+    shared = {run.key for each in all_ for run in each.state.runs.values() if run.origin is not None}
+    undos = {key: times for key, times in undos.items() if key not in shared}
     for each in all_:
-        yield from _effects_of(each, done.keys(), undos)
+        yield from _effects_of(each, done.keys(), undos, shared)
 
 
-def _effects_of(each: Folded, done: Collection[str | None], undos: Mapping[str, int]) -> Iterator[str]:
+def _effects_of(
+    each: Folded, done: Collection[str | None], undos: Mapping[str, int], shared: Collection[str | None]
+) -> Iterator[str]:
     state = each.state
     left = {entry.run for rollback in state.rollbacks.values() for entry in rollback.left_behind}
     for run in state.runs.values():
         if run.key is None or run.child is not None or state.undoing(run.scope) is not None:
+            continue
+        if run.key in shared:
             continue
         name = f"{state.id} {run.id} ({run.status}, {run.effect}, undo {run.undo.status})"
         happened, undone = run.key in done, run.key in undos
@@ -196,8 +203,7 @@ def _view_so_far(stored: Stored, all_: list[Folded]) -> Iterator[str]:
 def decision_complaints(stored: Stored, all_: list[Folded]) -> Iterator[str]:
     """Every decision, made again from what was recorded of it, leads to the events that were recorded."""
     for each in all_:
-        plan = _plan(each.state.digest, stored.definitions[each.state.digest])
-        for found in divergences(plan, each.events):
+        for found in divergences(lambda digest: _plan(digest, stored.definitions[digest]), each.events):
             yield f"{each.state.id} ({each.state.definition}): {found.text()}"
 
 

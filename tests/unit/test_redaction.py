@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from adapters.stored_events import EventMapper
-from application.bundles import encoded
+from application.bundles import BundledDefinition, encoded
 from application.redaction import RedactionError, Values, read_places
 from application.storage import StoredRecord
 from retrace import replay
@@ -29,8 +29,9 @@ def redacted(bundle: dict[str, Any], *places: str) -> dict[str, Any]:
         )
         for n, each in enumerate(bundle["history"], 1)
     ]
-    head = {name: bundle[name] for name in ("format", "exported_at", "versions")}
-    made = encoded(CODEC, head, records, bundle["definition"]["document"], read_places(places))
+    head = {name: bundle.get(name, []) for name in ("format", "exported_at", "versions", "checkpoints")}
+    documents = [BundledDefinition(**each) for each in (*bundle.get("earlier", ()), bundle["definition"])]
+    made = encoded(CODEC, head, records, documents, read_places(places))
     return dict(json.loads(made))
 
 

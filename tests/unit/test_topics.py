@@ -38,6 +38,8 @@ GOLDEN = [
     "orchestration.compensated",
     "orchestration.completed",
     "orchestration.faulted",
+    "orchestration.forked",
+    "orchestration.migrated",
     "orchestration.resumed",
     "orchestration.started",
     "orchestration.suspended",

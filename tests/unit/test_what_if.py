@@ -122,6 +122,12 @@ def test_an_attempt_in_flight_may_be_supposed_to_have_ended():
     assert "hotel answers at once, since its answer was not recorded" in found["assumptions"]
 
 
+def test_a_change_of_what_was_never_called_is_told():
+    found = what_if(played(TRIP), changes=(Change(task="hotel", run=2, outcome="refused"),))
+    assert found["outcome"] == "same"
+    assert found["assumptions"] == ["another outcome of run 2 of hotel makes no difference, since it was not called"]
+
+
 def test_another_input_that_makes_no_difference():
     assert what_if(played(TRIP), input={"n": 1})["outcome"] == "same"
 
