@@ -27,6 +27,7 @@ from adapters.callouts.sql.callouts import SqlCallouts
 from adapters.callouts.sql.targets import read_targets
 from adapters.callouts.sql.transaction import Bounds
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
+from adapters.cli.logs import hide_in_logs
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
@@ -121,7 +122,9 @@ async def open_service(
     projections: Iterable[Projection] = (),
 ) -> Service:
     """Build and start a service. Raises StorageError or the storage's own refusal when the database cannot be had."""
-    secrets = EnvironmentSecrets()
+    targets = read_targets(os.environ)
+    passwords = [target.password for target in targets.values() if target.password]
+    secrets = EnvironmentSecrets(folder=settings.secrets_dir, hidden=passwords)
     policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
     jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
     python = FunctionCallouts(functions)
@@ -129,10 +132,11 @@ async def open_service(
     storage = open_storage(settings.database)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(folds.close)
+        stack.callback(hide_in_logs(secrets.redact))
         session = open_session(policy)
         http = HttpCallouts(session, secrets)
         bounds = Bounds(settings.sql_max_rows, int(settings.sql_max_bytes))
-        sql = SqlCallouts(read_targets(os.environ), connections=settings.sql_connections, bounds=bounds)
+        sql = SqlCallouts(targets, connections=settings.sql_connections, bounds=bounds)
         callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python, sql)
         stack.push_async_callback(callouts.close)
         await jail.start()

@@ -32,7 +32,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from adapters.callouts.sql.targets import complaints
+from adapters.callouts import secrets
+from adapters.callouts.sql import targets
 from adapters.signatures import read_private, read_public
 
 PREFIX = "RETRACE_"
@@ -145,6 +146,8 @@ class Settings(BaseSettings):
     expression_memory: ByteSize = Field(ByteSize(512 << 20), ge=100 << 20)
     """Of one such process."""
 
+    secrets_dir: DirectoryPath | None = None
+    """A folder with one file for each secret of definitions."""
     definitions: DirectoryPath | None = None
     """A folder whose definitions are deployed when the service starts."""
     functions: FilePath | None = None
@@ -276,7 +279,7 @@ def read_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: naming every variable that is unknown or cannot be used.
     """
-    problems = _unknown(os.environ) + complaints(os.environ)
+    problems = [each for check in _CHECKS for each in check(os.environ)]
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
@@ -312,3 +315,6 @@ def _sentence(error: Any) -> str:
     if error["type"] == "value_error":
         return f"{place} {message}." if place else f"{message}."
     return f"{place}: {message[0].lower()}{message[1:]}."
+
+
+_CHECKS = (_unknown, targets.complaints, secrets.complaints)
