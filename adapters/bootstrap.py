@@ -20,6 +20,7 @@ from adapters.callouts.functions import FunctionCallouts
 from adapters.callouts.http import HttpCallouts
 from adapters.callouts.network import NetworkPolicy, open_session
 from adapters.callouts.openapi import OpenApiCallouts
+from adapters.callouts.reach import read_rules
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
@@ -125,7 +126,12 @@ async def open_service(
     targets = read_targets(os.environ)
     passwords = [target.password for target in targets.values() if target.password]
     secrets = EnvironmentSecrets(folder=settings.secrets_dir, hidden=passwords)
-    policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
+    policy = NetworkPolicy(
+        allow_loopback=settings.allow_loopback or development,
+        allow_files=development,
+        allow=read_rules(settings.network_allow),
+        deny=read_rules(settings.network_deny),
+    )
     jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
     python = FunctionCallouts(functions)
     folds = PythonFolds(projections)
@@ -133,8 +139,8 @@ async def open_service(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(folds.close)
         stack.callback(hide_in_logs(secrets.redact))
-        session = open_session(policy)
-        http = HttpCallouts(session, secrets)
+        session = open_session(policy, max_per_host=settings.max_per_host)
+        http = HttpCallouts(session, secrets, max_answer_bytes=int(settings.max_answer_bytes), policy=policy)
         bounds = Bounds(settings.sql_max_rows, int(settings.sql_max_bytes))
         sql = SqlCallouts(targets, connections=settings.sql_connections, bounds=bounds)
         callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python, sql)

@@ -33,6 +33,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adapters.callouts import secrets
+from adapters.callouts.reach import read_rules
 from adapters.callouts.sql import targets
 from adapters.signatures import read_private, read_public
 
@@ -134,6 +135,14 @@ class Settings(BaseSettings):
     """That one task may read."""
     sql_max_bytes: ByteSize = Field(ByteSize(1 << 20), ge=1024)
     """The same in bytes of JSON."""
+    max_answer_bytes: ByteSize = Field(ByteSize(10_000_000), ge=1024)
+    """Largest answer to a callout over HTTP, decompressed."""
+    max_per_host: int = Field(0, ge=0, le=500)
+    """Connections of callouts to one host and port at a time; 0: only the 500 of all together."""
+    network_allow: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """With any, callouts over HTTP reach nothing else."""
+    network_deny: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """What callouts over HTTP never reach."""
     allow_loopback: bool = False
     """Whether callouts may reach this very machine."""
     event_sink: str | None = Field(None, repr=False)
@@ -189,7 +198,7 @@ class Settings(BaseSettings):
             bearers[name] = digest.lower()
         return bearers
 
-    @field_validator("audit_trust", mode="before")
+    @field_validator("audit_trust", "network_allow", "network_deny", mode="before")
     @classmethod
     def _separate(cls, value: Any) -> Any:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
@@ -206,6 +215,12 @@ class Settings(BaseSettings):
     def _public_keys(cls, value: list[str]) -> list[str]:
         for each in value:
             read_public(each)
+        return value
+
+    @field_validator("network_allow", "network_deny")
+    @classmethod
+    def _rules(cls, value: list[str]) -> list[str]:
+        read_rules(value)
         return value
 
     @field_validator("checkpoint_to")
