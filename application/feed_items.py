@@ -73,8 +73,8 @@ def reason_of(event: e.Event) -> str | None:
 
 
 def cause_of(event: e.Event, first: e.Event | None) -> Json:
-    """What led to it: ``{kind, task?, run?, attempt?, source?, id?, request?}``; kind is ``start | result | timer | event |
-    child | parent`` or, where somebody asked for it, ``command``.
+    """What led to it: ``{kind, task?, run?, attempt?, source?, id?, request?}``; kind is ``start | fork | result | timer |
+    event | child | parent`` or, where somebody asked for it, ``command``.
     """
     found: Json = {"kind": event.cause or "command"}
     if first is None:
