@@ -20,10 +20,15 @@ from adapters.callouts.functions import FunctionCallouts
 from adapters.callouts.http import HttpCallouts
 from adapters.callouts.network import NetworkPolicy, open_session
 from adapters.callouts.openapi import OpenApiCallouts
+from adapters.callouts.reach import read_rules
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
+from adapters.callouts.sql.callouts import SqlCallouts
+from adapters.callouts.sql.targets import read_targets
+from adapters.callouts.sql.transaction import Bounds
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
+from adapters.cli.logs import hide_in_logs
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
@@ -119,17 +124,27 @@ async def open_service(
     projections: Iterable[Projection] = (),
 ) -> Service:
     """Build and start a service. Raises StorageError or the storage's own refusal when the database cannot be had."""
-    secrets = EnvironmentSecrets()
-    policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
+    targets = read_targets(os.environ)
+    passwords = [target.password for target in targets.values() if target.password]
+    secrets = EnvironmentSecrets(folder=settings.secrets_dir, hidden=passwords)
+    policy = NetworkPolicy(
+        allow_loopback=settings.allow_loopback or development,
+        allow_files=development,
+        allow=read_rules(settings.network_allow),
+        deny=read_rules(settings.network_deny),
+    )
     jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
     python = FunctionCallouts(functions)
     folds = PythonFolds(projections)
     storage = open_storage(settings.database)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(folds.close)
-        session = open_session(policy)
-        http = HttpCallouts(session, secrets)
-        callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python)
+        stack.callback(hide_in_logs(secrets.redact))
+        session = open_session(policy, max_per_host=settings.max_per_host)
+        http = HttpCallouts(session, secrets, max_answer_bytes=int(settings.max_answer_bytes), policy=policy)
+        bounds = Bounds(settings.sql_max_rows, int(settings.sql_max_bytes))
+        sql = SqlCallouts(targets, connections=settings.sql_connections, bounds=bounds)
+        callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python, sql)
         stack.push_async_callback(callouts.close)
         await jail.start()
         stack.push_async_callback(jail.close)

@@ -176,7 +176,7 @@ class Effects:
         if self._stopped:  # a command that came late has begun it; nobody here would wait for the answer
             return
         self._in_hand.add(name)
-        trace = None if event.callout == "function" else trace_of(live.state)
+        trace = None if event.callout in ("function", "sql") else trace_of(live.state)
         attempt = _Attempt(live.partition, live.orchestration, live.id, name, event, result, trace)
         current = asyncio.current_task()
         mine = self._tasks.get(current) if current is not None else None

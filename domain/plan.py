@@ -162,13 +162,13 @@ class Listen(msgspec.Struct, frozen=True, tag="listen"):
 class Call(msgspec.Struct, frozen=True, tag="call"):
     """A callout. `with_` is the task's ``with``, named authentications already inlined."""
 
-    kind: Literal["http", "openapi", "function"]
+    kind: Literal["http", "openapi", "sql", "function"]
     function: str
     with_: Template
     retry: Retry | None = None
     idempotent: bool = True
     safe: bool = False
-    """It changes nothing outside (HTTP GET, HEAD, OPTIONS), so there is nothing to leave behind."""
+    """It changes nothing outside (HTTP GET, HEAD, OPTIONS, a query in SQL), so there is nothing to leave behind."""
     deletes: bool = False
     """An HTTP DELETE: in an undo, 404 and 410 mean that nothing is left to undo."""
     callback: bool = False
