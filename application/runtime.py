@@ -35,6 +35,7 @@ from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
+from application.lives import Lives
 from application.load import Load
 from application.log_pages import LogPages
 from application.nodes import Nodes
@@ -152,6 +153,7 @@ class Node:
             chance=world.chance,
             limits=options.limits,
         )
+        self.lives = Lives(self.engine)
         self.ownership = Ownership(
             self._introduction(),
             storage.leases,

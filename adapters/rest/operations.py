@@ -57,6 +57,8 @@ class Operation:
     produces: tuple[str, ...] = (JSON,)
     open: bool = False
     """Served without a token, and however much is going on."""
+    always: bool = False
+    """Served however much is going on, to those who may come in."""
     hot: bool = False
     """Found without the router (`adapters.rest.front`)."""
     lasts: Callable[[Call], bool] | None = None
