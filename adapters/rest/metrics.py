@@ -23,7 +23,7 @@ async def metrics(call: Call) -> Response:
     exposition = call.services.exposition
     if exposition is None:
         raise NotFoundError("Nothing is measured here.")
-    return Response(exposition(), 200, {"Content-Type": _CONTENT_TYPE, "Cache-Control": "no-store"})
+    return Response(exposition(), 200, {"Content-Type": _CONTENT_TYPE})
 
 
 OPERATIONS = (
@@ -34,7 +34,7 @@ OPERATIONS = (
         metrics,
         "What the process has counted",
         "Running",
-        {200: Answer("Metrics in the text format of Prometheus.", media=(TEXT,), headers=("Cache-Control",))},
+        {200: Answer("Metrics in the text format of Prometheus.", media=(TEXT,))},
         problems=("not-found",),
         produces=(TEXT,),
         always=True,

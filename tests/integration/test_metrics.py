@@ -13,8 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.metrics import METRICS
 from adapters.rest.admission import Admission
 from adapters.signatures import make_key
-from retrace.errors import Refused
-from retrace.functions import function
+from retrace.functions import Function, Refused
 from tests.integration.rest_scripted import Scripted
 from tests.support.service import Api, running_service
 
@@ -26,19 +25,20 @@ resource: {path: flows}
 do:
   - rest: {wait: {milliseconds: 10}}
   - work: {call: NAME}
-  - shape: {set: {doubled: '${ [limits(3; range(4))] }'}}
+  - shape: {set: {doubled: '${ [range(4)] | add }'}}
 """
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-@function
 def double() -> int:
     return 2
 
 
-@function
 def refuse() -> int:
     raise Refused("never")
+
+
+FUNCTIONS = {each.__name__: Function(each.__name__, each, is_async=False, source="test") for each in (double, refuse)}
 
 
 def flow(name: str, called: str) -> str:
@@ -62,9 +62,8 @@ async def run(api: Api, name: str) -> dict[str, Any]:
 
 
 async def test_values_move_with_what_they_count(tmp_path):
-    functions = {"double": double, "refuse": refuse}
-    async with running_service(tmp_path, functions) as api:
-        for name in functions:
+    async with running_service(tmp_path, FUNCTIONS) as api:
+        for name in FUNCTIONS:
             assert (await api.deploy(flow(name, name)))["http_status"] == 201
         before = await scraped(api)
         good, bad = await run(api, "double"), await run(api, "refuse")
@@ -92,7 +91,7 @@ async def test_values_move_with_what_they_count(tmp_path):
 
 
 async def test_every_metric_is_told_and_nothing_that_identifies(tmp_path):
-    async with running_service(tmp_path, {"double": double}, audit_key=private_key(tmp_path)) as api:
+    async with running_service(tmp_path, FUNCTIONS, audit_key=private_key(tmp_path)) as api:
         await api.deploy(flow("double", "double"))
         ended = await run(api, "double")
         await api.http.get(f"/doubles/{ended['id']}")
@@ -102,7 +101,7 @@ async def test_every_metric_is_told_and_nothing_that_identifies(tmp_path):
     assert {name for name in told if name.startswith("retrace_")} == set(METRICS)
     assert 'operation="read_resource"' in text
     assert 'operation="none"' in text
-    assert "retrace_checkpoint_age_seconds 0" in text or "retrace_checkpoint_age_seconds " in text
+    assert re.search(r"^retrace_checkpoint_age_seconds \d", text, re.MULTILINE)
     for secret in (ended["id"], "partition=", "/doubles", "nowhere"):
         assert secret not in text
     assert re.search(r"[0-9a-f]{8}-[0-9a-f]{4}|\bo_\w{22}", text) is None
