@@ -30,6 +30,7 @@ from adapters.rest import (
     definitions,
     events,
     forks,
+    functions,
     long_running,
     metrics,
     orchestrations,
@@ -37,6 +38,7 @@ from adapters.rest import (
     rehearsals,
     running,
     stream,
+    tasks,
     what_if,
 )
 from adapters.rest.authentication import Authentication
@@ -69,6 +71,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit_verification.OPERATIONS,
     *projections.OPERATIONS,
     *rehearsals.OPERATIONS,
+    *tasks.OPERATIONS,
+    *functions.OPERATIONS,
     *running.OPERATIONS,
     *metrics.OPERATIONS,
 )
