@@ -33,9 +33,11 @@ from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
+from adapters.metrics import Exposition
 from adapters.projections import PythonFolds
 from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
+from adapters.rest.metering import Meter
 from adapters.rest.services import Services
 from adapters.settings import Settings, SettingsError
 from adapters.signatures import Ed25519Keys, Ed25519Signer, KeyUnusableError, make_key, read_private, read_public
@@ -174,6 +176,7 @@ async def open_service(
             ready = node.ownership.eligible and await storage.ready()
             return {"ready": ready, "database": storage.kind, "partitions": len(node.ownership.held)}
 
+        meter = Meter()
         services = Services(
             commands=node.commands,
             queries=node.queries,
@@ -192,6 +195,9 @@ async def open_service(
             version=__version__,
             max_body_bytes=int(settings.max_body_bytes),
             admission=Admission(settings.max_requests, settings.max_waiting),
+            meter=meter,
+            exposition=Exposition(node, jail, meter).text,
+            metrics_open=settings.metrics == "open",
         )
         app = build_app(services)
         await node.go_on()

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     """Name of a bearer -> digest (SHA-256, lower-case hexadecimal) of the token."""
     auth: Literal["none"] | None = None
     """``none``: whoever reaches the service may do anything."""
+    metrics: Literal["open"] | None = None
+    """``open``: `/metrics` needs no token."""
     max_body_bytes: ByteSize = Field(ByteSize(1 << 20), ge=1024)
     max_requests: int = Field(1000, ge=1)
     """In progress at a time, besides those that wait; more are refused with 503."""
@@ -243,7 +245,7 @@ class Settings(BaseSettings):
                 raise ValueError("write an HTTP address, such as https://broker.example/events")
         return value
 
-    @field_validator("log_level", "log_format", "auth", mode="before")
+    @field_validator("log_level", "log_format", "auth", "metrics", mode="before")
     @classmethod
     def _in_lower_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value

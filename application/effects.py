@@ -19,6 +19,7 @@ from application.callbacks import Callbacks
 from application.deferred import NotEvaluatedError, arguments_of
 from application.engine import Engine
 from application.live import Live
+from application.measures import Distribution
 from application.ownership import Ownership
 from application.ports import (
     Answered,
@@ -40,6 +41,7 @@ from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError
 _log = structlog.get_logger(__name__)
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
+_OUTCOMES = {Answered: "completed", Unusable: "unusable", Declined: "refused", Doubtful: "uncertain"}
 
 
 class _Attempt(msgspec.Struct, frozen=True):
@@ -84,6 +86,8 @@ class Effects:
         self._draining: dict[int, asyncio.Event] = {}
         self._resuming: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self.sent: dict[tuple[str, str], Distribution] = {}
+        """Seconds from sending to the outcome, by (kind of callout, outcome)."""
         engine.follow(self, e.AttemptStarted, e.IncidentResolved)
 
     @property
@@ -218,11 +222,17 @@ class Effects:
                 except Exception as error:
                     _log.exception("callout.not_prepared", orchestration=attempt.id, task=event.run)
                     return Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
+            began_s = asyncio.get_running_loop().time()
             try:
-                return await self._callouts.send(_callout(attempt, arguments))
+                result = await self._callouts.send(_callout(attempt, arguments))
             except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
                 _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
-                return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
+                result = Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
+            known = event.callout, _OUTCOMES[type(result)]
+            if known not in self.sent:
+                self.sent[known] = Distribution()
+            self.sent[known].add(asyncio.get_running_loop().time() - began_s)
+            return result
 
     async def _report(self, attempt: _Attempt, result: CalloutResult) -> None:
         """Hand the result in until it is recorded: a database that is away for a while loses nothing."""

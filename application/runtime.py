@@ -38,6 +38,7 @@ from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
+from application.lives import Lives
 from application.load import Load
 from application.log_pages import LogPages
 from application.nodes import Nodes
@@ -160,6 +161,7 @@ class Node:
             limits=options.limits,
             known=world.callouts.knows,
         )
+        self.lives = Lives(self.engine)
         self.ownership = Ownership(
             self._introduction(),
             storage.leases,

@@ -8,7 +8,7 @@ token in the path instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from starlette.datastructures import Headers
@@ -27,17 +27,20 @@ _OPEN_BELOW = ("/problems/", "/v1/callbacks/")
 class Authentication:
     """Sets the actor of a request, or answers 401."""
 
-    def __init__(self, app: ASGIApp, tokens: Mapping[str, str] | None, actor: str) -> None:
-        """`tokens`: name -> SHA-256 in hex; None lets everyone in as `actor`."""
+    def __init__(
+        self, app: ASGIApp, tokens: Mapping[str, str] | None, actor: str, *, also_open: Iterable[str] = ()
+    ) -> None:
+        """`tokens`: name -> SHA-256 in hex; None lets everyone in as `actor`. `also_open`: more paths without a token."""
         self._app = app
         self._actor = actor
+        self._open = _OPEN.union(also_open)
         self._names = None if tokens is None else {digest.lower(): name for name, digest in tokens.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http":
             actor = self._actor if self._names is None else self._caller(scope)
-            if actor is None and scope["path"] not in _OPEN and not scope["path"].startswith(_OPEN_BELOW):
+            if actor is None and scope["path"] not in self._open and not scope["path"].startswith(_OPEN_BELOW):
                 await self._refuse(scope, receive, send)
                 return
             scope[ACTOR] = actor or self._actor

@@ -57,6 +57,8 @@ class Operation:
     produces: tuple[str, ...] = (JSON,)
     open: bool = False
     """Served without a token and, unless it has a body, however much is going on. It keeps no Idempotency-Key."""
+    always: bool = False
+    """Served however much is going on, to those who may come in."""
     hot: bool = False
     """Found without the router (`adapters.rest.front`)."""
     lasts: Callable[[Call], bool] | None = None
