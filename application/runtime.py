@@ -180,18 +180,7 @@ class Node:
             self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks
         )
         self.remote = RemoteWork(self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects)
-        self.claims = TaskClaims(
-            storage.tasks,
-            reader,
-            identity,
-            self.remote,
-            signals,
-            world.expressions,
-            world.secrets,
-            self.callbacks,
-            world.clock,
-            world.chance,
-        )
+        self.claims = self._claims(reader, identity)
         self.functions = FunctionControls(storage.tasks, self.definitions, world.callouts)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
@@ -327,6 +316,21 @@ class Node:
         await signals.open()
         await self.ownership.join()
         self.projections.start()
+
+    def _claims(self, reader: Reader, identity: Identity) -> TaskClaims:
+        world = self.world
+        return TaskClaims(
+            world.storage.tasks,
+            reader,
+            identity,
+            self.remote,
+            world.storage.signals,
+            world.expressions,
+            world.secrets,
+            self.callbacks,
+            world.clock,
+            world.chance,
+        )
 
     def _introduction(self) -> NodeIdentity:
         options, world = self.options, self.world
