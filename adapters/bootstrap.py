@@ -29,6 +29,7 @@ from adapters.callouts.sql.targets import read_targets
 from adapters.callouts.sql.transaction import Bounds
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
 from adapters.cli.logs import hide_in_logs
+from adapters.cron import next_cron
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
@@ -163,6 +164,7 @@ async def open_service(
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
+            crons=next_cron,
             **_audit(settings, session, development=development),
             folds=folds,
         )
@@ -185,6 +187,7 @@ async def open_service(
             what_if=node.what_if,
             verification=node.verification,
             projections=node.catalog,
+            schedules=node.schedule_catalog,
             requests=storage.requests,
             audit=node.audit,
             tasks=node.claims,

@@ -73,7 +73,7 @@ def reason_of(event: e.Event) -> str | None:
 
 
 def cause_of(event: e.Event, first: e.Event | None) -> Json:
-    """What led to it: ``{kind, task?, run?, attempt?, source?, id?, request?}``; kind is ``start | fork | result |
+    """What led to it: ``{kind, task?, run?, attempt?, source?, id?, request?}``; kind is ``start | fork | schedule | result |
     callback | timer | event | child | parent`` or, where somebody asked for it, ``command``.
     """
     found: Json = {"kind": event.cause or "command"}

@@ -30,6 +30,14 @@ class Expressions(Protocol):
         ...
 
 
+class Crons(Protocol):
+    """Arithmetic of cron expressions in time zones. Pure, in process."""
+
+    def __call__(self, expression: str, timezone: str, after: datetime, /) -> datetime | None:
+        """The first occurrence after an instant, in UTC; None: there is none."""
+        ...
+
+
 class Schemas(Protocol):
     """Validates JSON values against JSON Schema (draft 2020-12). Pure, in process."""
 

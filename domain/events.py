@@ -59,7 +59,8 @@ class RunEvent(Event, frozen=True, kw_only=True):
 
 class OrchestrationStarted(Event, frozen=True, kw_only=True):
     """`data` is the transformed input. `parent` is (public id, run) of the parent; `root` the public id of the topmost.
-    `trace`: of the request that started the topmost, if it had one.
+    `trace`: of the request that started the topmost, if it had one. `scheduled_for`: the occurrence of the definition's
+    schedule that it is.
     """
 
     topic: ClassVar[str] = "orchestration.started"
@@ -76,6 +77,7 @@ class OrchestrationStarted(Event, frozen=True, kw_only=True):
     depth: int = 0
     timeout_at: datetime | None = None
     trace: str | None = None
+    scheduled_for: datetime | None = None
 
 
 class Remark(msgspec.Struct, frozen=True, omit_defaults=True):

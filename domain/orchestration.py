@@ -9,7 +9,7 @@ the copy that `decide` makes of the state.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -66,7 +66,9 @@ def opened(plan: Plan, state: State, command: c.Command, limits: Limits, *, to: 
     """Begin a decision on this very state. `to`: the plan of `commands.target_of`, if the command has one; at the end the
     decision's `plan` is that of the state.
     """
-    decision = Decision(plan, state, command, limits, _CAUSES.get(type(command)), to)
+    scheduled = isinstance(command, c.Start) and command.scheduled_for is not None
+    cause = BY_SCHEDULE if scheduled else _CAUSES.get(type(command))
+    decision = Decision(plan, state, command, limits, cause, to)
     _HANDLERS[type(command)](decision, command)
     return decision
 
@@ -136,6 +138,7 @@ _HANDLERS: dict[type[c.Command], Any] = {
     c.UndoChild: undo_child,
 }
 
+BY_SCHEDULE: Final = "schedule"
 _CAUSES: dict[type[c.Command], str] = {
     c.Start: "start",
     c.Fork: "fork",

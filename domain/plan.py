@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from domain.expressions import Expression
+from domain.schedule import Schedule
 
 EXIT = "exit"
 """Edge out of the scope."""
@@ -333,6 +334,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     output_schema: Schema | None = None
     timeout: Duration | None = None
     resource: Resource | None = None
+    schedule: Schedule | None = None
     parallel_undo: bool = False
     secrets: tuple[str, ...] = ()
 

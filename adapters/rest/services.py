@@ -19,6 +19,7 @@ from application.claims import TaskClaims
 from application.function_controls import FunctionControls
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
+from application.schedule_catalog import ScheduleCatalog
 from application.service import Commands, Definitions, Operations, Queries, WhatIf
 from application.verification import Verification
 
@@ -38,6 +39,7 @@ class Services:
     what_if: WhatIf
     verification: Verification
     projections: ProjectionCatalog
+    schedules: ScheduleCatalog
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]

@@ -138,6 +138,7 @@ class Scripted:
             what_if=None,  # type: ignore[arg-type]
             verification=None,  # type: ignore[arg-type]
             projections=NoProjections(),  # type: ignore[arg-type]
+            schedules=NoProjections(),  # type: ignore[arg-type]
             requests=self.requests,
             clock=lambda: self.now,
             **given,

@@ -277,7 +277,7 @@ WHOLE = [
     ("", [("", "wrong-type", 1, 1)]),
     ("{}", [("", "missing", 1, 1), ("", "missing", 1, 1)]),
     (HEAD + "do: []\nbogus: 1\n", [("/bogus", "unknown-keyword", 3, 1)]),
-    (HEAD + "do: []\nschedule: {cron: 0 0 * * *}\n", [("/schedule", "unsupported", 3, 1)]),
+    (HEAD + "do: []\nschedule: {on: {all: [{with: {type: a}}]}}\n", [("/schedule/on/all", "unsupported", 3, 17)]),
     (HEAD + "do: {}\n", [("/do", "wrong-type", 2, 1)]),
     (HEAD + "do: []\nuse: {extensions: []}\n", [("/use/extensions", "unsupported", 3, 7)]),
     (HEAD + "do: []\nuse: {catalogs: {}}\n", [("/use/catalogs", "unsupported", 3, 7)]),

@@ -217,5 +217,5 @@ def test_alerts_are_about_metrics_that_exist():
 
 
 def test_causes_and_accesses_are_listed():
-    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), "command"}
+    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), orchestration.BY_SCHEDULE, "command"}
     assert set(rows("Accesses")) == {*get_args(accesses.What), *get_args(accesses.Step)}
