@@ -184,6 +184,18 @@ def test_a_node_runs_a_few_at_a_time():
     simulate(1, main)
 
 
+def test_those_that_come_at_once_count_too():
+    async def main(loop):
+        operations, _ = of(loop)
+        many = (operations.start("audit.verify", "ann", forever) for _ in range(3 * MOST_AT_A_TIME))
+        begun = await asyncio.gather(*many, return_exceptions=True)
+        assert sum(isinstance(each, str) for each in begun) == MOST_AT_A_TIME
+        assert sum(isinstance(each, OverloadedError) for each in begun) == 2 * MOST_AT_A_TIME
+        await operations.stop()
+
+    simulate(1, main)
+
+
 def test_lists_go_on_where_they_ended():
     async def main(loop):
         operations, _ = of(loop)
