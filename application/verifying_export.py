@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby, islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -39,6 +39,9 @@ _OURS: Final = frozenset(
 )
 
 
+_Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
 class NotAnExportError(ValueError):
     """The file is not an export that this version can read; the text says why."""
 
@@ -55,10 +58,10 @@ class _Header(msgspec.Struct):
 class _Line(msgspec.Struct):
     """The members of an event's line that the verification needs."""
 
-    partition: int
-    position: int
+    partition: Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
+    position: _Number
     orchestration: str
-    version: int
+    version: _Number
     type: str
     stored: bytes
     hash: str
@@ -231,6 +234,7 @@ class ExportCheck:
         count.
         """
         marks: dict[int, list[Mark]] = {}
+        younger = 0
         self._end = next((each for each in trailer if each.get("kind") == "end"), None)
         own = [each for each in trailer if each.get("kind") == "checkpoint"]
         for each, origin in [(each, _OWN) for each in own] + [(each, "the checkpoint given") for each in given]:
@@ -240,8 +244,10 @@ class ExportCheck:
                 raise NotAnExportError(str(error)) from None
             if database != self._header.database:
                 self._find("checkpoint_altered", record.partition, record.position, f"{origin} is of another database")
-            elif origin == _OWN or record.made_at <= self._header.exported_at - _APART:
+            elif origin == _OWN or self._header.exported_at - record.made_at >= _APART:
                 self._add(marks, record, origin)
+            else:
+                younger += 1
         for listed in marks.values():
             listed.sort(key=lambda each: each.position)
         if not self._header.complete:
@@ -251,6 +257,12 @@ class ExportCheck:
             return {}
         if not self._keys.listed():
             self.notes.append("There is no key: signatures were not checked. Give the service's public key with --key.")
+        if younger:
+            self.notes.append(
+                f"{younger} of the checkpoints given are younger than the export says that it is "
+                f"({instant(self._header.exported_at)}), and were not looked at. That instant is not signed: if you know that "
+                "it is wrong, the file was altered."
+            )
         if not marks:
             self.notes.append(
                 "There are no checkpoints: what was cut off, or written anew as a whole, cannot be found."
