@@ -9,7 +9,7 @@ of its events is bound to the one before it in its orchestration, and no more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -101,6 +101,8 @@ class ExportCheck:
         self._checkpoints = 0
         self._names: dict[bytes, str] = {}
         self._seen: set[int] = set()
+        self._bare: set[str] = set()
+        """Hashes of the last events known of orchestrations whose bytes are lost."""
         self._places: dict[str, tuple[int, UUID]] = {}
         self._end: Json | None = None
         self._marks = self._marked(list(trailer), given)
@@ -145,7 +147,7 @@ class ExportCheck:
         except (msgspec.ValidationError, ValueError) as error:
             raise NotAnExportError(f"a line is not that of an event: {error}") from None
         partition, identity = self._place(line.orchestration)
-        if partition != line.partition:
+        if partition != line.partition and (line.orchestration or line.stored):
             self._of(line, "export_altered", "its orchestration belongs to another partition")
         row = (line.position, identity.bytes, line.version, line.type, line.stored, hashes[0], hashes[1], None)
         self.events += 1
@@ -189,7 +191,9 @@ class ExportCheck:
             index = 0
             while (index := check.feed(rows, index)) < len(rows):
                 self._names |= {each.row[1]: each.line.orchestration for each in page[max(0, index - 1) : index + 1]}
-                if rows[index][0] > check.position:
+                if not page[index].line.stored and check.pass_over(rows[index]):
+                    self._gone(page[index].line)
+                elif rows[index][0] > check.position:
                     check.examine(rows[index], _before(page[index]))
                 else:
                     self._of(page[index].line, "export_altered", "the line stands at the wrong place")
@@ -211,19 +215,25 @@ class ExportCheck:
             self.findings.append(msgspec.structs.replace(each, orchestration=name))
         self._names.clear()
 
+    def _gone(self, line: _Line) -> None:
+        """The bytes of an event were lost before the export; told once of events that follow each other."""
+        if line.previous in self._bare:
+            self._bare.remove(line.previous)
+        else:
+            self._of(line, "archive_missing", "the bytes of its events were neither in the log nor in the archive")
+        self._bare.add(line.hash)
+
     def _single(self, partition: int, events: Iterator[_Event]) -> Iterator[int]:
         """Events that are not all: each by itself."""
         for each in events:
             line = each.line
             identity = UUID(bytes=each.row[1])
             place = (line.partition, line.position, identity, line.version, line.type)
-            if event_hash(each.previous, *place, line.stored).hex() != line.hash:
-                gone = not line.stored
-                detail = (
-                    "its bytes were not to be had" if gone else "the event is not the one that its hash was made of"
-                )
-                self._of(line, "archive_missing" if gone else "payload_changed", detail)
-            elif line.stored:
+            if not line.stored:
+                self._gone(line)
+            elif event_hash(each.previous, *place, line.stored).hex() != line.hash:
+                self._of(line, "payload_changed", "the event is not the one that its hash was made of")
+            else:
                 self._readable(each)
             yield 1
 
@@ -260,8 +270,8 @@ class ExportCheck:
         if younger:
             self.notes.append(
                 f"{younger} of the checkpoints given are younger than the export says that it is "
-                f"({instant(self._header.exported_at)}), and were not looked at. That instant is not signed: if you know that "
-                "it is wrong, the file was altered."
+                f"({instant(self._header.exported_at)}), and were not looked at. That instant is not signed: if you know "
+                "that it is wrong, the file was altered."
             )
         if not marks:
             self.notes.append(
@@ -312,9 +322,12 @@ def _read_header(header: Mapping[str, Any]) -> _Header:
         raise NotAnExportError(f"the header cannot be read: {error}") from None
     if found.format != FORMAT:
         raise NotAnExportError(f"exports of format {found.format} cannot be read by this version")
-    if found.exported_at.tzinfo is None or not found.partitions:
+    if found.exported_at.tzinfo is None or found.partitions < 1:
         raise NotAnExportError("the header cannot be read")
-    return found
+    try:
+        return msgspec.structs.replace(found, exported_at=found.exported_at.astimezone(UTC))
+    except OverflowError:
+        raise NotAnExportError("the header has an instant that does not exist") from None
 
 
 def _before(event: _Event) -> bytes | None:

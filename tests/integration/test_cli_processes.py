@@ -109,12 +109,21 @@ def test_a_signal_that_comes_as_a_process_is_born_ends_it(monkeypatch):
     assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
 
 
+def opened() -> int:
+    """How many files and pipes this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_processes_that_are_replaced_leave_nothing_open(monkeypatch):
     begun: list[int] = []
 
     def fork(fork: Callable[[], int] = os.fork) -> int:
         begun.append(fork())
         return begun[-1]
+
+    def node(_parent: int, serves: Callable[[], None]) -> int:
+        serves()
+        return 0
 
     def ended() -> tuple[int, int]:
         if len(begun) == 6:
@@ -124,11 +133,11 @@ def test_processes_that_are_replaced_leave_nothing_open(monkeypatch):
     monkeypatch.setattr(os, "fork", fork)
     monkeypatch.setattr(os, "wait", ended)
     monkeypatch.setattr("adapters.cli.processes._PAUSE_S", 0)
-    processes = Processes(1, lambda _parent, serves: serves() or 0)
-    before = len(os.listdir("/proc/self/fd"))
+    processes = Processes(1, node)
+    before = opened()
     with handlers():
         assert processes.run() == 0
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened() == before
 
 
 def test_what_keeps_a_node_from_starting_is_told_once(tmp_path, fresh_postgres):

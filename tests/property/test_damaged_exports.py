@@ -247,6 +247,8 @@ def test_what_is_no_export_is_said(tmp_path, capsys, content):
         ("event", "version", -1),
         ("event", "version", 2**63),
         ("checkpoint", "position", -1),
+        ("header", "partitions", -4),
+        ("header", "exported_at", "0001-01-01T00:00:00+14:00"),
     ],
 )
 def test_numbers_that_no_log_has_are_said(original, tmp_path, capsys, kind, member, value):
