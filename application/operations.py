@@ -13,7 +13,7 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -302,8 +302,9 @@ def _opened(cursor: str) -> tuple[datetime, str]:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         started_at, operation = msgspec.json.decode(raw, type=tuple[datetime, str])
-    except (ValueError, binascii.Error):
+        in_utc = started_at.astimezone(UTC)
+    except (ValueError, OverflowError, binascii.Error):
         raise MalformedCursorError from None
     if started_at.tzinfo is None or not _FORM.match(operation):
         raise MalformedCursorError
-    return started_at, operation
+    return in_utc, operation

@@ -40,9 +40,10 @@ def firsts(log: Log, versions: list[int]) -> list[int]:
     context = FeedContext(cast(Any, log), cast(Any, None), cast(Any, None), cast(Any, None))
 
     async def found() -> list[int]:
-        return [(await context.first(0, log.record(each), log.events[each - 1])).at for each in versions]
+        firsts: list[Any] = [await context.first(0, log.record(each), log.events[each - 1]) for each in versions]
+        return [each.at for each in firsts]
 
-    return cast("list[int]", asyncio.run(found()))
+    return asyncio.run(found())
 
 
 def test_each_event_belongs_to_its_own_decision_in_whatever_order_they_are_asked_for():

@@ -13,6 +13,8 @@ from tests.simulation.loop import Process, SeededChance, SimulatedClock, simulat
 from tests.simulation.memory_storage import MemoryData, MemoryStorage
 
 UNKNOWN = "p_" + "0" * 22
+NEVER = "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwicF8wMDAwMDAwMDAwMDAwMDAwMDAwMDAwIl0"
+"""A cursor with an instant that does not exist."""
 
 
 def of(loop, data=None, node="one", seed=1):
@@ -211,7 +213,7 @@ def test_lists_go_on_where_they_ended():
         second = await operations.list(limit=3, cursor=first["next"])
         assert [each["id"] for each in (*first["items"], *second["items"])] == ids[::-1]
         assert second["next"] is None
-        for cursor in ("x", "", "WyIyMDI2LTAxLTAxVDAwOjAwOjAwIiwicF8xIl0", "é"):
+        for cursor in ("x", "", "WyIyMDI2LTAxLTAxVDAwOjAwOjAwIiwicF8xIl0", NEVER, "é"):
             with pytest.raises(MalformedCursorError):
                 await operations.list(cursor=cursor)
 
