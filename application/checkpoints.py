@@ -109,7 +109,12 @@ def read(given: Mapping[str, Any]) -> tuple[str, CheckpointRecord]:
         raise ValueError(f"a checkpoint of format {found.format} cannot be read by this version")
     if found.made_at.tzinfo is None or len(log_hash) != 32:
         raise ValueError("this is not a checkpoint: its hash or its time has not the right form")
-    made_at = found.made_at.astimezone(UTC)
+    if found.partition < 0 or found.position < 1:
+        raise ValueError("this is not a checkpoint: there is no such partition or position")
+    try:
+        made_at = found.made_at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this is not a checkpoint: its time does not exist") from None
     record = CheckpointRecord(found.partition, found.position, log_hash, made_at, found.key_id, found.signature)
     return found.database, record
 
