@@ -53,9 +53,9 @@ class Schemas(Protocol):
 class Callout(msgspec.Struct, frozen=True):
     """One attempt to be sent. `arguments` is the task's ``with``, fully evaluated, secrets included."""
 
-    kind: Literal["http", "openapi", "function"]
+    kind: Literal["http", "openapi", "sql", "function"]
     function: str
-    """The function's name; for http and openapi the kind again."""
+    """The function's name; for the others the kind again."""
     arguments: Any
     idempotency_key: str
     attempt: int

@@ -14,6 +14,7 @@ from application.archivist import Archivist
 from application.auditing import Audit
 from application.bundles import Bundles
 from application.business_keys import BusinessKeys
+from application.callbacks import Callbacks
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
 from application.claims import TaskClaims
@@ -37,6 +38,7 @@ from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
+from application.lives import Lives
 from application.load import Load
 from application.log_pages import LogPages
 from application.nodes import Nodes
@@ -106,6 +108,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
     checkpoint_every_s: float = 60.0
+    public_url: str = "http://127.0.0.1:8080"
+    """Where others reach the service; callbacks are told it."""
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -160,6 +164,7 @@ class Node:
             limits=options.limits,
             known=world.callouts.knows,
         )
+        self.lives = Lives(self.engine)
         self.ownership = Ownership(
             self._introduction(),
             storage.leases,
@@ -173,20 +178,7 @@ class Node:
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
-        self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
-        self.remote = RemoteWork(self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects)
-        self.claims = TaskClaims(
-            storage.tasks,
-            reader,
-            identity,
-            self.remote,
-            signals,
-            world.expressions,
-            world.secrets,
-            world.clock,
-            world.chance,
-        )
-        self.functions = FunctionControls(storage.tasks, self.definitions, world.callouts)
+        self._call_out(reader, identity)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
         self.snapshots = Snapshots(self.engine, storage.snapshots, world.codec.states, after=options.snapshot_after)
@@ -278,6 +270,7 @@ class Node:
             self.ownership,
             dry_runs,
             archive,
+            self.callbacks,
             ForkSources(identity, log, world.codec, archive, reader),
             Load(
                 self.journal,
@@ -321,6 +314,29 @@ class Node:
         await signals.open()
         await self.ownership.join()
         self.projections.start()
+
+    def _call_out(self, reader: Reader, identity: Identity) -> None:
+        """What sends, and what hands out to workers."""
+        world, storage = self.world, self.world.storage
+        log, tasks, signals = storage.log, storage.tasks, storage.signals
+        self.callbacks = Callbacks(identity, self.options.public_url)
+        self.effects = Effects(
+            self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks
+        )
+        self.remote = RemoteWork(self.engine, tasks, log, self.ownership, signals, world.callouts, self.effects)
+        self.claims = TaskClaims(
+            tasks,
+            reader,
+            identity,
+            self.remote,
+            signals,
+            world.expressions,
+            world.secrets,
+            self.callbacks,
+            world.clock,
+            world.chance,
+        )
+        self.functions = FunctionControls(tasks, self.definitions, world.callouts)
 
     def _schedule(self, reader: Reader, identity: Identity) -> None:
         world = self.world

@@ -84,6 +84,19 @@ class ReportResult(Command, frozen=True, kw_only=True):
     retryable: bool | None = None
 
 
+class ReportCallback(Command, frozen=True, kw_only=True):
+    """A task is called back: it is done (`output`), or it failed, definitely or perhaps (`error`: members of a `Fault`).
+    `digest`: of what was posted.
+    """
+
+    run: str
+    digest: bytes
+    outcome: Literal["completed", "refused", "uncertain"]
+    output: Any = None
+    error: dict[str, Any] | None = None
+    retryable: bool = False
+
+
 class FireTimers(Command, frozen=True, kw_only=True):
     """Handle every timer that is due."""
 

@@ -16,6 +16,7 @@ import msgspec
 from domain import commands as c
 from domain import events as e
 from domain.attempts import report
+from domain.callbacks import take
 from domain.children import report_child
 from domain.decision import Decision, Limits, Question
 from domain.due import fire
@@ -123,6 +124,7 @@ _HANDLERS: dict[type[c.Command], Any] = {
     c.Fork: fork,
     c.Migrate: migrate,
     c.ReportResult: report,
+    c.ReportCallback: take,
     c.FireTimers: fire,
     c.ReceiveEvent: lambda d, command: d.spawn(receive(d, command)),
     c.Cancel: cancel,
@@ -141,6 +143,7 @@ _CAUSES: dict[type[c.Command], str] = {
     c.Start: "start",
     c.Fork: "fork",
     c.ReportResult: "result",
+    c.ReportCallback: "callback",
     c.FireTimers: "timer",
     c.ReceiveEvent: "event",
     c.ReportChild: "child",

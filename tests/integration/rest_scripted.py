@@ -11,6 +11,7 @@ import httpx2
 from fastapi import FastAPI
 
 from adapters.rest.app import Services, build_app
+from application.callbacks import CallbackReport
 from application.service import Answer, CommandRequest, DryRun, EventOutcome, ForkRequest, StartRequest
 from tests.simulation.memory_storage import MemoryStorage
 
@@ -75,6 +76,9 @@ class ScriptedCommands:
 
     async def publish_event(self, event: dict[str, Any], **_: Any) -> EventOutcome:
         return await self._ask(event) or EventOutcome("held")
+
+    async def take_callback(self, token: str, report: CallbackReport, **_: Any) -> None:
+        await self._ask((token, report))
 
 
 class ScriptedQueries:
