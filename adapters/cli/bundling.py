@@ -50,7 +50,7 @@ def _replays_still(document: Any) -> None:
     from adapters.cli.failures import complain
     from retrace.replay import BundleError, load
 
-    if nowhere := document["redacted"].get("nowhere"):
+    if nowhere := (document.get("redacted") or {}).get("nowhere"):
         complain(f"nothing was redacted by the name {', '.join(nowhere)}: no data of this history has such a member.")
     try:
         found = load(document).verify()

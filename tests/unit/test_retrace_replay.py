@@ -111,6 +111,7 @@ def edited(version: int, **members: Any) -> dict[str, Any]:
         (edited(2, stored=document()["history"][3]["stored"], type="task.completed"), "cannot be folded"),
         (document(definition={**document()["definition"], "document": {"do": 1}}), "cannot be compiled"),
         (document(definition=None), "damaged"),
+        (document(definition={**document()["definition"], "digest": "sha256:0"}), "no definition with the digest"),
     ],
 )
 def test_what_cannot_be_replayed_says_why(given, says):
