@@ -102,6 +102,7 @@ class Service:
         """The service is about to stop: not ready any more; streams and long polls end."""
         self._services.closing.set()
         self.node.watch.close()
+        self.node.claims.close()
 
     async def close(self) -> None:
         """Stop gracefully; what is unfinished goes on at the next start."""
@@ -168,6 +169,8 @@ async def open_service(
             projections=node.catalog,
             requests=storage.requests,
             audit=node.audit,
+            tasks=node.claims,
+            functions=node.functions,
             clock=world.clock.now,
             ready=ready,
             tokens=_tokens(settings, development=development),

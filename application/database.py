@@ -13,6 +13,7 @@ from application.operation_store import OperationStore
 from application.projection_store import ProjectionStore
 from application.registers import HeldEventStore, KeyStore, RequestStore
 from application.storage import ArchiveStore, DefinitionStore, LogStore, SnapshotStore
+from application.task_store import TaskStore
 from application.views import StatusView
 
 
@@ -51,6 +52,8 @@ class Storage(Protocol):
     def operations(self) -> OperationStore: ...
     @property
     def audit_log(self) -> AuditLog: ...
+    @property
+    def tasks(self) -> TaskStore: ...
     @property
     def checkpoints(self) -> CheckpointStore: ...
 

@@ -170,7 +170,9 @@ class DefinitionRegistry:
         found = []
         for pointer, function in self._documents.functions_of(read.plan):
             if not self._callouts.knows(function):
-                text = f"no function named {function} is known here yet; it must be before this task runs"
+                text = (
+                    f"no function named {function} is in this process; this task waits for a remote worker that has it"
+                )
                 found.append(Problem(pointer, text, "unknown-function"))
         for pointer, child in self._documents.children_of(read.plan):
             own = (child.namespace, child.name) == (read.plan.namespace, read.plan.name)
@@ -223,6 +225,14 @@ class DefinitionRegistry:
             return self._plan(await self.record(namespace, name, version))
         except NotFoundError:
             return None
+
+    async def functions(self) -> set[str]:
+        """Names of all functions that deployed definitions call."""
+        found: set[str] = set()
+        for record in await self._store.versions():
+            plan = await self.by_digest(record.digest)
+            found |= {name for _, name in self._documents.functions_of(plan)}
+        return found
 
     async def plan(self, reference: str) -> Plan:
         """That of "name", "namespace/name" or "namespace/name@version". Raises NotFoundError."""

@@ -8,7 +8,6 @@ one whose result could not be handled, as soon as an operator resolves the incid
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from typing import Any
 from uuid import UUID
@@ -16,6 +15,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from application.deferred import NotEvaluatedError, arguments_of
 from application.engine import Engine
 from application.live import Live
 from application.ownership import Ownership
@@ -34,12 +34,9 @@ from application.storage import Head, LogStore
 from application.tracing import trace_of
 from domain import commands as c
 from domain import events as e
-from domain.data import planted
 from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError, fault
-from domain.expressions import Evaluation, EvaluationFailed
 
 _log = structlog.get_logger(__name__)
-_SECRET = re.compile(r'\$secrets\s*(?:\.\s*([A-Za-z_]\w*)|\.?\s*\[\s*"([^"]+)"\s*\])')
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 
@@ -94,7 +91,7 @@ class Effects:
     def committed(self, live: Live, events: list[e.Event]) -> None:
         for event in events:
             if type(event) is e.AttemptStarted:
-                if event.child is None:
+                if event.child is None and self._is_ours(event):
                     self._begin(live, event)
             elif type(event) is e.IncidentResolved and _tries_again(live, event):
                 self.resume(live, "its result could not be handled")
@@ -105,10 +102,14 @@ class Effects:
         """
         for name in list(live.state.open):
             run = live.state.runs[name]
-            if not run.flying or run.child is not None or run.request is None:
+            if not run.flying or run.child is not None or run.request is None or not self._is_ours(run.request):
                 continue
             lost = None if run.request.idempotent else Doubtful(fault("communication", why))
             self._begin(live, run.request, lost)
+
+    def _is_ours(self, event: e.AttemptStarted) -> bool:
+        """Whether it is carried out in this process, and not by a remote worker."""
+        return event.callout != "function" or self._callouts.knows(event.function)
 
     # Ownership --------------------------------------------------------------------------------------------------------
 
@@ -208,8 +209,8 @@ class Effects:
         async with self._slots:
             if event.deferred:
                 try:
-                    arguments = await self._arguments(event)
-                except _NotEvaluatedError as error:
+                    arguments = await arguments_of(event, self._expressions, self._secrets)
+                except NotEvaluatedError as error:
                     return Declined(error.fault)
                 except Exception as error:
                     _log.exception("callout.not_prepared", orchestration=attempt.id, task=event.run)
@@ -219,25 +220,6 @@ class Effects:
             except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
                 _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
                 return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
-
-    async def _arguments(self, attempt: e.AttemptStarted) -> Any:
-        """The recorded arguments, and the parts that mention secrets, which are evaluated here and recorded nowhere."""
-        batch = []
-        for _, program, names, values in attempt.deferred:
-            known = {}
-            for name in _mentioned(program):
-                secret = self._secrets.get(name)
-                if secret is None:
-                    raise _NotEvaluatedError(fault("authorization", f"there is no secret named {name}"))
-                known[name] = secret
-            batch.append(Evaluation(program, (*names, "secrets"), (*values, known)))
-        filled: dict[tuple[str | int, ...], Any] = {}
-        for (path, *_), result in zip(attempt.deferred, await self._expressions.evaluate(batch), strict=True):
-            if isinstance(result, EvaluationFailed):
-                detail = str(self._secrets.redact(result.detail))
-                raise _NotEvaluatedError(fault("expression", f"with/{'/'.join(map(str, path))}: {detail}"))
-            filled[tuple(path)] = result.value
-        return planted(attempt.arguments, filled)
 
     async def _report(self, attempt: _Attempt, result: CalloutResult) -> None:
         """Hand the result in until it is recorded: a database that is away for a while loses nothing."""
@@ -282,17 +264,6 @@ def _callout(attempt: _Attempt, arguments: Any) -> Callout:
 def _tries_again(live: Live, event: e.IncidentResolved) -> bool:
     """Whether an operator wants to see if a defect is gone."""
     return event.action == "retry" and live.state.incidents[event.number - 1].kind == "poison"
-
-
-class _NotEvaluatedError(Exception):
-    def __init__(self, why: Fault) -> None:
-        self.fault = why
-        super().__init__(why.detail)
-
-
-def _mentioned(program: str) -> list[str]:
-    """Names of the secrets that a program reads, as ``$secrets.name`` or ``$secrets["name"]``."""
-    return list(dict.fromkeys(a or b for a, b in _SECRET.findall(program)))
 
 
 def _members(redact: Any, result: CalloutResult) -> dict[str, Any]:

@@ -10,7 +10,7 @@ The engine knows the world only through its ports and its event loop, so it runs
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -23,9 +23,11 @@ from application.identity import Chance, Identity
 from application.journal import Appended, Journal
 from application.live import Live, LiveCache, agenda_of, listening_runs
 from application.ports import Clock
+from application.remote_changes import Known, put_task, task_changes
 from application.storage import (
     DropAgenda,
     DropSubscriptions,
+    EndTask,
     PutAgenda,
     PutEmitted,
     PutSubscription,
@@ -49,6 +51,7 @@ from domain.errors import (
 )
 from domain.lifecycle import IllegalTransitionError
 from domain.orchestration import opened, step
+from domain.remote import Attempt
 from domain.state import State
 
 T = TypeVar("T", bound=c.Command)
@@ -117,7 +120,9 @@ class Engine:
         clock: Clock,
         chance: Chance,
         limits: Limits,
+        known: Known = lambda _function: True,
     ) -> None:
+        """`known`: whether a function is in the process; calls of others are work for remote workers."""
         self.cache = cache
         self.identity = identity
         self.clock = clock
@@ -126,6 +131,7 @@ class Engine:
         self._plans = plans
         self._chance = chance
         self._limits = limits
+        self._known = known
         self._followers: list[Follower] = []
         self._interested: dict[type[e.Event], list[Follower]] = {}
         self._latest: datetime | None = None
@@ -249,6 +255,23 @@ class Engine:
             raise OwnershipLostError
         await self._journal.append(partition, epoch, [], [reply])
 
+    async def mend(self, partition: int, orchestration: UUID, *, taken_in: Sequence[Attempt] = ()) -> Live:
+        """Write what the work tables should say of its attempts in flight, where functions may have come into the process
+        or left it since; `taken_in`: those that are no longer work for others.
+        """
+        live = await self.cache.load_at(partition, orchestration)
+        async with self.cache.family(live.family):
+            live = await self.cache.load_at(partition, orchestration)
+            runs = [live.state.runs[name] for name, _ in live.remote]
+            work: list[WorkChange] = [put_task(live, run.request) for run in runs if run.request is not None]
+            work += [EndTask(orchestration, *attempt, self.now()) for attempt in taken_in]
+            idle = live.agenda == (False, None)
+            work.append(DropAgenda(orchestration) if idle else PutAgenda(orchestration, *live.agenda))
+            if live.epoch is None:
+                raise OwnershipLostError
+            await self._journal.append(partition, live.epoch, [], work)
+            return live
+
     def _forget(self, unit: _Unit, error: BaseException) -> None:
         """What was decided did not happen. A command that was merely refused has changed nothing."""
         refused = isinstance(error, RetraceError) and not isinstance(
@@ -312,7 +335,7 @@ class Engine:
         for part in touched:
             live = part.live
             streams.append(Appended(live.orchestration, part.version, live.event_hash, part.events))
-            _put_work(work, live, part.events)
+            _put_work(work, live, part.events, self._known)
         partition, epoch = touched[0].live.partition, touched[0].live.epoch
         if epoch is None:
             raise OwnershipLostError
@@ -337,12 +360,13 @@ class Engine:
                     follower.committed(live, events)
 
 
-def _put_work(work: list[WorkChange], live: Live, events: list[e.Event]) -> None:
+def _put_work(work: list[WorkChange], live: Live, events: list[e.Event], known: Known) -> None:
     """How the work tables change with these events. From here on `live` tells what they will say; if that cannot be
     committed, it is forgotten.
     """
     state, orchestration = live.state, live.orchestration
-    agenda = agenda_of(state)
+    work += task_changes(live, events, known)
+    agenda = agenda_of(state, len(live.remote))
     if live.agenda != agenda:
         idle = agenda == (False, None)
         work.append(DropAgenda(orchestration) if idle else PutAgenda(orchestration, *agenda))

@@ -1,5 +1,5 @@
 """What is kept for a while and then forgotten: answers under idempotency keys, replies to other nodes, events that nobody
-wanted, long-running operations, and who read what where there is a retention.
+wanted, long-running operations, work of workers that has ended, and who read what where there is a retention.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from application.inbox import Inbox
 from application.operation_store import OperationStore
 from application.ports import Clock
 from application.registers import HeldEventStore, RequestStore
+from application.task_store import TaskStore
 from domain.errors import StorageError
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +24,8 @@ REQUESTS_KEPT: Final = timedelta(hours=48)
 REPLIES_KEPT: Final = timedelta(minutes=2)
 """Nobody waits longer for a reply that no client can ask for again."""
 OPERATIONS_KEPT: Final = timedelta(days=7)
+TASKS_KEPT: Final = timedelta(hours=1)
+"""So long a worker may repeat a report and get the same answer."""
 _EVERYTHING_S: Final = 3600.0
 _REPLIES_S: Final = 60.0
 
@@ -37,12 +40,14 @@ class Housekeeping:
         inbox: Inbox,
         operations: OperationStore,
         accesses: AccessStore,
+        tasks: TaskStore,
         clock: Clock,
         *,
         hold_s: float,
         retention_s: float | None = None,
     ) -> None:
         self._accesses = accesses
+        self._tasks = tasks
         self._retention = None if retention_s is None else timedelta(seconds=retention_s)
         self._requests = requests
         self._inbox = inbox
@@ -76,6 +81,7 @@ class Housekeeping:
         while True:
             try:
                 await self._inbox.expire(self._clock.now() - REPLIES_KEPT, kept=False)
+                await self._tasks.expire(self._clock.now() - TASKS_KEPT)
                 if loop.time() >= all_at:
                     await self.clean()
                     all_at = loop.time() + _EVERYTHING_S

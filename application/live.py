@@ -24,6 +24,7 @@ from application.storage import Head, LogStore, SnapshotStore, StoredRecord
 from domain.errors import ArchivedError, NotFoundError, OwnershipLostError
 from domain.evolve import evolve
 from domain.plan import Plan
+from domain.remote import Attempt, remote_attempts, unwanted
 from domain.state import State
 
 _FIRST_PAGE = 250
@@ -33,7 +34,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Live(msgspec.Struct):
-    """One orchestration in memory. `agenda` and `subscribed` are what the work tables say of it. While `deciding`, its
+    """One orchestration in memory. `agenda`, `subscribed`, `remote` and `unwanted` (attempts that wait for a worker or are at
+    one; those of them that were given up) are what the work tables say of it. While `deciding`, its
     state runs ahead of the log: whoever wants to read it waits for the lock of its family, and it cannot be forgotten.
     """
 
@@ -45,6 +47,8 @@ class Live(msgspec.Struct):
     event_hash: bytes = GENESIS
     agenda: tuple[bool, datetime | None] = (False, None)
     subscribed: frozenset[str] = frozenset()
+    remote: set[Attempt] = msgspec.field(default_factory=set)
+    unwanted: set[Attempt] = msgspec.field(default_factory=set)
     deciding: bool = False
     epoch: int | None = None
     """The epoch of the partition under which this was read; None: the partition was not ours."""
@@ -58,11 +62,13 @@ class Live(msgspec.Struct):
         return self.state.root or self.id
 
 
-def agenda_of(state: State) -> tuple[bool, datetime | None]:
-    """(whether a callout is in flight, when a timer is next due): what has to be looked after."""
+def agenda_of(state: State, remote: int = 0) -> tuple[bool, datetime | None]:
+    """(whether a callout is in flight, when a timer is next due): what has to be looked after. `remote`: how many of the
+    callouts are looked after elsewhere.
+    """
     if not state.flights and state.final:
         return False, None
-    return state.calls > 0, state.next_due()
+    return state.calls > remote, state.next_due()
 
 
 def listening_runs(state: State) -> frozenset[str]:
@@ -105,10 +111,12 @@ class LiveCache:
         *,
         capacity: int = 10_000,
         snapshot_after: int = 1000,
+        known: Callable[[str], bool] = lambda _function: True,
     ) -> None:
         """`epoch_of`: the epoch under which a partition is ours, if it is. `snapshot_after`: histories shorter than this have
-        no snapshot.
+        no snapshot. `known`: whether a function is in the process; the others are work for remote workers.
         """
+        self._known = known
         self._epoch_of = epoch_of
         self._log = log
         self._snapshots = snapshots
@@ -197,7 +205,7 @@ class LiveCache:
                 # It was here meanwhile, may have moved, and was forgotten again: what was read may be old.
                 self._loading.pop(key, None)
                 continue
-            live = _live(partition, orchestration, folded)
+            live = _live(partition, orchestration, folded, self._known)
             live.epoch = epoch
             self.keep(live)
             for listener in self._listeners:
@@ -314,12 +322,14 @@ class LiveCache:
         return self._locks.of(name)
 
 
-def _live(partition: int, orchestration: UUID, folded: _Folded) -> Live:
+def _live(partition: int, orchestration: UUID, folded: _Folded, known: Callable[[str], bool]) -> Live:
     state = folded.state
     live = Live(
         state.id, partition, orchestration, state, event_hash=_last(folded).event_hash, snapshot=folded.snapshot
     )
-    live.agenda = agenda_of(state)
+    live.remote = remote_attempts(state, known)
+    live.unwanted = {each for each in live.remote if unwanted(state, state.runs[each[0]]) == "claimed"}
+    live.agenda = agenda_of(state, len(live.remote))
     live.subscribed = listening_runs(state)
     return live
 

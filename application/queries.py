@@ -32,7 +32,7 @@ from application.nodes import Nodes
 from application.projector import PROJECTION, StatusProjector
 from application.reader import Reader
 from application.service import Json, ListRequest
-from application.status import instant, represent, task_entries
+from application.status import Known, instant, represent, task_entries
 from application.storage import LogStore, StoredRecord
 from application.views import StatusQuery, StatusView
 from application.watching import Watch
@@ -64,7 +64,9 @@ class OrchestrationQueries:
         nodes: Nodes,
         archive: ArchiveReader,
         bundles: Bundles,
+        known: Known = lambda _function: True,
     ) -> None:
+        self._known = known
         self._bundles = bundles
         self._nodes = nodes
         self._dry_runs = dry_runs
@@ -84,7 +86,7 @@ class OrchestrationQueries:
     async def status(self, id_: str, *, at_version: int | None = None, at: datetime | None = None) -> Json:
         live = await self._live(id_)
         if at_version is None and at is None:
-            return represent(live.state)
+            return represent(live.state, known=self._known)
         if at_version is not None and not 1 <= at_version <= live.state.version:
             raise OutsideLifeError(f"It has the versions 1 to {live.state.version}.")
         try:

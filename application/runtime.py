@@ -16,6 +16,7 @@ from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
+from application.claims import TaskClaims
 from application.commands import OrchestrationCommands
 from application.database import Storage
 from application.definitions import DefinitionRegistry, Documents
@@ -28,6 +29,7 @@ from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
 from application.forking import ForkSources
+from application.function_controls import FunctionControls
 from application.heads import HeadWatch
 from application.histories import Histories
 from application.housekeeping import Housekeeping
@@ -47,6 +49,7 @@ from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
+from application.remote_work import RemoteWork
 from application.routing import Router
 from application.serving import InboxServer
 from application.snapshots import Snapshots
@@ -140,6 +143,7 @@ class Node:
             self.journal.epoch,
             capacity=options.live_orchestrations,
             snapshot_after=options.snapshot_after,
+            known=world.callouts.knows,
         )
         facts = FactFinder(world.expressions, world.schemas, world.resources, self.definitions, identity)
         self.engine = Engine(
@@ -151,6 +155,7 @@ class Node:
             clock=world.clock,
             chance=world.chance,
             limits=options.limits,
+            known=world.callouts.knows,
         )
         self.ownership = Ownership(
             self._introduction(),
@@ -166,6 +171,19 @@ class Node:
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
+        self.remote = RemoteWork(self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects)
+        self.claims = TaskClaims(
+            storage.tasks,
+            reader,
+            identity,
+            self.remote,
+            signals,
+            world.expressions,
+            world.secrets,
+            world.clock,
+            world.chance,
+        )
+        self.functions = FunctionControls(storage.tasks, self.definitions, world.callouts)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
         self.snapshots = Snapshots(self.engine, storage.snapshots, world.codec.states, after=options.snapshot_after)
@@ -213,6 +231,7 @@ class Node:
             storage.inbox,
             storage.operations,
             storage.accesses,
+            storage.tasks,
             world.clock,
             hold_s=options.held_events_for_s,
             retention_s=options.retention_s,
@@ -285,6 +304,7 @@ class Node:
                 world.clock,
                 options.version,
             ),
+            world.callouts.knows,
         )
         self.audit = self._audit(identity)
         histories = Histories(log, archive, world.codec, identity)
@@ -322,11 +342,12 @@ class Node:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
         """
-        for tenant in (self.effects, self.timers, self.exchange, self.outbox, self.inbox):
+        for tenant in (self.effects, self.remote, self.timers, self.exchange, self.outbox, self.inbox):
             self.ownership.add(tenant)
             for partition in self.ownership.held:
                 tenant.gained(self.journal.head(partition))
         self.ownership.drain_with(self.effects.drain)
+        self.remote.start()
         self.timers.start()
         await self.exchange.start()
         self.outbox.start()
@@ -340,6 +361,7 @@ class Node:
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
+        self.claims.close()
         await self.operations.stop()
         await self.ownership.stop()
         await self.housekeeping.stop()
@@ -348,6 +370,7 @@ class Node:
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)
+        await self.remote.stop()
         await self.inbox.stop()
         await self.exchange.stop()
         await self.router.stop()

@@ -6,7 +6,7 @@ the ``compensation`` of the task that is undone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -16,6 +16,7 @@ import msgspec
 from domain.data import cause_json
 from domain.errors import Fault
 from domain.events import Cause, UndoStep
+from domain.remote import is_remote
 from domain.rollback import outcome, undoable
 from domain.state import COMPENSATE, ROOT, Incident, Rollback, Run, State
 
@@ -36,8 +37,12 @@ def _fault(why: Fault | None) -> Json | None:
     return None if why is None else why.as_json()
 
 
-def represent(state: State, *, most_tasks: int = MOST_TASKS) -> Json:
-    """Everything but ``links``."""
+Known = Callable[[str], bool]
+"""Whether a function is in the process: what calls others waits for a worker."""
+
+
+def represent(state: State, *, most_tasks: int = MOST_TASKS, known: Known | None = None) -> Json:
+    """Everything but ``links``. Without `known` nothing is said of workers."""
     return {
         "id": state.id,
         "definition": state.definition,
@@ -56,7 +61,7 @@ def represent(state: State, *, most_tasks: int = MOST_TASKS) -> Json:
         "ended_at": instant(state.ended_at),
         "tasks": task_entries(state, limit=most_tasks),
         "tasks_total": count_tasks(state),
-        "waiting_for": waiting_for(state),
+        "waiting_for": waiting_for(state, known),
         "rollback": rollback_view(state),
         "incidents": [incident_entry(state, incident) for incident in state.open_incidents()],
     }
@@ -131,7 +136,7 @@ def compensation_status(state: State, run: Run) -> str:
     return status
 
 
-def waiting_for(state: State) -> list[Json]:
+def waiting_for(state: State, known: Known | None = None) -> list[Json]:
     """What has to happen before it goes on."""
     found: list[Json] = []
     if state.final:
@@ -145,6 +150,8 @@ def waiting_for(state: State) -> list[Json]:
             found.append({"kind": "timer", **entry})
         elif run.flying and run.child is not None:
             found.append({"kind": "child", **entry, "child": run.child[0]})
+        elif known is not None and run.request is not None and is_remote(state, run, known):
+            found.append({"kind": "worker", **entry, "function": run.request.function})
         elif run.flying:
             found.append({"kind": "answer", **entry})
     for incident in state.open_incidents():

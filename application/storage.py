@@ -95,7 +95,50 @@ class PutReply(msgspec.Struct, frozen=True, tag=True):
     reply: bytes
 
 
-WorkChange = PutAgenda | DropAgenda | PutEmitted | PutSubscription | DropSubscriptions | PutReply
+class PutTask(msgspec.Struct, frozen=True, tag=True):
+    """An attempt waits for a remote worker (task_store.py). Insert or nothing."""
+
+    orchestration: UUID
+    run: str
+    number: int
+    function: str
+    definition: str
+    timeout_us: int
+    queued_at: datetime
+
+
+class GiveUpTask(msgspec.Struct, frozen=True, tag=True):
+    """Nobody wants it any more. One that waits is reported with `unsent`; one that is claimed with `lost`, and the token is
+    void; with `lost` None it may end. What is reported stays so.
+    """
+
+    orchestration: UUID
+    run: str
+    number: int
+    unsent: bytes
+    lost: bytes | None
+
+
+class EndTask(msgspec.Struct, frozen=True, tag=True):
+    """The attempt has ended, however."""
+
+    orchestration: UUID
+    run: str
+    number: int
+    at: datetime
+
+
+WorkChange = (
+    PutAgenda
+    | DropAgenda
+    | PutEmitted
+    | PutSubscription
+    | DropSubscriptions
+    | PutReply
+    | PutTask
+    | GiveUpTask
+    | EndTask
+)
 
 
 class PartitionWrite(msgspec.Struct, frozen=True):

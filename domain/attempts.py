@@ -98,7 +98,8 @@ def report(d: Decision, command: ReportResult) -> None:
         return
     awaited = run.open and run.flying and run.attempts == command.number
     if d.state.suspended and awaited:
-        result = {f: v for f in ("outcome", "output", "retry_after_s") if (v := getattr(command, f)) is not None}
+        told = ("outcome", "output", "retry_after_s", "retryable")
+        result = {f: v for f in told if (v := getattr(command, f)) is not None}
         if command.fault is not None:
             result["fault"] = msgspec.to_builtins(command.fault)
         d.emit(e.ResultRecorded, run=run.id, number=command.number, result=result)
@@ -122,12 +123,14 @@ def _not_completed(d: Decision, run: Run, command: ReportResult) -> Strand:
     why = command.fault or fault("runtime", "no reason was given")
     undo = d.state.undoing(run.scope) is not None
     match command.outcome:
+        case "unsent" if not d.live(run.scope) and run.effect != "uncertain":
+            d.emit(e.TaskCancelled, run=run.id)  # while its scope settled
         case "unusable":
             fail(d, run, why, "completed", command.output, command.number)
         case "refused" if undo and isinstance(work, Call) and work.deletes and why.status in (404, 410):
             yield from complete(d, run, None, attempt=command.number)  # nothing is left to undo
         case _:
-            effect: e.Effect = "failed" if command.outcome == "refused" else "uncertain"
+            effect: e.Effect = "failed" if command.outcome in ("refused", "unsent") else "uncertain"
             yield from _retry_or_fail(d, run, work, why, effect, command)
 
 
@@ -135,7 +138,10 @@ def _retry_or_fail(d: Decision, run: Run, work: Any, why: Fault, effect: e.Effec
     policy: Retry | None = getattr(work, "retry", None)
     undoubted = effect == "failed" and run.effect != "uncertain"
     given_up = run.pivot and undoubted and d.state.cancel_pending is not None  # the cancel waited for just this
-    if policy is not None and d.live(run.scope) and not given_up and retries(policy, why, effect):
+    wanted = command.retryable
+    if wanted is None:
+        wanted = policy is not None and retries(policy, why, effect)
+    if policy is not None and wanted and d.live(run.scope) and not given_up:
         env = env_of(d, run)
         env.extra["error"] = why.as_json()
         elapsed = (d.now - (run.first_at or d.now)).total_seconds()
@@ -166,7 +172,12 @@ def retries(policy: Retry, why: Fault, effect: e.Effect) -> bool:
 def late(d: Decision, run: Run, command: ReportResult) -> Strand:
     """News of an attempt that had been given up. Repeats of what is known are dropped."""
     state = d.state
-    effects: dict[str, e.Effect] = {"completed": "completed", "unusable": "completed", "refused": "failed"}
+    effects: dict[str, e.Effect] = {
+        "completed": "completed",
+        "unusable": "completed",
+        "refused": "failed",
+        "unsent": "failed",
+    }
     effect = effects.get(command.outcome)
     if effect is None or command.number not in run.doubts or (run.open and effect == "failed"):
         return

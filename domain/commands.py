@@ -68,14 +68,17 @@ class Migrate(Command, frozen=True, kw_only=True):
 
 
 class ReportResult(Command, frozen=True, kw_only=True):
-    """What is known of an attempt: it took effect, was refused, nobody knows, or its answer cannot be used."""
+    """What is known of an attempt: it took effect, was refused, nobody knows, its answer cannot be used, or it was never
+    handed out to anyone (`unsent`). `retryable`: what a worker says of trying again; None leaves it to the rules.
+    """
 
     run: str
     number: int
-    outcome: Literal["completed", "refused", "uncertain", "unusable"]
+    outcome: Literal["completed", "refused", "uncertain", "unusable", "unsent"]
     output: Any = None
     fault: Fault | None = None
     retry_after_s: float | None = None
+    retryable: bool | None = None
 
 
 class FireTimers(Command, frozen=True, kw_only=True):

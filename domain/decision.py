@@ -27,7 +27,7 @@ from domain.errors import Fault
 from domain.evolve import evolve
 from domain.expressions import Evaluation
 from domain.plan import Node, Plan
-from domain.state import COMPENSATE, Run, State
+from domain.state import Run, State
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -232,19 +232,4 @@ class Decision:
         """Whether tokens may go on in this scope: neither it nor anything around it settles. An undo in progress is not
         touched by what happens around the run that it undoes.
         """
-        state = self.state
-        if state.final:
-            return False
-        around: str | None = scope
-        while around is not None:
-            found = state.scopes[around]
-            if found.phase != "active":
-                return False
-            if found.slot == COMPENSATE:
-                return True
-            if found.owner is not None:
-                owner = state.runs[found.owner]
-                if owner.failing is not None or (owner.winner is not None and owner.winner != found.id):
-                    return False
-            around = found.parent
-        return not (state.rolling_back or state.ending)
+        return self.state.live(scope)

@@ -392,6 +392,26 @@ class State(msgspec.Struct, array_like=True, gc=False):
             around = found.parent
         return None
 
+    def live(self, scope: str) -> bool:
+        """Whether tokens may go on in this scope: neither it nor anything around it settles. An undo in progress is not
+        touched by what happens around the run that it undoes.
+        """
+        if self.final:
+            return False
+        around: str | None = scope
+        while around is not None:
+            found = self.scopes[around]
+            if found.phase != "active":
+                return False
+            if found.slot == COMPENSATE:
+                return True
+            if found.owner is not None:
+                owner = self.runs[found.owner]
+                if owner.failing is not None or (owner.winner is not None and owner.winner != found.id):
+                    return False
+            around = found.parent
+        return not (self.rolling_back or self.ending)
+
     def open_incidents(self) -> list[Incident]:
         return [incident for incident in self.incidents if incident.resolved is None]
 

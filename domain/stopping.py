@@ -92,7 +92,7 @@ def _recorded(d: Decision, run: Run, number: int, result: dict[str, Any]) -> Str
         members = {k: result[k] for k in ("child", "status", "output")}
         yield from child_ended(d, run, number, c.ReportChild(at=d.now, seed=b"", run=run.id, fault=why, **members))
         return
-    members = {k: v for k, v in result.items() if k in ("outcome", "output", "retry_after_s")}
+    members = {k: v for k, v in result.items() if k in ("outcome", "output", "retry_after_s", "retryable")}
     command = c.ReportResult(at=d.now, seed=b"", run=run.id, number=number, fault=why, **members)
     if run.open and run.flying and run.attempts == number:
         yield from judge(d, run, command)

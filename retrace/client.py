@@ -23,6 +23,7 @@ from retrace.audit import Audit
 from retrace.connection import Connection, RetraceProblem, structured_string
 from retrace.representations import (
     FINAL,
+    CalledFunction,
     CommandResult,
     Deployed,
     DryRun,
@@ -111,6 +112,24 @@ class Client:
     def nodes(self) -> NodeList:
         """Every node at work on the service's database, and the partitions that each owns."""
         return cast("NodeList", self._server.call("GET", "/v1/nodes"))
+
+    # --- functions
+
+    def functions(self) -> list[CalledFunction]:
+        """Functions that definitions call or that remote workers asked for."""
+        return cast("list[CalledFunction]", self._server.call("GET", "/v1/functions")["items"])
+
+    def control_function(self, name: str, verb: Literal["pause", "drain", "resume"]) -> CalledFunction:
+        """Hold back what waits for workers of a function, or hand it out again; on all nodes."""
+        return cast("CalledFunction", self._server.call("POST", f"/v1/functions/{quote(name, safe='')}/{verb}"))
+
+    def limit_function(
+        self, name: str, max_concurrent: int | None = None, max_per_second: float | None = None
+    ) -> CalledFunction:
+        """Limit what workers get of a function, over all nodes; None: no limit."""
+        limits = {"max_concurrent": max_concurrent, "max_per_second": max_per_second}
+        path = f"/v1/functions/{quote(name, safe='')}/limits"
+        return cast("CalledFunction", self._server.call("PUT", path, json=limits))
 
     # --- long-running operations
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 NAMES = ("domain", "application", "adapters")
@@ -46,6 +47,23 @@ def app_home(package: Path | None = None) -> Path:
     package = package or Path(__file__).resolve().parent
     installed = package / "_app"
     return installed if installed.is_dir() else package.parent
+
+
+def app_module(module: str) -> ModuleType:
+    """A module of the service, for what users import, found at run time as the command finds it. Raises ImportError where
+    another package hides it.
+    """
+    home = app_home()
+    if str(home) not in sys.path:
+        clashes = find_clashes(home, map(Path, sys.path))
+        if clashes:
+            raise ImportError(explain(clashes))
+        sys.path.insert(0, str(home))
+    for name in NAMES:
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        if loaded is not None and home not in Path(loaded).resolve().parents:
+            raise ImportError(f"{loaded} was imported first and hides the package {name} of Retrace; rename it")
+    return importlib.import_module(module)
 
 
 def find_clashes(home: Path, search_path: Iterable[Path]) -> list[Clash]:

@@ -15,15 +15,13 @@ for whoever reads them. Importing this module loads nothing of the service; `loa
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from retrace.launcher import NAMES, app_home, explain, find_clashes
+from retrace.launcher import app_module
 
 __all__ = ["BundleError", "Divergence", "Replay", "Step", "load"]
 
@@ -97,7 +95,7 @@ class Step:
     @property
     def difference(self) -> list[dict[str, Any]]:
         """What changed, place by place: ``{path: [name, ...], before?, after?}``."""
-        return list(_app("application.walking").change_list(self._moment.difference))
+        return list(app_module("application.walking").change_list(self._moment.difference))
 
     @property
     def rollback(self) -> dict[str, Any]:
@@ -167,12 +165,12 @@ class Replay:
 
     def verify(self) -> list[Divergence]:
         """Make every decision again; those that now lead to other events than were recorded."""
-        walking = _app("application.walking")
+        walking = app_module("application.walking")
         return [walking.divergence_json(found) for found in self._walk.verify()]
 
     def broken_links(self) -> list[str]:
         """Versions whose event does not follow the one before it by hash; a redacted bundle is not looked at."""
-        return list(_app("adapters.bundles").broken_links(self._bundle))
+        return list(app_module("adapters.bundles").broken_links(self._bundle))
 
     def unlike(self) -> list[str]:
         """JSON Pointers of what in `status` is not what the history folds to; empty when they agree."""
@@ -193,26 +191,11 @@ def load(bundle: str | os.PathLike[str] | Mapping[str, Any]) -> Replay:
             document = json.loads(Path(bundle).read_text(encoding="utf-8"))
         except ValueError as error:
             raise BundleError(f"{os.fspath(bundle)} is not JSON: {error}") from None
-    bundles = _app("adapters.bundles")
+    bundles = app_module("adapters.bundles")
     try:
         return Replay(*bundles.open_bundle(dict(document) if isinstance(document, Mapping) else document))
     except bundles.UnusableBundleError as error:
         raise BundleError(str(error)) from None
-
-
-def _app(module: str) -> Any:
-    """A module of the service, found as the launcher finds it. Raises ImportError where another package hides it."""
-    home = app_home()
-    if str(home) not in sys.path:
-        clashes = find_clashes(home, map(Path, sys.path))
-        if clashes:
-            raise ImportError(explain(clashes))
-        sys.path.insert(0, str(home))
-    for name in NAMES:
-        loaded = getattr(sys.modules.get(name), "__file__", None)
-        if loaded is not None and home not in Path(loaded).resolve().parents:
-            raise ImportError(f"{loaded} was imported first and hides the package {name} of Retrace; rename it")
-    return importlib.import_module(module)
 
 
 def _copied(value: Any) -> Any:

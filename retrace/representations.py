@@ -225,6 +225,22 @@ class ProjectionError(TypedDict):
     at: str
 
 
+class CalledFunction(TypedDict):
+    """A function that orchestrations call, and what waits for workers of it."""
+
+    function: str
+    in_process: bool
+    waiting: int
+    claimed: int
+    workers: list[str]
+    asked_at: str | None
+    last_claimed_at: str | None
+    paused: bool
+    draining: bool
+    max_concurrent: int | None
+    max_per_second: float | None
+
+
 class ProjectionStatus(TypedDict):
     """A table that a fold builds from the log, and how far it is."""
 

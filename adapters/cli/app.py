@@ -19,6 +19,7 @@ from adapters.cli import (
     commands,
     definitions,
     forks,
+    functions,
     incidents,
     nodes,
     operations,
@@ -28,6 +29,7 @@ from adapters.cli import (
     replaying,
     servers,
     what_if,
+    worker,
 )
 from adapters.cli.remote import Choices, OutputOption, ServerOption
 
@@ -65,6 +67,8 @@ audit_reading.register(audit.app)
 audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
+app.add_typer(functions.app, name="functions")
+worker.register(app)
 
 
 @app.command()

@@ -115,7 +115,9 @@ def fault(error: Mapping[str, Any] | None) -> str:
 
 def waiting(entry: Mapping[str, Any]) -> str:
     """One thing that has to happen before it goes on."""
-    what = entry.get("event", {}).get("type") if entry["kind"] == "event" else entry.get("child")
+    what = (
+        entry.get("event", {}).get("type") if entry["kind"] == "event" else entry.get("child") or entry.get("function")
+    )
     due = f" until {moment(entry['due_at'])}" if entry.get("due_at") else ""
     return f"{entry['kind']}{f' {what}' if what else ''} for {entry['task']}{due}"
 

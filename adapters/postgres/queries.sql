@@ -816,3 +816,179 @@ ORDER BY each.partition;
 
 -- name: checkpoints_until
 made_at <= %(until)s
+
+-- == Work for remote workers ===========================================================================================
+
+-- name: put_task
+INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, status)
+SELECT partition, orchestration, run, number, function, definition, timeout_us, queued_at, 'waiting'
+FROM unnest(
+    %b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[]
+) AS come (partition, orchestration, run, number, function, definition, timeout_us, queued_at)
+ON CONFLICT (partition, orchestration, run, number) DO NOTHING;
+
+-- name: give_up_task
+UPDATE tasks AS t
+SET report = CASE t.status WHEN 'waiting' THEN gone.unsent ELSE gone.lost END, status = 'reported'
+FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::bytea[], %b::bytea[])
+    AS gone (partition, orchestration, run, number, unsent, lost)
+WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
+  AND t.number = gone.number AND (t.status = 'waiting' OR (t.status = 'claimed' AND gone.lost IS NOT NULL));
+
+-- name: end_task
+UPDATE tasks AS t SET status = 'ended', ended_at = gone.ended_at
+FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::timestamptz[])
+    AS gone (partition, orchestration, run, number, ended_at)
+WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
+  AND t.number = gone.number AND t.status <> 'ended';
+
+-- name: waiting_functions
+SELECT p.partition, each.function
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT f.function FROM unnest(%(functions)s::text[]) AS f (function)
+    WHERE EXISTS (
+        SELECT 1 FROM tasks AS t
+        WHERE t.partition = p.partition AND t.function = f.function AND t.status = 'waiting'
+    )
+) AS each;
+
+-- name: choose_tasks
+SELECT orchestration, run, number, definition, timeout_us FROM tasks
+WHERE partition = %(partition)s AND function = %(function)s AND definition > %(after)s AND status = 'waiting'
+ORDER BY definition, queued_at
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED;
+
+-- name: hand_out_task
+UPDATE tasks AS t
+SET status = 'claimed', token = out.token, worker = out.worker, claimed_at = out.claimed_at,
+    lease_until = out.lease_until, deadline = out.deadline
+FROM unnest(
+    %b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::bytea[], %b::text[], %b::timestamptz[], %b::timestamptz[],
+    %b::timestamptz[]
+) AS out (partition, orchestration, run, number, token, worker, claimed_at, lease_until, deadline)
+WHERE t.partition = out.partition AND t.orchestration = out.orchestration AND t.run = out.run AND t.number = out.number;
+
+-- name: task
+SELECT partition, orchestration, run, number, function, status, token, worker, deadline, report
+FROM tasks
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND run = %(run)s AND number = %(number)s;
+
+-- name: extend_task
+UPDATE tasks SET lease_until = LEAST(%(until)s, deadline)
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND run = %(run)s AND number = %(number)s
+  AND token = %(token)s AND status = 'claimed'
+RETURNING lease_until, deadline;
+
+-- name: report_task
+UPDATE tasks SET status = 'reported', report = %(report)s
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND run = %(run)s AND number = %(number)s
+  AND token = %(token)s AND status = 'claimed'
+RETURNING partition;
+
+-- name: void_task
+UPDATE tasks SET status = 'reported', report = %(report)s
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND run = %(run)s AND number = %(number)s
+  AND token = %(token)s AND status = 'claimed' AND lease_until <= %(at)s
+RETURNING partition;
+
+-- name: give_back_task
+UPDATE tasks SET status = 'waiting', token = NULL, worker = NULL, claimed_at = NULL, lease_until = NULL, deadline = NULL
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND run = %(run)s AND number = %(number)s
+  AND token = %(token)s AND status = 'claimed';
+
+-- name: discard_task
+UPDATE tasks SET status = 'ended', ended_at = %(at)s
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND run = %(run)s AND number = %(number)s
+  AND status <> 'ended';
+
+-- name: overdue_tasks
+SELECT each.lease_until, each.partition, each.orchestration, each.run, each.number, each.function, each.status, each.token,
+       each.worker, each.deadline, each.report
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT lease_until, partition, orchestration, run, number, function, status, token, worker, deadline, report
+    FROM tasks AS t
+    WHERE t.partition = p.partition AND t.status = 'claimed' AND t.lease_until <= %(at)s
+    ORDER BY t.lease_until
+    LIMIT %(limit)s
+) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
+ORDER BY each.lease_until
+LIMIT %(limit)s;
+
+-- name: reported_tasks
+SELECT each.partition, each.orchestration, each.run, each.number, each.function, each.status, each.token, each.worker,
+       each.deadline, each.report
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT partition, orchestration, run, number, function, status, token, worker, deadline, report
+    FROM tasks AS t
+    WHERE t.partition = p.partition AND t.status = 'reported'
+    ORDER BY t.orchestration, t.run, t.number
+    LIMIT %(limit)s
+) AS each
+WHERE p.partition = ANY (%(partitions)s::smallint[])
+ORDER BY each.partition, each.orchestration, each.run, each.number
+LIMIT %(limit)s;
+
+-- name: open_functions
+SELECT DISTINCT function FROM tasks
+WHERE partition = %(partition)s AND status IN ('waiting', 'claimed')
+ORDER BY function;
+
+-- name: open_tasks_of
+SELECT partition, orchestration, run, number, function, status, token, worker, deadline, report
+FROM tasks
+WHERE partition = %(partition)s AND function = %(function)s AND status IN ('waiting', 'claimed')
+LIMIT %(limit)s;
+
+-- name: expire_tasks
+DELETE FROM tasks
+WHERE partition = %(partition)s AND status = 'ended' AND ended_at < %(before)s
+RETURNING partition;
+
+-- name: task_loads
+SELECT function, status, coalesce(worker, ''), count(*)
+FROM tasks
+WHERE partition IN (SELECT p.partition FROM partitions AS p) AND status IN ('waiting', 'claimed')
+GROUP BY function, status, coalesce(worker, '')
+ORDER BY function;
+
+-- name: claimed_of_function
+SELECT count(*) FROM tasks
+WHERE partition IN (SELECT p.partition FROM partitions AS p) AND function = %(function)s AND status = 'claimed';
+
+-- name: function_controls
+SELECT function, paused, draining, max_concurrent, max_per_second, asked_at, last_claimed_at
+FROM functions
+ORDER BY function;
+
+-- Whoever is about to hand out work of a limited function waits for those who are just doing so.
+-- name: hold_function
+UPDATE functions SET holders = holders + 1
+WHERE function = %(function)s
+RETURNING paused, draining, max_concurrent, max_per_second, allowance, allowance_at;
+
+-- name: spend_allowance
+UPDATE functions SET allowance = %(allowance)s, allowance_at = %(at)s WHERE function = %(function)s;
+
+-- name: control_function
+INSERT INTO functions (function, paused, draining)
+VALUES (%(function)s, coalesce(%(paused)s::boolean, false), coalesce(%(draining)s::boolean, false))
+ON CONFLICT (function) DO UPDATE
+SET paused = coalesce(%(paused)s::boolean, functions.paused),
+    draining = coalesce(%(draining)s::boolean, functions.draining);
+
+-- name: limit_function
+INSERT INTO functions (function, max_concurrent, max_per_second)
+VALUES (%(function)s, %(max_concurrent)s::integer, %(max_per_second)s::float8)
+ON CONFLICT (function) DO UPDATE
+SET max_concurrent = excluded.max_concurrent, max_per_second = excluded.max_per_second;
+
+-- name: note_function
+INSERT INTO functions (function, asked_at, last_claimed_at)
+VALUES (%(function)s, %(at)s, CASE WHEN %(claimed)s THEN %(at)s END)
+ON CONFLICT (function) DO UPDATE
+SET asked_at = excluded.asked_at, last_claimed_at = coalesce(excluded.last_claimed_at, functions.last_claimed_at);

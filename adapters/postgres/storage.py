@@ -20,6 +20,7 @@ from adapters.sql.projections import SqlProjections
 from adapters.sql.registers import SqlKeys, SqlRequests
 from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
+from adapters.sql.tasks import SqlTasks
 from application.projection_store import KINDS
 from domain.errors import StorageError
 
@@ -64,6 +65,7 @@ class PostgresStorage:
         self.accesses = SqlAccesses(self._database)
         self.operations = SqlOperations(self._database)
         self.audit_log = SqlAuditLog(self._database)
+        self.tasks = SqlTasks(self._database, lists=True)
         self.checkpoints = SqlCheckpoints(self._database)
 
     async def ready(self) -> bool:

@@ -30,12 +30,14 @@ from adapters.rest import (
     definitions,
     events,
     forks,
+    functions,
     long_running,
     orchestrations,
     projections,
     rehearsals,
     running,
     stream,
+    tasks,
     what_if,
 )
 from adapters.rest.authentication import Authentication
@@ -67,6 +69,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit_verification.OPERATIONS,
     *projections.OPERATIONS,
     *rehearsals.OPERATIONS,
+    *tasks.OPERATIONS,
+    *functions.OPERATIONS,
     *running.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -14,6 +14,8 @@ from typing import Any
 
 from adapters.rest.admission import Admission
 from application.auditing import Audit
+from application.claims import TaskClaims
+from application.function_controls import FunctionControls
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
 from application.service import Commands, Definitions, Operations, Queries, WhatIf
@@ -40,6 +42,9 @@ class Services:
     ready: Callable[[], Awaitable[Mapping[str, Any]]]
     audit: Audit | None = None
     """None: there is no audit log, and nobody notes down who reads what."""
+    tasks: TaskClaims | None = None
+    functions: FunctionControls | None = None
+    """None: nothing is handed out to remote workers."""
     tokens: Mapping[str, str] | None = None
     actor: str = "anonymous"
     version: str = "0"

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
+
 from adapters.sql.database import Row
 from application.storage import (
     DropAgenda,
     DropSubscriptions,
+    EndTask,
+    GiveUpTask,
     PartitionWrite,
     PutAgenda,
     PutEmitted,
     PutReply,
     PutSubscription,
+    PutTask,
 )
 
 
@@ -28,6 +33,9 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
     replies: list[Row] = []
     dropped: dict[tuple[int, UUID, str], None] = {}
     subscribed: dict[tuple[int, UUID, str], dict[int, str]] = {}
+    tasks: list[Row] = []
+    unwanted: list[Row] = []
+    ended: list[Row] = []
     for write in writes:
         partition = write.head.partition
         for change in write.work:
@@ -44,6 +52,12 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
                 case DropSubscriptions(orchestration, run):
                     dropped[partition, orchestration, run] = None
                     subscribed.pop((partition, orchestration, run), None)
+                case PutTask():
+                    tasks.append((partition, *msgspec.structs.astuple(change)))
+                case GiveUpTask():
+                    unwanted.append((partition, *msgspec.structs.astuple(change)))
+                case EndTask():
+                    ended.append((partition, *msgspec.structs.astuple(change)))
     every: list[tuple[str, list[Row]]] = [
         ("drop_agenda", [key for key, change in agenda.items() if isinstance(change, DropAgenda)]),
         (
@@ -54,5 +68,9 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("drop_subscriptions", list(dropped)),
         ("put_subscription", [(*key, *slot) for key, slots in subscribed.items() for slot in slots.items()]),
         ("put_reply", replies),
+        # An attempt comes, is given up and ends once each, in this order.
+        ("put_task", tasks),
+        ("give_up_task", unwanted),
+        ("end_task", ended),
     ]
     return [(statement, rows) for statement, rows in every if rows]

@@ -728,3 +728,145 @@ LIMIT 1;
 
 -- name: checkpoints_until
 made_at <= :until
+
+-- == Work for remote workers ===========================================================================================
+
+-- name: put_task
+INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting')
+ON CONFLICT DO NOTHING;
+
+-- name: give_up_task
+UPDATE tasks SET report = CASE status WHEN 'waiting' THEN ?5 ELSE ?6 END, status = 'reported'
+WHERE partition = ?1 AND orchestration = ?2 AND run = ?3 AND number = ?4
+  AND (status = 'waiting' OR (status = 'claimed' AND ?6 IS NOT NULL));
+
+-- name: end_task
+UPDATE tasks SET status = 'ended', ended_at = ?5
+WHERE partition = ?1 AND orchestration = ?2 AND run = ?3 AND number = ?4 AND status <> 'ended';
+
+-- name: waiting_functions
+SELECT p.partition, f.value
+FROM partitions AS p
+CROSS JOIN json_each(:functions) AS f
+WHERE EXISTS (
+    SELECT 1 FROM tasks AS t WHERE t.partition = p.partition AND t.function = f.value AND t.status = 'waiting'
+);
+
+-- name: choose_tasks
+SELECT orchestration, run, number, definition, timeout_us FROM tasks
+WHERE partition = :partition AND function = :function AND definition > :after AND status = 'waiting'
+ORDER BY definition, queued_at
+LIMIT :limit;
+
+-- name: hand_out_task
+UPDATE tasks
+SET status = 'claimed', token = ?5, worker = ?6, claimed_at = ?7, lease_until = ?8, deadline = ?9
+WHERE partition = ?1 AND orchestration = ?2 AND run = ?3 AND number = ?4;
+
+-- name: task
+SELECT partition, orchestration, run, number, function, status, token, worker, deadline, report
+FROM tasks
+WHERE partition = :partition AND orchestration = :orchestration AND run = :run AND number = :number;
+
+-- name: extend_task
+UPDATE tasks SET lease_until = min(:until, deadline)
+WHERE partition = :partition AND orchestration = :orchestration AND run = :run AND number = :number
+  AND token = :token AND status = 'claimed'
+RETURNING lease_until, deadline;
+
+-- name: report_task
+UPDATE tasks SET status = 'reported', report = :report
+WHERE partition = :partition AND orchestration = :orchestration AND run = :run AND number = :number
+  AND token = :token AND status = 'claimed'
+RETURNING partition;
+
+-- name: void_task
+UPDATE tasks SET status = 'reported', report = :report
+WHERE partition = :partition AND orchestration = :orchestration AND run = :run AND number = :number
+  AND token = :token AND status = 'claimed' AND lease_until <= :at
+RETURNING partition;
+
+-- name: give_back_task
+UPDATE tasks SET status = 'waiting', token = NULL, worker = NULL, claimed_at = NULL, lease_until = NULL, deadline = NULL
+WHERE partition = :partition AND orchestration = :orchestration AND run = :run AND number = :number
+  AND token = :token AND status = 'claimed';
+
+-- name: discard_task
+UPDATE tasks SET status = 'ended', ended_at = :at
+WHERE partition = :partition AND orchestration = :orchestration AND run = :run AND number = :number
+  AND status <> 'ended';
+
+-- name: overdue_tasks
+SELECT lease_until, partition, orchestration, run, number, function, status, token, worker, deadline, report
+FROM tasks
+WHERE partition = :partition AND status = 'claimed' AND lease_until <= :at
+ORDER BY lease_until
+LIMIT :limit;
+
+-- name: reported_tasks
+SELECT partition, orchestration, run, number, function, status, token, worker, deadline, report
+FROM tasks
+WHERE partition = :partition AND status = 'reported'
+ORDER BY orchestration, run, number
+LIMIT :limit;
+
+-- name: open_functions
+SELECT DISTINCT function FROM tasks
+WHERE partition = :partition AND status IN ('waiting', 'claimed')
+ORDER BY function;
+
+-- name: open_tasks_of
+SELECT partition, orchestration, run, number, function, status, token, worker, deadline, report
+FROM tasks
+WHERE partition = :partition AND function = :function AND status IN ('waiting', 'claimed')
+LIMIT :limit;
+
+-- name: expire_tasks
+DELETE FROM tasks
+WHERE partition = :partition AND status = 'ended' AND ended_at < :before
+RETURNING partition;
+
+-- name: task_loads
+SELECT function, status, coalesce(worker, ''), count(*)
+FROM tasks
+WHERE partition IN (SELECT p.partition FROM partitions AS p) AND status IN ('waiting', 'claimed')
+GROUP BY function, status, coalesce(worker, '')
+ORDER BY function;
+
+-- name: claimed_of_function
+SELECT count(*) FROM tasks
+WHERE partition IN (SELECT p.partition FROM partitions AS p) AND function = :function AND status = 'claimed';
+
+-- name: function_controls
+SELECT function, paused, draining, max_concurrent, max_per_second, asked_at, last_claimed_at
+FROM functions
+ORDER BY function;
+
+-- Whoever is about to hand out work of a limited function waits for those who are just doing so.
+-- name: hold_function
+UPDATE functions SET holders = holders + 1
+WHERE function = :function
+RETURNING paused, draining, max_concurrent, max_per_second, allowance, allowance_at;
+
+-- name: spend_allowance
+UPDATE functions SET allowance = :allowance, allowance_at = :at WHERE function = :function;
+
+-- name: control_function
+INSERT INTO functions (function, paused, draining)
+VALUES (:function, coalesce(:paused, false), coalesce(:draining, false))
+ON CONFLICT (function) DO UPDATE
+SET paused = coalesce(:paused, functions.paused),
+    draining = coalesce(:draining, functions.draining);
+
+-- name: limit_function
+INSERT INTO functions (function, max_concurrent, max_per_second)
+VALUES (:function, :max_concurrent, :max_per_second)
+ON CONFLICT (function) DO UPDATE
+SET max_concurrent = excluded.max_concurrent, max_per_second = excluded.max_per_second;
+
+-- name: note_function
+INSERT INTO functions (function, asked_at, last_claimed_at)
+VALUES (:function, :at, CASE WHEN :claimed THEN :at END)
+ON CONFLICT (function) DO UPDATE
+SET asked_at = excluded.asked_at, last_claimed_at = coalesce(excluded.last_claimed_at, functions.last_claimed_at);

@@ -21,6 +21,7 @@ from adapters.sql.projections import SqlProjections
 from adapters.sql.registers import SqlKeys, SqlRequests
 from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
+from adapters.sql.tasks import SqlTasks
 from adapters.sqlite.database import SqliteDatabase
 from adapters.sqlite.signals import LocalSignals
 from application.projection_store import KINDS
@@ -68,6 +69,7 @@ class SqliteStorage:
         self.accesses = SqlAccesses(self._database)
         self.operations = SqlOperations(self._database)
         self.audit_log = SqlAuditLog(self._database)
+        self.tasks = SqlTasks(self._database, lists=False)
         self.checkpoints = SqlCheckpoints(self._database)
 
     async def ready(self) -> bool:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 from application.accesses import AccessRecord
@@ -17,6 +18,7 @@ from application.operation_store import OperationRecord
 from application.projection_store import Build, Progress, Row
 from application.registers import HeldEvent, RequestRecord
 from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
+from application.task_store import FunctionControl
 from application.views import StatusRow
 
 Step = Callable[[str], Awaitable[None]]
@@ -52,6 +54,7 @@ class MemoryPartition:
     agenda: dict[UUID, PutAgenda] = field(default_factory=dict)
     emitted: dict[tuple[UUID, int], bytes] = field(default_factory=dict)
     subscriptions: dict[tuple[UUID, str, int], str | None] = field(default_factory=dict)
+    tasks: dict[tuple[UUID, str, int], Any] = field(default_factory=dict)
     owner: str | None = None
     lease_until_s: float = 0.0
     inbox: dict[str, MemoryCommand] = field(default_factory=dict)
@@ -82,6 +85,8 @@ class MemoryData:
     checkpoints: dict[tuple[int, int], CheckpointRecord] = field(default_factory=dict)
     operations: dict[str, tuple[OperationRecord, float]] = field(default_factory=dict)
     """With the time of the loop until which each is alive."""
+    functions: dict[str, FunctionControl] = field(default_factory=dict)
+    allowances: dict[str, tuple[float, datetime]] = field(default_factory=dict)
 
 
 class Calls:

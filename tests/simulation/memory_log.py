@@ -15,17 +15,21 @@ from application.storage import (
     NO_HASH,
     DropAgenda,
     DropSubscriptions,
+    EndTask,
+    GiveUpTask,
     Head,
     PartitionWrite,
     PutAgenda,
     PutEmitted,
     PutReply,
     PutSubscription,
+    PutTask,
     StoredRecord,
     WorkChange,
 )
 from domain.errors import StorageError
 from tests.simulation.memory_data import Calls, MemoryData, MemoryPartition
+from tests.simulation.memory_tasks import change_tasks
 
 
 def _position(record: StoredRecord) -> int:
@@ -233,6 +237,8 @@ def _change_work(partition: MemoryPartition, change: WorkChange) -> None:
             partition.emitted[change.orchestration, change.number] = change.event
         case PutSubscription():
             partition.subscriptions[change.orchestration, change.run, change.slot] = change.event_type
+        case PutTask() | GiveUpTask() | EndTask():
+            change_tasks(partition.tasks, change)
         case PutReply():
             if (command := partition.inbox.get(change.command_id)) is not None:
                 command.reply = change.reply

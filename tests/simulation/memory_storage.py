@@ -19,6 +19,7 @@ from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySigna
 from tests.simulation.memory_operations import MemoryOperations
 from tests.simulation.memory_projections import MemoryProjections
 from tests.simulation.memory_space import MemoryArchive, MemorySnapshots
+from tests.simulation.memory_tasks import MemoryTasks
 from tests.simulation.memory_views import (
     MemoryDefinitions,
     MemoryHeldEvents,
@@ -59,6 +60,7 @@ class MemoryStorage:
         self.accesses = MemoryAccesses(self.data, calls)
         self.operations = MemoryOperations(self.data, calls)
         self.audit_log = MemoryAuditLog(self.data, calls)
+        self.tasks = MemoryTasks(self.data, calls)
         self.checkpoints = MemoryCheckpoints(self.data, calls)
 
     def fail_next_write(self, mode: Literal["before", "after"]) -> None:

@@ -33,6 +33,7 @@ async def test_answers_and_events_that_are_old_are_forgotten() -> None:
         storage.inbox,
         storage.operations,
         storage.accesses,
+        storage.tasks,
         Clock(),
         hold_s=86_400.0 + 1,
     )
@@ -55,6 +56,7 @@ async def test_who_read_what_is_forgotten_only_where_there_is_a_retention() -> N
             storage.inbox,
             storage.operations,
             storage.accesses,
+            storage.tasks,
             Clock(),
             hold_s=60,
             retention_s=retention_s,

@@ -11,7 +11,7 @@ from adapters.sql.statements import Statements, parse
 
 ADAPTERS = Path(__file__).parents[2] / "adapters"
 DIALECTS = ("sqlite", "postgres")
-UNPARTITIONED = {"settings", "definitions", "resources", "nodes", "operations", "projections"}
+UNPARTITIONED = {"settings", "definitions", "resources", "nodes", "operations", "projections", "functions"}
 """Tables that are few rows each and the same everywhere."""
 ONE_DATABASE_ONLY = {"tell"}
 """Statements that only PostgreSQL has: a hint that may be lost."""
@@ -92,7 +92,7 @@ def test_every_statement_names_the_partition(dialect):
 
 def test_rows_are_locked_one_partition_at_a_time():
     locking = {name: each for name, each in statements("postgres").items() if re.search(r"FOR (UPDATE|SHARE)", each)}
-    assert set(locking) == {"head", "lock_partition", "resource_owner"}
+    assert set(locking) == {"head", "lock_partition", "resource_owner", "choose_tasks"}
     for name, statement in locking.items():
         assert "partition = %(partition)s" in statement or set(used_tables(statement)) <= UNPARTITIONED, name
 
