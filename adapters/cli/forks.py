@@ -90,7 +90,8 @@ def migrate(
     found: list[dict[str, Any]] = []
     try:
         for each in ids or _all_of(session, from_):
-            found.append(_migrated(session, each, definition, reason, renamed, dry_run=dry_run))
+            told = _migrated(session, each, definition, reason, renamed, dry_run=dry_run)
+            found.append(told)
     except BaseException:
         if found:  # they were moved, whatever became of the next one
             session.printer.show(found, lambda: _view(found))

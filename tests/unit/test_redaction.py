@@ -15,14 +15,15 @@ from adapters.stored_events import EventMapper
 from application.bundles import BundledDefinition, encoded
 from application.redaction import RedactionError, Values, read_places
 from application.storage import StoredRecord
-from retrace import replay
 from domain import commands as c
 from domain.errors import Fault
+from retrace import replay
 from tests.golden import scenes
 from tests.golden.stories import Story, feature
+from tests.golden.test_golden import FILES
+from tests.support.examples_script import HOLD
 from tests.support.forks import boundaries, fork
 from tests.support.pure_world import Result
-from tests.golden.test_golden import FILES
 
 CODEC = EventMapper()
 
@@ -200,7 +201,7 @@ def test_names_are_found_in_answers_that_were_errors():
 
 def test_a_fork_of_a_fork_has_nothing_of_the_first_original():
     tasks = [{name: {"call": name, "with": {}}} for name in "abc"]
-    story = Story(feature("twice", tasks), answers={"a": [Result("completed", {"pin": SECRET})], "c": [scenes.HOLD]})
+    story = Story(feature("twice", tasks), answers={"a": [Result("completed", {"pin": SECRET})], "c": [HOLD]})
     story.begin({"customer": "Ada"}).ask(c.Terminate, reason="x")
     fork(story, boundaries(story, story.id)[2], "o_fork1", story.id, reason="r")
     fork(story, boundaries(story, "o_fork1")[0], "o_fork2", "o_fork1", reason="r")
@@ -212,7 +213,7 @@ def test_a_fork_of_a_fork_has_nothing_of_the_first_original():
 
 def test_no_digest_of_what_was_sent_is_left_by_which_a_short_value_could_be_found():
     digest = b"d" * 32
-    story = Story(feature("held", [{"a": {"call": "a", "with": {}}}]), answers={"a": [scenes.HOLD]}).begin(
+    story = Story(feature("held", [{"a": {"call": "a", "with": {}}}]), answers={"a": [HOLD]}).begin(
         {"pin": "4711"}
     )
     story.do(story.id, c.ReceiveEvent, event={"source": "s", "id": "1", "type": "t"}, digest=digest)

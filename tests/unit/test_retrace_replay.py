@@ -120,6 +120,13 @@ def test_what_cannot_be_replayed_says_why(given, says):
     assert says in str(told.value)
 
 
+def test_a_file_that_is_too_deep(tmp_path):
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 200_000, encoding="utf-8")
+    with pytest.raises(replay.BundleError, match="is not JSON"):
+        replay.load(file)
+
+
 def test_a_file_that_is_no_json(tmp_path):
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(replay.BundleError, match="is not JSON"):
