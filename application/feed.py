@@ -19,7 +19,7 @@ from application.cursors import MalformedCursorError, Seal
 from application.feed_context import FeedContext
 from application.feed_filter import FeedFilter
 from application.feed_items import feed_item
-from application.feed_lanes import CLOCKS_DIFFER, Lane, OrchestrationLane, PartitionLane, Ready
+from application.feed_lanes import Lane, OrchestrationLane, PartitionLane, Ready
 from application.heads import HeadWatch
 from application.identity import Identity
 from application.ports import Clock
@@ -85,7 +85,7 @@ class AuditFeed:
                 yield given
                 silent_at = loop.time() + alive_s
             if not walk.more:
-                if wanted.until is not None and self._clock.now() > wanted.until + CLOCKS_DIFFER:
+                if wanted.ends_at is not None and self._clock.now() > wanted.ends_at:
                     return
                 moved = await self._heads.beyond(seen, silent_at - loop.time())
                 if moved is not None:
@@ -102,8 +102,7 @@ class AuditFeed:
             lane = OrchestrationLane(self._log, self._context, wanted, place, places[0] if places else 0)
             return _Walk([lane], self._context, lambda places: self._seal.sealed((wanted.orchestration, places)))
         heads = await self._log.heads(self._identity.partitions)
-        if places is None and wanted.since is not None:
-            since = wanted.since - CLOCKS_DIFFER
+        if places is None and (since := wanted.begins_at) is not None:
             places = list(await asyncio.gather(*(self._before(p, head, since) for p, head in enumerate(heads))))
         lanes = [
             PartitionLane(self._log, self._context, wanted, partition, after, heads[partition])

@@ -20,6 +20,8 @@ from application.whole_log import WholeLog
 from domain.events import Beginning, Event
 
 _KEPT: Final = 20_000
+_KEPT_FIRSTS: Final = 256
+"""Events may be large."""
 _BACK: Final = 32
 
 
@@ -32,6 +34,8 @@ class FeedContext:
         self._view = view
         self._identity = identity
         self._origins: OrderedDict[tuple[int, UUID], Origin] = OrderedDict()
+        self._firsts: OrderedDict[tuple[int, UUID], tuple[int, int, Event]] = OrderedDict()
+        """Of a decision looked up lately: its first version as far as is known, the last one seen, its first event."""
 
     def learn(self, partition: int, record: StoredRecord, event: Event | None) -> None:
         """A first event came by."""
@@ -70,20 +74,34 @@ class FeedContext:
         return self._identity.well_formed(public_id) and self._identity.locate(public_id) == key
 
     async def first(self, partition: int, record: StoredRecord, event: Event) -> Event:
-        """The first event of the decision that an event belongs to."""
-        first, version = event, record.version
+        """The first event of the decision that an event belongs to. What was found is remembered: a decision of thousands of
+        events is not walked back over for each of them.
+        """
+        key = (partition, record.orchestration)
+        begin, first = await self._walked_back(key, record.version, event)
+        self._firsts[key] = (begin, record.version, first)
+        self._firsts.move_to_end(key)
+        if len(self._firsts) > _KEPT_FIRSTS:
+            self._firsts.popitem(last=False)
+        return first
+
+    async def _walked_back(self, key: tuple[int, UUID], version: int, event: Event) -> tuple[int, Event]:
+        """(version, event) where the decision begins, as far as that can be read."""
+        first, known = event, self._firsts.get(key)
         while first.basis is None and version > 1:
+            if known is not None and known[0] <= version <= known[1]:
+                return known[0], known[2]
             after = max(0, version - 1 - _BACK)
-            page = await self._log.stream(partition, record.orchestration, after, version - 1 - after)
-            for earlier in reversed(page):
+            for earlier in reversed(await self._log.stream(*key, after, version - 1 - after)):
                 found = self._log.event(earlier)
                 if found is None or found.at != event.at or found.cause != event.cause:
-                    return first
-                first = found
-                if found.basis is not None:
-                    return first
-            version = after + 1
-        return first
+                    return version, first
+                version, first = earlier.version, found
+                if first.basis is not None or (known is not None and known[0] <= version <= known[1]):
+                    break
+            else:
+                version = min(version, after + 1)
+        return version, first
 
     def _keep(self, key: tuple[int, UUID], origin: Origin) -> None:
         self._origins[key] = origin

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import msgspec
 
 from application.feed_items import Origin
 from domain.events import TOPICS, Event
+
+CLOCKS_DIFFER: Final = timedelta(seconds=5)
+"""The times of a partition run forward but for what the clocks of its owners differ."""
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class FeedFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +58,16 @@ class FeedFilter(msgspec.Struct, frozen=True, kw_only=True):
         if not self.by_definition or origin.definition is None:
             return True
         return origin.is_of(self.namespace, self.name, self.definition_version)
+
+    @property
+    def begins_at(self) -> datetime | None:
+        """Whatever has an earlier time has nothing before it that is wanted. None: anything may be wanted."""
+        return None if self.since is None else max(self.since, _FIRST + CLOCKS_DIFFER) - CLOCKS_DIFFER
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Whatever has a later time has nothing after it that is wanted. None: it goes on for ever."""
+        return None if self.until is None else min(self.until, _LAST - CLOCKS_DIFFER) + CLOCKS_DIFFER
 
     def told(self) -> dict[str, Any]:
         """Its members as they were asked for, without those that were not."""

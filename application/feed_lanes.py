@@ -7,7 +7,7 @@ right before the first event that it has ready, or, with none, where it stopped 
 from __future__ import annotations
 
 from collections import deque
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -19,8 +19,6 @@ from application.storage import StoredRecord
 from application.whole_log import WholeLog
 from domain.events import Event
 
-CLOCKS_DIFFER: Final = timedelta(seconds=5)
-"""The times of a partition run forward but for what the clocks of its owners differ."""
 _SOUGHT_IN_DATABASE: Final = 20
 """Positions that the database steps over cost so many times less than those that are decoded here."""
 _LOOK: Final = 10
@@ -50,6 +48,7 @@ class _Sieve:
         self._context = context
         self._wanted = wanted
         self._topics = wanted.topics()
+        self._ends_at = wanted.ends_at
         self._last: tuple[UUID, int, Event] | None = None
         """(orchestration, version, first event of the decision) of what was looked at last."""
         self._latest = _NEVER
@@ -61,7 +60,7 @@ class _Sieve:
         first = self._first(record, event)
         if event is not None:
             self._latest = event.at
-            self.past = wanted.until is not None and event.at > wanted.until + CLOCKS_DIFFER
+            self.past = self._ends_at is not None and event.at > self._ends_at
         if (self._topics is not None and record.topic not in self._topics) or not wanted.takes(event):
             return 0
         cost = 0

@@ -13,7 +13,7 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -93,6 +93,7 @@ class Operations:
         self._node = node
         self._closed = closed
         self._running: dict[str, _Running] = {}
+        self._starting = 0
         self._keepers: set[asyncio.Task[None]] = set()
 
     # Running ----------------------------------------------------------------------------------------------------------
@@ -101,14 +102,18 @@ class Operations:
         """Begin; gives the id at once. `request`: what was asked for, shown with the operation. Raises OverloadedError when
         too many run here.
         """
-        if len(self._running) >= MOST_AT_A_TIME:
+        if len(self._running) + self._starting >= MOST_AT_A_TIME:
             raise OverloadedError(
                 f"{MOST_AT_A_TIME} operations run on this node already; wait for one, or cancel one.", retry_after_s=5
             )
         id_ = "p_" + base62(self._chance.random_bytes(LENGTH))
         body = msgspec.json.encode(request or {})
         progress = Progress()
-        await self._store.put(id_, kind, actor, body, self._node, self._clock.now(), LEASE_S)
+        self._starting += 1
+        try:
+            await self._store.put(id_, kind, actor, body, self._node, self._clock.now(), LEASE_S)
+        finally:
+            self._starting -= 1
         _log.info("operation.started", operation=id_, kind=kind, actor=actor)
         running = _Running(asyncio.ensure_future(_called(work, progress)), progress)
         self._running[id_] = running
@@ -297,8 +302,9 @@ def _opened(cursor: str) -> tuple[datetime, str]:
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         started_at, operation = msgspec.json.decode(raw, type=tuple[datetime, str])
-    except (ValueError, binascii.Error):
+        in_utc = started_at.astimezone(UTC)
+    except (ValueError, OverflowError, binascii.Error):
         raise MalformedCursorError from None
     if started_at.tzinfo is None or not _FORM.match(operation):
         raise MalformedCursorError
-    return started_at, operation
+    return in_utc, operation

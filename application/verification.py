@@ -167,7 +167,7 @@ class Verification:
             raise _invalid(f"/checkpoints/{index}", f"{error}.") from None
         if database != self.database:
             raise _invalid(f"/checkpoints/{index}", "This checkpoint is of another database.")
-        if record.partition >= self._identity.partitions:
+        if not 0 <= record.partition < self._identity.partitions:
             raise _invalid(f"/checkpoints/{index}/partition", "There is no such partition.")
         return record
 
@@ -243,11 +243,11 @@ def _place(text: str) -> tuple[int, int]:
 def _instant(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise _invalid("/since", "Write latest, an RFC 3339 instant, or partition:position of a checkpoint.")
-    return found.astimezone(UTC)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # the same is said of all of them
+    raise _invalid("/since", "Write latest, an RFC 3339 instant, or partition:position of a checkpoint.")
 
 
 def _invalid(pointer: str, detail: str) -> InvalidInputError:

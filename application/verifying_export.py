@@ -9,9 +9,9 @@ of its events is bound to the one before it in its orchestration, and no more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -39,6 +39,9 @@ _OURS: Final = frozenset(
 )
 
 
+_Number = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
 class NotAnExportError(ValueError):
     """The file is not an export that this version can read; the text says why."""
 
@@ -55,10 +58,10 @@ class _Header(msgspec.Struct):
 class _Line(msgspec.Struct):
     """The members of an event's line that the verification needs."""
 
-    partition: int
-    position: int
+    partition: Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
+    position: _Number
     orchestration: str
-    version: int
+    version: _Number
     type: str
     stored: bytes
     hash: str
@@ -98,6 +101,8 @@ class ExportCheck:
         self._checkpoints = 0
         self._names: dict[bytes, str] = {}
         self._seen: set[int] = set()
+        self._bare: set[str] = set()
+        """Hashes of the last events known of orchestrations whose bytes are lost."""
         self._places: dict[str, tuple[int, UUID]] = {}
         self._end: Json | None = None
         self._marks = self._marked(list(trailer), given)
@@ -142,7 +147,7 @@ class ExportCheck:
         except (msgspec.ValidationError, ValueError) as error:
             raise NotAnExportError(f"a line is not that of an event: {error}") from None
         partition, identity = self._place(line.orchestration)
-        if partition != line.partition:
+        if partition != line.partition and (line.orchestration or line.stored):
             self._of(line, "export_altered", "its orchestration belongs to another partition")
         row = (line.position, identity.bytes, line.version, line.type, line.stored, hashes[0], hashes[1], None)
         self.events += 1
@@ -186,7 +191,9 @@ class ExportCheck:
             index = 0
             while (index := check.feed(rows, index)) < len(rows):
                 self._names |= {each.row[1]: each.line.orchestration for each in page[max(0, index - 1) : index + 1]}
-                if rows[index][0] > check.position:
+                if not page[index].line.stored and check.pass_over(rows[index]):
+                    self._gone(page[index].line)
+                elif rows[index][0] > check.position:
                     check.examine(rows[index], _before(page[index]))
                 else:
                     self._of(page[index].line, "export_altered", "the line stands at the wrong place")
@@ -208,19 +215,25 @@ class ExportCheck:
             self.findings.append(msgspec.structs.replace(each, orchestration=name))
         self._names.clear()
 
+    def _gone(self, line: _Line) -> None:
+        """The bytes of an event were lost before the export; told once of events that follow each other."""
+        if line.previous in self._bare:
+            self._bare.remove(line.previous)
+        else:
+            self._of(line, "archive_missing", "the bytes of its events were neither in the log nor in the archive")
+        self._bare.add(line.hash)
+
     def _single(self, partition: int, events: Iterator[_Event]) -> Iterator[int]:
         """Events that are not all: each by itself."""
         for each in events:
             line = each.line
             identity = UUID(bytes=each.row[1])
             place = (line.partition, line.position, identity, line.version, line.type)
-            if event_hash(each.previous, *place, line.stored).hex() != line.hash:
-                gone = not line.stored
-                detail = (
-                    "its bytes were not to be had" if gone else "the event is not the one that its hash was made of"
-                )
-                self._of(line, "archive_missing" if gone else "payload_changed", detail)
-            elif line.stored:
+            if not line.stored:
+                self._gone(line)
+            elif event_hash(each.previous, *place, line.stored).hex() != line.hash:
+                self._of(line, "payload_changed", "the event is not the one that its hash was made of")
+            else:
                 self._readable(each)
             yield 1
 
@@ -231,6 +244,7 @@ class ExportCheck:
         count.
         """
         marks: dict[int, list[Mark]] = {}
+        younger = 0
         self._end = next((each for each in trailer if each.get("kind") == "end"), None)
         own = [each for each in trailer if each.get("kind") == "checkpoint"]
         for each, origin in [(each, _OWN) for each in own] + [(each, "the checkpoint given") for each in given]:
@@ -240,8 +254,10 @@ class ExportCheck:
                 raise NotAnExportError(str(error)) from None
             if database != self._header.database:
                 self._find("checkpoint_altered", record.partition, record.position, f"{origin} is of another database")
-            elif origin == _OWN or record.made_at <= self._header.exported_at - _APART:
+            elif origin == _OWN or self._header.exported_at - record.made_at >= _APART:
                 self._add(marks, record, origin)
+            else:
+                younger += 1
         for listed in marks.values():
             listed.sort(key=lambda each: each.position)
         if not self._header.complete:
@@ -251,6 +267,12 @@ class ExportCheck:
             return {}
         if not self._keys.listed():
             self.notes.append("There is no key: signatures were not checked. Give the service's public key with --key.")
+        if younger:
+            self.notes.append(
+                f"{younger} of the checkpoints given are younger than the export says that it is "
+                f"({instant(self._header.exported_at)}), and were not looked at. That instant is not signed: if you know "
+                "that it is wrong, the file was altered."
+            )
         if not marks:
             self.notes.append(
                 "There are no checkpoints: what was cut off, or written anew as a whole, cannot be found."
@@ -300,9 +322,12 @@ def _read_header(header: Mapping[str, Any]) -> _Header:
         raise NotAnExportError(f"the header cannot be read: {error}") from None
     if found.format != FORMAT:
         raise NotAnExportError(f"exports of format {found.format} cannot be read by this version")
-    if found.exported_at.tzinfo is None or not found.partitions:
+    if found.exported_at.tzinfo is None or found.partitions < 1:
         raise NotAnExportError("the header cannot be read")
-    return found
+    try:
+        return msgspec.structs.replace(found, exported_at=found.exported_at.astimezone(UTC))
+    except OverflowError:
+        raise NotAnExportError("the header has an instant that does not exist") from None
 
 
 def _before(event: _Event) -> bytes | None:

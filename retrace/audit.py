@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from retrace.connection import Connection
+from retrace.connection import Connection, lines_of
 from retrace.representations import AccessEntry, FeedEvent
 
 _PATH: Final = "/v1/audit"
@@ -49,7 +49,7 @@ class Audit:
         params = {**_given(filters), **_given({"after": after})}
         with self._server.stream(f"{_PATH}/events", "text/event-stream", params, _SILENT_S) as response:
             cursor = ""
-            for line in response.iter_lines():
+            for line in lines_of(response):
                 name, _, value = line.partition(": ")
                 if name == "id":
                     cursor = value
@@ -61,7 +61,7 @@ class Audit:
         without an end was broken off.
         """
         with self._server.stream(f"{_PATH}/export", "application/x-ndjson", _given(filters), _LONG_S) as response:
-            yield from response.iter_lines()
+            yield from lines_of(response)
 
     def accesses(self, filters: Mapping[str, Any] | None = None, *, limit: int | None = None) -> Iterator[AccessEntry]:
         """Who has read what, newest first, at most `limit`."""

@@ -82,6 +82,21 @@ class Connection:
             yield response
 
 
+def lines_of(response: httpx2.Response) -> Iterator[str]:
+    """The lines of a streamed answer, as they come. Only a line feed ends one: JSON may hold the other separators that
+    Unicode knows (U+2028, U+0085, ...) as they are, and the client library would break lines there.
+    """
+    rest: list[bytes] = []
+    for chunk in response.iter_bytes():
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        for other in others:
+            yield b"".join(rest).removesuffix(b"\r").decode()
+            rest = [other]
+    if last := b"".join(rest):
+        yield last.decode()
+
+
 def structured_string(value: str) -> str:
     """A string as RFC 9651 writes it in a header."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

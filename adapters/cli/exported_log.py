@@ -83,7 +83,7 @@ def _line(number: int, line: bytes) -> dict[str, Any]:
     try:
         value = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise NotAnExportError(f"line {number} is not JSON; is the file cut off?") from None
+        raise NotAnExportError(f"line {number} is not JSON: the file was cut off or altered") from None
     if not isinstance(value, dict) or "kind" not in value:
         raise NotAnExportError(f"line {number} is not one of an export")
     return value

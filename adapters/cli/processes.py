@@ -25,6 +25,7 @@ to call as soon as it serves.
 _log = structlog.get_logger("retrace")
 _YOUNG_S: Final = 10.0
 _PAUSE_S: Final = 1.0
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Processes:
@@ -39,11 +40,13 @@ class Processes:
 
     def run(self) -> int:
         """Returns when all have ended, with the exit code of the first that failed, else 0."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             signal.signal(number, self._stop)
-        serves = os.read(self._start(), 1)
+        first = self._start()
+        serves = os.read(first, 1)
+        os.close(first)
         for _ in range(self._count - 1 if serves else 0):
-            self._start()
+            os.close(self._start())
         code = 0
         while self._born:
             pid, status = os.wait()
@@ -58,19 +61,24 @@ class Processes:
                 _log.error("process.ended", pid=pid, code=ended, action="another one is started")
                 time.sleep(_PAUSE_S)
                 if not self._stopping:
-                    self._start()
+                    os.close(self._start())
         return code
 
     def _start(self) -> int:
-        """A pipe from which one byte comes when the new process serves, and none when it ends before."""
+        """A pipe from which one byte comes when the new process serves, and none when it ends before. Close it."""
         reads, writes = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(reads)
-            os.close(self._parent[1])
-            self._live(writes)
+        # A signal waits until the process that it is for has put our handler away, which would only swallow it there.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os.close(reads)
+                os.close(self._parent[1])
+                self._live(writes)
+            self._born[pid] = time.monotonic()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         os.close(writes)
-        self._born[pid] = time.monotonic()
         if self._stopping:  # the signal came while this one was being born
             os.kill(pid, signal.SIGTERM)
         return reads
@@ -79,8 +87,9 @@ class Processes:
         code = 1
         try:
             os.setpgid(0, 0)  # an interrupt from the terminal reaches the parent alone, which tells us once
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in _ENDING:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
             def serves() -> None:
                 with suppress(OSError):  # the parent has ended; that is noticed elsewhere

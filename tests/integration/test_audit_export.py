@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
+import sqlite3
 from base64 import b64decode
 from hashlib import sha256
 from typing import Any
@@ -143,3 +145,29 @@ async def test_an_export_has_the_checkpoints_of_what_it_holds_and_verifies_witho
     (last,) = [each for each in lines if each.get("type") == "listen.started"]
     last["at"] = "2020-01-01T00:00:00.000000Z"
     assert not verified(lines)["sound"]
+
+
+@pytest.mark.parametrize("loss", ["DELETE FROM archive", "UPDATE archive SET content = x'01'"])
+async def test_bytes_that_the_archive_lost_are_told_and_not_taken_for_changed_events(tmp_path, loss):
+    database = f"sqlite:///{tmp_path}/retrace.db"
+    async with serving(database, partitions=1) as (node, api):
+        for city in ("Faro", "Porto"):
+            await api.ended((await api.start("shop/parcel", {"city": city}))["id"])
+        await archive(node)
+        id_ = (await api.start("patient"))["id"]
+        await api.waiting(id_, "wait")
+        await node.checkpoints.make(node.world.signer)
+    with contextlib.closing(sqlite3.connect(tmp_path / "retrace.db")) as connection, connection:
+        connection.execute(loss)
+    async with serving(database) as (node, api):
+        exports = await exported(api), await exported(api, until="2999-01-01T00:00:00Z")
+        keys = node.world.keys
+    for lines in exports:
+        check = ExportCheck(lines[0], [each for each in lines[1:] if each["kind"] != "event"], EventMapper(), keys)
+        assert sum(check.run(events_of(lines))) == len(events_of(lines))
+        assert [each["kind"] for each in check.result()["findings"]] == ["archive_missing"] * 2
+        bare = [index for index, each in enumerate(lines) if each.get("stored") == ""]
+        lines[bare[1]]["log_hash"] = lines[bare[1]]["hash"] = "00" * 32
+        check = ExportCheck(lines[0], [each for each in lines[1:] if each["kind"] != "event"], EventMapper(), keys)
+        list(check.run(events_of(lines)))
+        assert {each.kind for each in check.findings} != {"archive_missing"} or not lines[0]["complete"]

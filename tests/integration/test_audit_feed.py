@@ -119,6 +119,10 @@ async def test_filters(api):
     assert await given(since=middle) == those(lambda each: each["at"] >= middle)
     assert await given(until=middle) == those(lambda each: each["at"] <= middle)
     assert await given(since=middle, until=middle) == those(lambda each: each["at"] == middle)
+    first, last = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
+    assert await given(since=first) == await given(until=last) == sorted(places(everything))
+    assert await given(until=first) == await given(since=last) == []
+    assert len((await api.http.get("/v1/audit/export", params={"until": last})).text) > 1000
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,26 @@ def test_the_feed_is_followed(service, terminal):
     assert service.only.args["after"] == "c0"
 
 
+SEPARATORS = "a\u2028b\u2029c\u0085d\u001ce"
+"""Lines end here for Unicode, and not in JSON. (U+001C is always written as an escape.)"""
+
+
+def test_what_unicode_takes_for_the_end_of_a_line_is_none(service, terminal, tmp_path):
+    event = feed_event(1, data={"text": SEPARATORS})
+    block = f"id: c1\nevent: task.completed\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
+    service.gives("GET", EVENTS, block, kind="text/event-stream")
+    assert terminal.run("audit", "events", "--follow", "-o", "json") == 0
+    assert [json.loads(line) for line in terminal.out.split("\n") if line] == [event]
+    lines = [HEADER, {**line_of(1), "data": {"text": SEPARATORS}}, {"kind": "end", "events": 1}]
+    text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in lines)
+    service.gives("GET", EXPORT, text, kind=NDJSON)
+    file = tmp_path / "log.ndjson"
+    assert terminal.run("audit", "export", "--to", str(file)) == 0
+    assert file.read_bytes() == text.encode()
+    service.gives("GET", EXPORT, text, kind=NDJSON)
+    assert terminal.run("audit", "export", "--format", "parquet", "--to", str(tmp_path / "log.parquet")) == 0
+
+
 def test_what_the_service_declines_is_told(service, terminal):
     service.declines("GET", EVENTS, 400, "malformed-request", title="The request", detail="since is an instant")
     for more in ([], ["--follow"]):

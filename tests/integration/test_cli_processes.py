@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.cli.processes import Processes
 from retrace.client import Client
 from tests.integration.test_cli_servers import log_line, refused, running
 
@@ -86,6 +87,57 @@ def test_nodes_do_not_outlive_a_parent_that_is_killed(tmp_path, fresh_postgres):
         os.kill(parent, signal.SIGKILL)
         until(lambda: all(map(gone, nodes)))
         until(lambda: gone(parent))
+
+
+@contextlib.contextmanager
+def handlers() -> Iterator[None]:
+    """The handlers of signals are afterwards as they were."""
+    formers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    for number, former in formers:
+        signal.signal(number, former)
+
+
+def test_a_signal_that_comes_as_a_process_is_born_ends_it(monkeypatch):
+    processes = Processes(1, lambda _parent, _serves: 3)
+    first_that_it_does = "setpgid"
+    monkeypatch.setattr(os, first_that_it_does, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with handlers():
+        signal.signal(signal.SIGTERM, processes._stop)
+        os.close(processes._start())
+        _, status = os.waitpid(next(iter(processes._born)), 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+
+
+def opened() -> int:
+    """How many files and pipes this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_processes_that_are_replaced_leave_nothing_open(monkeypatch):
+    begun: list[int] = []
+
+    def fork(fork: Callable[[], int] = os.fork) -> int:
+        begun.append(fork())
+        return begun[-1]
+
+    def node(_parent: int, serves: Callable[[], None]) -> int:
+        serves()
+        return 0
+
+    def ended() -> tuple[int, int]:
+        if len(begun) == 6:
+            processes._stopping = True
+        return os.waitpid(begun[-1], 0)
+
+    monkeypatch.setattr(os, "fork", fork)
+    monkeypatch.setattr(os, "wait", ended)
+    monkeypatch.setattr("adapters.cli.processes._PAUSE_S", 0)
+    processes = Processes(1, node)
+    before = opened()
+    with handlers():
+        assert processes.run() == 0
+    assert opened() == before
 
 
 def test_what_keeps_a_node_from_starting_is_told_once(tmp_path, fresh_postgres):

@@ -102,6 +102,8 @@ async def test_refusals(database):
             ({"since": "yesterday"}, 422),
             ({"since": "0:999"}, 422),
             ({"since": "99:1"}, 422),
+            ({"since": "0001-01-01T00:00:00+14:00"}, 422),
+            ({"since": "9999-12-31T23:59:59-14:00"}, 422),
             ({"orchestration": "o_" + "0" * 22}, 404),
             ({"orchestration": "nobody"}, 404),
             ({"checkpoints": [{"partition": 1}]}, 422),

@@ -235,3 +235,33 @@ def test_what_is_no_export_is_said(tmp_path, capsys, content):
     assert main(["audit", "verify", "--export", str(path)]) == 2
     assert str(path) in capsys.readouterr().err.replace("\n", "")
     assert main(["audit", "verify", "--export", str(tmp_path / "missing")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "member", "value"),
+    [
+        ("event", "partition", -1),
+        ("event", "partition", 2**16),
+        ("event", "position", 0),
+        ("event", "position", 2**63),
+        ("event", "version", -1),
+        ("event", "version", 2**63),
+        ("checkpoint", "position", -1),
+        ("header", "partitions", -4),
+        ("header", "exported_at", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_numbers_that_no_log_has_are_said(original, tmp_path, capsys, kind, member, value):
+    lines = copy.deepcopy(original)
+    next(each for each in lines if each["kind"] == kind)[member] = value
+    assert main(["audit", "verify", "--export", write(tmp_path / "log.ndjson", lines)]) == 2
+    assert "log.ndjson" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_checkpoints_that_an_export_could_not_know_are_told(original):
+    lines = copy.deepcopy(original)
+    own = [each for each in lines if each["kind"] == "checkpoint"]
+    lines[0]["exported_at"] = "0001-01-01T00:00:00Z"  # whoever cut the file may have said so
+    result = checked([each for each in lines if each["kind"] != "checkpoint"], given=own)
+    assert result["checkpoints"] == 0
+    assert any(f"{len(own)} of the checkpoints given" in note for note in result["notes"])

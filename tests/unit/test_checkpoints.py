@@ -67,6 +67,9 @@ def test_json_is_read_as_it_was_shown():
         {"log_hash": "x" * 64},
         {"made_at": "2026-11-26T09:30:00"},
         {"position": "17"},
+        {"position": 0},
+        {"partition": -1},
+        {"made_at": "0001-01-01T00:00:00+14:00"},
         {"signature": "?"},
     ],
 )

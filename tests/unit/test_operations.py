@@ -13,6 +13,8 @@ from tests.simulation.loop import Process, SeededChance, SimulatedClock, simulat
 from tests.simulation.memory_storage import MemoryData, MemoryStorage
 
 UNKNOWN = "p_" + "0" * 22
+NEVER = "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwicF8wMDAwMDAwMDAwMDAwMDAwMDAwMDAwIl0"
+"""A cursor with an instant that does not exist."""
 
 
 def of(loop, data=None, node="one", seed=1):
@@ -184,6 +186,18 @@ def test_a_node_runs_a_few_at_a_time():
     simulate(1, main)
 
 
+def test_those_that_come_at_once_count_too():
+    async def main(loop):
+        operations, _ = of(loop)
+        many = (operations.start("audit.verify", "ann", forever) for _ in range(3 * MOST_AT_A_TIME))
+        begun = await asyncio.gather(*many, return_exceptions=True)
+        assert sum(isinstance(each, str) for each in begun) == MOST_AT_A_TIME
+        assert sum(isinstance(each, OverloadedError) for each in begun) == 2 * MOST_AT_A_TIME
+        await operations.stop()
+
+    simulate(1, main)
+
+
 def test_lists_go_on_where_they_ended():
     async def main(loop):
         operations, _ = of(loop)
@@ -199,7 +213,7 @@ def test_lists_go_on_where_they_ended():
         second = await operations.list(limit=3, cursor=first["next"])
         assert [each["id"] for each in (*first["items"], *second["items"])] == ids[::-1]
         assert second["next"] is None
-        for cursor in ("x", "", "WyIyMDI2LTAxLTAxVDAwOjAwOjAwIiwicF8xIl0", "é"):
+        for cursor in ("x", "", "WyIyMDI2LTAxLTAxVDAwOjAwOjAwIiwicF8xIl0", NEVER, "é"):
             with pytest.raises(MalformedCursorError):
                 await operations.list(cursor=cursor)
 
