@@ -213,9 +213,7 @@ def test_a_fork_of_a_fork_has_nothing_of_the_first_original():
 
 def test_no_digest_of_what_was_sent_is_left_by_which_a_short_value_could_be_found():
     digest = b"d" * 32
-    story = Story(feature("held", [{"a": {"call": "a", "with": {}}}]), answers={"a": [HOLD]}).begin(
-        {"pin": "4711"}
-    )
+    story = Story(feature("held", [{"a": {"call": "a", "with": {}}}]), answers={"a": [HOLD]}).begin({"pin": "4711"})
     story.do(story.id, c.ReceiveEvent, event={"source": "s", "id": "1", "type": "t"}, digest=digest)
     story.start({"pin": "4711"}, id_="o_second", request=digest)
     for bundle in story.bundles():
