@@ -35,8 +35,12 @@ def open_bundle(document: Any) -> tuple[Bundle, Walk]:
     except msgspec.ValidationError as error:
         raise UnusableBundleError(f"the bundle is damaged: {error}") from None
     history = list(_events(bundle))
+    plans = {each.digest: _plan(bundle, each) for each in (bundle.definition, *bundle.earlier)}
+    for event in history:
+        if isinstance(event, e.Beginning | e.OrchestrationMigrated) and event.digest not in plans:
+            raise UnusableBundleError(f"the bundle is damaged: it has no definition with the digest {event.digest}")
     try:
-        walk = Walk({each.digest: _plan(bundle, each) for each in (bundle.definition, *bundle.earlier)}, history)
+        walk = Walk(plans, history)
         walk.picture(len(history))
     except UnusableBundleError:
         raise

@@ -60,10 +60,13 @@ class BundledEvent(msgspec.Struct, frozen=True):
 
 
 class Redacted(msgspec.Struct, frozen=True):
-    """What was named, and how many different values were replaced. The bytes are not those that the hashes are of."""
+    """What was named, how many different values were replaced, and which names stand nowhere. The bytes are not those that
+    the hashes are of.
+    """
 
     places: list[str]
     values: int
+    nowhere: list[str] = []
     hashes_checkable: bool = False
 
 
@@ -196,14 +199,21 @@ def encoded(
         ]
         bare = [msgspec.structs.replace(each, document=values.document(each.document)) for each in documents]
         made = bundle_of(codec, head, hidden, bare)
-        made["redacted"] = msgspec.to_builtins(Redacted(list(places.named), len(values)))
+        made["redacted"] = msgspec.to_builtins(Redacted(list(places.named), len(values), list(values.nowhere)))
     return msgspec.json.encode(made)
 
 
 def _of_the_original(codec: Codec, first: StoredRecord) -> list[dict[str, Any]]:
-    """What a fork has from its original, which lies in its first event, as items."""
-    event = codec.decode(first.topic, first.state)
-    return [event_json(each) for each in unpacked(event.prefix)] if isinstance(event, e.OrchestrationForked) else []
+    """What a fork has from its original, which lies in its first event, as items; also what that had from its own."""
+    found: list[dict[str, Any]] = []
+    left = [codec.decode(first.topic, first.state)]
+    while left:
+        event = left.pop()
+        if isinstance(event, e.OrchestrationForked):
+            within = list(unpacked(event.prefix))
+            found += map(event_json, within)
+            left += within[:1]
+    return found
 
 
 def bundle_of(

@@ -57,7 +57,7 @@ class ForkSources:
             raise NotFoundError("There is no orchestration with this id.")
         place = self._identity.locate(public_id)
         prefix: list[e.Event] = []
-        then, now, size, last = State(), State(), 0, b""
+        then, now, size, hash_ = State(), State(), 0, b""
         bounds: list[int] = []
         # Versions with which a decision begins: the last one up to `version`, and the first one after it.
         async for record, event in self._history(place):
@@ -69,7 +69,7 @@ class ForkSources:
                     raise _too_large(record.version - 1)
                 prefix.append(event)
                 evolve(then, event)
-                last = record.event_hash
+                hash_ = record.event_hash
             evolve(now, event)
         if not prefix:
             raise NotFoundError("There is no orchestration with this id.")
@@ -77,13 +77,15 @@ class ForkSources:
             raise _refused(f"it has the versions 1 to {now.version}", "outside-life")
         first, following = bounds[0], (*bounds, now.version + 1)[1]
         if following != version + 1:
-            raise _inside(version, first, following - 1)
+            last = following - 1
+            choices = [first - 1] * (first > 1) + [last] * (last < now.version or not now.final)
+            raise _inside(version, first, last, choices)
         found = tuple(conflicts(then, now, settled=await self._settled(now)))
         if found and not force:
             detail = "This fork would do harm; see errors. Choose another version, or accept it with force: true."
             raise ForkConflictError([Problem(each.pointer, each.detail, each.code) for each in found], detail)
         told = (*found, *remarks(then, now))
-        return Source(e.Origin(public_id, version, last), packed(prefix), then.digest, then, now, told)
+        return Source(e.Origin(public_id, version, hash_), packed(prefix), then.digest, then, now, told)
 
     async def _settled(self, now: State) -> bool:
         """Whether nobody can undo anything of it any more: a child is undone by its parent, also when it has completed."""
@@ -112,11 +114,11 @@ def _refused(detail: str, code: str) -> InvalidInputError:
     return InvalidInputError([Problem("/from_version", detail, code)], "There is nothing to go on from.")
 
 
-def _inside(version: int, first: int, last: int) -> InvalidInputError:
-    earlier = f"choose {first - 1} or {last}" if first > 1 else f"choose {last}"
-    return _refused(
-        f"version {version} is one of {first} to {last}, which were decided at once: {earlier}", "within-decision"
-    )
+def _inside(version: int, first: int, last: int, choices: list[int]) -> InvalidInputError:
+    """`choices`: the versions nearest to it that a fork can begin from."""
+    way = f"choose {' or '.join(map(str, choices))}" if choices else "it ended with them, so start another one instead"
+    detail = f"version {version} is one of {first} to {last}, which were decided at once: {way}"
+    return _refused(detail, "within-decision")
 
 
 def _too_large(version: int) -> InvalidInputError:

@@ -15,12 +15,13 @@ from typing import Any, Final
 
 import msgspec
 
+from application.redaction_documents import redacted_document
+from application.redaction_texts import SHORTEST, Texts, spellings
 from domain.errors import RetraceError
 from domain.events import TOPICS, Event, OrchestrationForked
 from domain.prefix import packed, unpacked
 
 _FIRST_NUMBER: Final = 900_000_001
-_SHORTEST_PART: Final = 4
 _DATA: Final = frozenset(
     {
         "input", "output", "data", "context", "arguments", "items", "event", "value", "variables", "correlated", "expected",
@@ -34,8 +35,8 @@ _NAMED: Final = ("input", "output", "data", "context", "arguments", "items", "va
 """Members of events in which names are looked for."""
 _OF_FAULTS: Final = frozenset({"type", "status", "instance"})
 """What is decided by in an error is not redacted."""
-_GRAMMAR: Final = frozenset({"document", "then", "call", "type", "use", "as", "at", "each", "dsl", "method"})
-"""Members of a definition whose values are words of the language or names."""
+_DIGESTS: Final = frozenset({"request", "digest"})
+"""Members that are digests of what users sent: a short value could be found by trying all."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
@@ -58,24 +59,41 @@ class Redaction:
         pointer that leads nowhere.
         """
         found: dict[str | int | float, None] = {}
+        met: set[str] = set()
         for name in self.named:
             if name.startswith("/"):
                 found |= dict.fromkeys(_leaves(_at(bundle, name)))
         # Names count where users' data is, not among the members of the bundle itself, nor in schemas.
         for item in (*bundle["history"], *more):
-            data = item["data"]
-            parts = [data[name] for name in _NAMED if name in data] + [data.get("event", {}).get("data")]
-            found |= dict.fromkeys(self._below(parts))
+            found |= dict.fromkeys(self._below(list(_said(item["data"])), met))
         family = [bundle["id"], bundle["status"]["parent"], *(child["id"] for child in bundle["children"])]
-        return Values([value for value in found if value not in family])  # those are in the bundle anyway
+        values = [value for value in found if value not in family]  # those are in the bundle anyway
+        return Values(values, [name for name in self.named if name in self._names - met])
 
-    def _below(self, value: Any) -> Iterator[str | int | float]:
+    def _below(self, value: Any, met: set[str]) -> Iterator[str | int | float]:
         if isinstance(value, dict):
             for name, each in value.items():
-                yield from _leaves(each) if name in self._names else self._below(each)
+                if name in self._names:
+                    met.add(name)
+                    yield from _leaves(each)
+                else:
+                    yield from self._below(each, met)
         elif isinstance(value, list | tuple):
             for each in value:
-                yield from self._below(each)
+                yield from self._below(each, met)
+
+
+def _said(data: dict[str, Any]) -> Iterator[Any]:
+    """The parts of an event in which names are looked for: also the body of an answer that was an error."""
+    for name in _NAMED:
+        if name in data:
+            yield data[name]
+    yield data.get("event", {}).get("data")
+    for name in _NESTED:
+        nested = data.get(name)
+        if isinstance(nested, dict):
+            yield (nested.get("response") or {}).get("content")
+            yield from _said(nested)
 
 
 def read_places(named: Sequence[str]) -> Redaction | None:
@@ -91,23 +109,22 @@ def read_places(named: Sequence[str]) -> Redaction | None:
 class Values:
     """Values and their placeholders; the length is how many."""
 
-    def __init__(self, values: Sequence[str | int | float]) -> None:
+    def __init__(self, values: Sequence[str | int | float], nowhere: Sequence[str] = ()) -> None:
+        """`nowhere`: the names that stand nowhere."""
+        self.nowhere = tuple(nowhere)
         self._whole: dict[tuple[type, Any], Any] = {}
+        self._digests: dict[bytes, bytes] = {}
         parts: dict[str, str] = {}
         for number, value in enumerate(values, 1):
             placeholder: Any = f"[redacted {number}]" if isinstance(value, str) else _FIRST_NUMBER + number - 1
             self._whole[_key(value)] = placeholder
-            if len(str(value)) >= _SHORTEST_PART:
-                parts.setdefault(str(value), str(placeholder))
-        self._parts = parts
-        longest_first = sorted(parts, key=len, reverse=True)
-        self._any = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+            if len(str(value)) >= SHORTEST:
+                for spelling in spellings(str(value)):
+                    parts.setdefault(spelling, str(placeholder))
+        self._parts = Texts(parts)
 
     def __len__(self) -> int:
         return len(self._whole)
-
-    def _part(self, found: re.Match[str]) -> str:
-        return self._parts[found[0]]
 
     def hide(self, value: Any) -> Any:
         """The JSON value with every occurrence replaced, in names of members too: data may be keyed by it."""
@@ -119,7 +136,7 @@ class Values:
                 return [self.hide(each) for each in value]
             case str():
                 whole = self._whole.get(_key(value))
-                return self._any.sub(self._part, value) if whole is None else whole
+                return self._parts.replaced(value) if whole is None else whole
             case bool():
                 return value
             case int() | float():
@@ -139,21 +156,22 @@ class Values:
         return msgspec.msgpack.decode(_encode(hidden), type=TOPICS[event.topic])
 
     def document(self, value: Any) -> Any:
-        """A definition without the values: only in its texts, and not in its grammar."""
-        match value:
-            case dict():
-                return {name: each if name in _GRAMMAR else self.document(each) for name, each in value.items()}
-            case list():
-                return [self.document(each) for each in value]
-            case str():
-                return self.hide(value)
-        return value
+        """A definition without the values."""
+        return redacted_document(value, self.hide)
+
+    def _digest(self, value: Any) -> Any:
+        """Another one, equal for equal ones."""
+        if not isinstance(value, bytes) or not value:
+            return value
+        return self._digests.setdefault(value, len(self._digests).to_bytes(len(value)))
 
     def _members(self, told: dict[str, Any]) -> dict[str, Any]:
         hidden = dict(told)
         for name, value in told.items():
             if name in _DATA or (name in _NESTED and isinstance(value, str)):
                 hidden[name] = self.hide(value)
+            elif name in _DIGESTS:
+                hidden[name] = self._digest(value)
             elif name in _NESTED and isinstance(value, dict):
                 hidden[name] = self._members(value)
             elif name == "left_behind":
@@ -189,8 +207,9 @@ def _key(value: Any) -> tuple[type, Any]:
 
 
 def _is_fault(value: dict[str, Any]) -> bool:
-    """Whether it looks like an error (RFC 9457)."""
-    return "type" in value and "status" in value
+    """Whether it is an error (RFC 9457), and not a user's own thing with a type and a status."""
+    type_, status = value.get("type"), value.get("status")
+    return isinstance(type_, str) and ":" in type_ and isinstance(status, int) and not isinstance(status, bool)
 
 
 def _leaves(value: Any) -> Iterator[str | int | float]:

@@ -18,7 +18,7 @@ from domain.data import definition_at
 from domain.errors import Problem
 from domain.events import Remark
 from domain.mapping import TaskMapping
-from domain.plan import Call, Fork, Join, Listen, Node, Plan
+from domain.plan import Call, For, Fork, Join, Listen, Node, Plan, Try
 from domain.plan import Run as RunWork
 from domain.positions import short
 from domain.rollback import candidates
@@ -58,14 +58,18 @@ class Fitting:
             self._undo(run, needed.get(run.id))
             self._key(run)
         self._scopes()
+        self._variables(needed)
         self._places([*self._state.open, *anew, *(name for name, why in needed.items() if why == _HELD)])
         self._distinct()
         came, new = self._tasks.came(self._old.nodes), defaultdict[str, list[str]](list)
         for pointer in self._new.nodes:
             if pointer not in came:
                 new[_list_of(pointer)].append(pointer)
+        old = defaultdict[str, list[str]](list)
+        for pointer in self._old.nodes:
+            old[_list_of(pointer)].append(pointer)
         for name in self._state.open:
-            self._order(self._state.runs[name], new)
+            self._order(self._state.runs[name], new, old)
         if self._old.document.get("timeout") != self._new.document.get("timeout"):
             self._remark("/timeout", "the timeout of the whole keeps the length that it began with", "timeout-kept")
         return self._fit
@@ -169,6 +173,22 @@ class Fitting:
                 detail = f"{scope.slot} of {owner.name} goes on, and {self._new.reference} has no such part"
                 self._problem(scope.pointer, detail, "no-scope")
 
+    def _variables(self, needed: Iterable[str]) -> None:
+        """What goes on, or is undone, sees the variables of its turn by the names that they had when it began."""
+        around = {scope.id: scope for name in needed for scope in self._state.scope_chain(self._state.runs[name].scope)}
+        for scope in around.values():
+            owner = self._state.runs[scope.owner] if scope.owner is not None else None
+            to = self._tasks.of(owner.pointer) if owner is not None else None
+            if owner is None or to is None or self._new.nodes[to].kind != owner.kind:
+                continue
+            one, other = (
+                _variables_of(node, scope.slot) for node in (self._old.nodes[owner.pointer], self._new.nodes[to])
+            )
+            if one != other:
+                names, others = (" and ".join(f"${name}" for name in each) for each in (one, other))
+                detail = f"what is in it knows {names}, and {self._new.reference} calls that {others}"
+                self._problem(owner.pointer, detail, "other-variables")
+
     def _places(self, tokens: Iterable[str]) -> None:
         """A token stays in its list: the end of that list is where it goes."""
         there = homes(self._new)
@@ -189,9 +209,10 @@ class Fitting:
                 self._problem(pointer, detail, "not-distinct")
             taken[to] = pointer
 
-    def _order(self, run: Run, new: Mapping[str, list[str]]) -> None:
-        """What lies before a token and after it: nobody comes to a new task before it (but by a loop or ``then``), and what
-        was done before it must not lie behind it. `new`: the tasks that are new, by list.
+    def _order(self, run: Run, new: Mapping[str, list[str]], old: Mapping[str, list[str]]) -> None:
+        """What lies before a token and after it: nobody comes to a task that is new there, or lay behind it (but by a loop or
+        ``then``), and what was done before it must not lie behind it. `new`: the tasks that are new, by list; `old`: all that
+        there were.
         """
         at = self._tasks.of(run.pointer)
         if at is None:
@@ -199,7 +220,12 @@ class Fitting:
         for pointer in new.get(_list_of(at), ()):
             if _precedes(pointer, at):
                 self._remark(pointer, f"{short(pointer)} is new and lies before {short(at)}", "passed-over")
-        for done in self._state.scopes[run.scope].runs:
+        known = self._state.scopes[run.scope].runs
+        for pointer in old.get(_list_of(run.pointer), ()):
+            to = self._tasks.of(pointer) if pointer not in known and _precedes(run.pointer, pointer) else None
+            if to is not None and _precedes(to, at):
+                self._remark(to, f"{short(to)} lay behind {short(at)}, and lies before it now", "passed-over")
+        for done in known:
             to = self._tasks.of(done)
             if to is not None and _precedes(done, run.pointer) and _precedes(at, to):
                 detail = f"{short(done)} was done, and lies behind {short(at)} in {self._new.reference}"
@@ -252,6 +278,18 @@ def _differences(run: Run, old: Node, new: Node, tasks: TaskMapping) -> Iterator
                 yield "other-branches", "its branches are others, or stand in another order"
         case Join() as one, Join() as other if one.tokens != other.tokens:
             yield "other-tokens", f"it waits for {one.tokens} tokens, and would for {other.tokens}"
+
+
+def _variables_of(node: Node, slot: str) -> tuple[str, ...]:
+    """Names of the variables that a task gives to what is in this part of it."""
+    match node.work:
+        case For(each=each, at=at):
+            return each, at
+        case Listen(item=item, at=at):
+            return item, at
+        case Try(catch=catch) if slot == "catch":
+            return (catch.as_,)
+    return ()
 
 
 def _task_at(plan: Plan, pointer: str) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def load(bundle: str | os.PathLike[str] | Mapping[str, Any]) -> Replay:
     if not isinstance(bundle, Mapping):
         try:
             document = json.loads(Path(bundle).read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{os.fspath(bundle)} is not JSON: {error}") from None
     bundles = app_module("adapters.bundles")
     try:

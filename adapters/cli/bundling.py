@@ -46,10 +46,12 @@ def bundle(
 
 
 def _replays_still(document: Any) -> None:
-    """Warn where what was replaced would have decided something."""
+    """Warn of names that stand nowhere, and where what was replaced would have decided something."""
     from adapters.cli.failures import complain
     from retrace.replay import BundleError, load
 
+    if nowhere := (document.get("redacted") or {}).get("nowhere"):
+        complain(f"nothing was redacted by the name {', '.join(nowhere)}: no data of this history has such a member.")
     try:
         found = load(document).verify()
     except BundleError as error:

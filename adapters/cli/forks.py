@@ -87,10 +87,15 @@ def migrate(
     if bool(ids) == bool(from_):
         raise typer.BadParameter("name orchestrations, or all of a version with --from", param_hint="ID")
     renamed = read_mapping(mapping)
-    found = [
-        _migrated(session, each, definition, reason, renamed, dry_run=dry_run)
-        for each in ids or _all_of(session, from_)
-    ]
+    found: list[dict[str, Any]] = []
+    try:
+        for each in ids or _all_of(session, from_):
+            told = _migrated(session, each, definition, reason, renamed, dry_run=dry_run)
+            found.append(told)
+    except BaseException:
+        if found:  # they were moved, whatever became of the next one
+            session.printer.show(found, lambda: _view(found))
+        raise
     session.printer.show(found, lambda: _view(found))
     refused = sum(each["result"] == "refused" for each in found)
     if refused:

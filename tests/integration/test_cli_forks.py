@@ -92,6 +92,15 @@ def test_all_of_a_version_are_found_and_each_is_told(service, terminal):
     assert "1 of 2 cannot go on" in terminal.err
 
 
+def test_what_was_moved_before_a_failure_is_told(service, terminal):
+    service.gives("POST", f"{PATH}/migrate", WOULD, {"id": ID, "status": "running", "version": 4})
+    service.declines("POST", f"/v1/orchestrations/{OTHER}/migrate", 404, "not-found")
+    given = ["--to", "test/x@1.1.0", "--reason", "mended", "--output", "json"]
+    assert terminal.run("migrate", ID, OTHER, *given) == 1
+    assert '"result": "migrated"' in terminal.out
+    assert "404" in terminal.err
+
+
 def test_what_has_ended_meanwhile_or_is_there_already_is_no_failure(service, terminal):
     service.declines("POST", f"{PATH}/migrate", 409, "orchestration-ended", current_status="completed")
     service.gives("POST", f"/v1/orchestrations/{OTHER}/migrate", {"version": 3, "events": []})

@@ -307,6 +307,13 @@ def test_a_redaction_that_would_decide_is_told(service, terminal, monkeypatch, t
     assert "does not decide alike" in terminal.err
 
 
+def test_a_name_that_stands_nowhere_is_told(service, terminal, tmp_path):
+    told = {"places": ["crad"], "values": 0, "nowhere": ["crad"], "hashes_checkable": False}
+    service.gives("GET", f"/v1/orchestrations/{ID}/bundle", {**BUNDLE, "redacted": told})
+    assert terminal.run("bundle", ID, "--redact", "crad", "--to", f"{tmp_path}/b.json") == 0
+    assert "nothing was redacted by the name crad" in terminal.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

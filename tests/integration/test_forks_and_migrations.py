@@ -109,6 +109,16 @@ async def test_versions_that_none_can_begin_from(tmp_path, version, code):
         assert refused.json()["errors"][0]["pointer"] == "/from_version"
 
 
+async def test_only_versions_from_which_there_is_a_way_on_are_offered(tmp_path):
+    async with running_examples(tmp_path, "trip") as (api, _):
+        failed = await trip(api, "Nowhere")
+        first = (await fork(api, failed["id"], 2)).json()["errors"][0]["detail"]
+        assert first.endswith(": choose 3")
+        last = (await fork(api, failed["id"], failed["version"] - 1)).json()["errors"][0]["detail"]
+        assert f"to {failed['version']}" in last
+        assert not last.endswith(f" {failed['version']}")
+
+
 async def test_a_fork_with_a_key_is_one_fork(tmp_path):
     async with running_service(tmp_path) as api:
         await api.deploy(LISTENING % ("1.0.0", "", "1"))

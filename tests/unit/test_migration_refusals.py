@@ -42,6 +42,11 @@ CHANGES = {
         [{"f": {"fork": {"branches": [step("a"), step("b")]}}}],
         ["other-branches"],
     ),
+    "a loop names its turns otherwise": (
+        [{"l": {"for": {"in": "${ [1] }"}, "do": [step("a")]}}],
+        [{"l": {"for": {"in": "${ [1] }", "each": "one"}, "do": [step("a")]}}],
+        ["other-variables"],
+    ),
     "other events": (
         [{"l": {"listen": {"to": {"one": {"with": {"type": "x"}}}}}}],
         [{"l": {"listen": {"to": {"one": {"with": {"type": "y"}}}}}}],
@@ -57,6 +62,16 @@ def test_what_cannot_change_under_what_goes_on(name):
     world.script = {**world.script, "a": None, "b": None}
     world.start_it()
     assert refusals(world, another(world.plan_of["o_root"], new)) == expected
+
+
+def test_the_undo_of_a_turn_knows_it_by_the_name_that_it_had():
+    def turns(**names: str) -> list[Any]:
+        return [{"l": {"for": {"in": "${ [1] }", **names}, "do": [step("a")]}}, step("b")]
+
+    world = Slow(turns())
+    world.script = {**world.script, "b": None}
+    world.start_it()
+    assert refusals(world, another(world.plan_of["o_root"], turns(at="n"))) == ["other-variables"]
 
 
 def test_the_undo_of_what_was_done_must_stay():

@@ -229,6 +229,13 @@ def test_a_task_that_nobody_will_come_to_is_told():
     assert [(each.code, each.pointer) for each in event.remarks] == [("passed-over", "/do/0/first")]
 
 
+def test_a_task_that_was_still_to_come_and_is_passed_over_is_told():
+    world = Slow([step("a"), {"later": NOTHING}])
+    world.start_it()
+    event = migrated(world, [{"later": NOTHING}, step("a")])
+    assert [(each.code, each.pointer) for each in event.remarks] == [("passed-over", "/do/0/later")]
+
+
 def test_a_pivot_of_the_new_version_does_not_hold_for_what_was_done():
     world = Slow([bare("a"), step("b")], {"b": refused()})
     world.start_it()

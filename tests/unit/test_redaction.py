@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 from uuid import UUID
 
@@ -14,9 +15,15 @@ from adapters.stored_events import EventMapper
 from application.bundles import BundledDefinition, encoded
 from application.redaction import RedactionError, Values, read_places
 from application.storage import StoredRecord
+from domain import commands as c
+from domain.errors import Fault
 from retrace import replay
 from tests.golden import scenes
+from tests.golden.stories import Story, feature
 from tests.golden.test_golden import FILES
+from tests.support.examples_script import HOLD
+from tests.support.forks import boundaries, fork
+from tests.support.pure_world import Result
 
 CODEC = EventMapper()
 
@@ -75,6 +82,7 @@ def test_a_redacted_bundle_says_so():
     assert made["redacted"] == {
         "places": ["card", "/status/input/city", "nowhere"],
         "values": 2,
+        "nowhere": ["nowhere"],
         "hashes_checkable": False,
     }
     assert bundle_of(scenes.trip_rolled_back)["redacted"] is None
@@ -135,3 +143,89 @@ def test_any_input_can_be_redacted_and_still_replays(file):
         value = bundle["status"]["input"][name]
         if value not in own and len(value) >= 4:
             assert value not in everything(made)
+
+
+SECRET = "PIN-4711-0815"
+
+
+def story_with(arguments: dict[str, Any], input_: Any, **top: Any) -> Story:
+    return Story(feature("places", [{"a": {"call": "a", "with": arguments}}], **top)).begin(input_)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"document": SECRET, "type": SECRET, "use": {"at": SECRET}, "call": SECRET},
+        {"amount": 47_110_815, "note": f"paid with {SECRET}"},
+    ],
+)
+def test_arguments_that_are_called_like_words_of_the_language_are_data(arguments):
+    made = redacted(next(story_with(arguments, {"pin": SECRET, "no": 47_110_815}).bundles()), "pin", "no")
+    assert SECRET not in everything(made)
+    assert "47110815" not in everything(made)
+    assert replay.load(made).verify() == []
+
+
+def test_functions_of_a_definition_are_redacted_too():
+    call = {"call": "http", "with": {"method": "post", "endpoint": f"http://x.test/{SECRET}", "body": {"pin": SECRET}}}
+    made = redacted(next(Story(calling(call)).begin({"pin": SECRET}).bundles()), "pin")
+    assert SECRET not in everything(made)
+    assert replay.load(made).verify() == []
+
+
+def calling(function: dict[str, Any]) -> Any:
+    return feature("calling", [{"a": {"call": "ours", "with": {}}}], use={"functions": {"ours": function}})
+
+
+def test_a_users_thing_with_a_type_and_a_status_is_no_error():
+    customer = {"type": "confidential", "status": "divorced", "name": "Lovelace"}
+    made = redacted(next(story_with({"c": "${ .customer }"}, {"customer": customer}).bundles()), "customer")
+    assert not any(value in everything(made) for value in customer.values())
+
+
+@pytest.mark.parametrize("how", ["@uri", "{n: .} | tojson"])
+def test_a_value_is_found_where_it_is_written_otherwise(how):
+    given = {"name": 'Ada "Countess" Lovelace'}
+    made = redacted(next(story_with({"text": f"${{ .name | {how} }}"}, given).bundles()), "name")
+    assert "Lovelace" not in everything(made)
+    assert replay.load(made).verify() == []
+
+
+def test_names_are_found_in_answers_that_were_errors():
+    fault = Fault("https://example.com/no", 402, "No", None, None, {"status": 402, "content": {"pin": SECRET}})
+    story = Story(
+        feature("refused", [{"a": {"call": "a", "with": {}}}]), answers={"a": [Result("refused", fault=fault)]}
+    ).begin()
+    assert SECRET not in everything(redacted(next(story.bundles()), "pin"))
+
+
+def test_a_fork_of_a_fork_has_nothing_of_the_first_original():
+    tasks = [{name: {"call": name, "with": {}}} for name in "abc"]
+    story = Story(feature("twice", tasks), answers={"a": [Result("completed", {"pin": SECRET})], "c": [HOLD]})
+    story.begin({"customer": "Ada"}).ask(c.Terminate, reason="x")
+    fork(story, boundaries(story, story.id)[2], "o_fork1", story.id, reason="r")
+    fork(story, boundaries(story, "o_fork1")[0], "o_fork2", "o_fork1", reason="r")
+    made = redacted(list(story.bundles())[2], "pin")
+    assert made["redacted"]["values"] == 1
+    assert SECRET not in everything(made)
+    assert replay.load(made).verify() == []
+
+
+def test_no_digest_of_what_was_sent_is_left_by_which_a_short_value_could_be_found():
+    digest = b"d" * 32
+    story = Story(feature("held", [{"a": {"call": "a", "with": {}}}]), answers={"a": [HOLD]}).begin({"pin": "4711"})
+    story.do(story.id, c.ReceiveEvent, event={"source": "s", "id": "1", "type": "t"}, digest=digest)
+    story.start({"pin": "4711"}, id_="o_second", request=digest)
+    for bundle in story.bundles():
+        stored = b"".join(base64.b64decode(each["stored"]) for each in redacted(bundle, "pin")["history"])
+        assert digest not in stored
+        assert replay.load(redacted(bundle, "pin")).verify() == []
+
+
+def test_very_many_values_are_found_in_a_long_text_soon():
+    """An expression of all of them would hold the interpreter for a minute."""
+    values = Values([f"{number:08x}-{number:04x}" for number in range(50_000)])
+    text = " ".join(f"{number:012o}" for number in range(20_000))
+    began = time.perf_counter()
+    assert values.hide(f"{text} 00000001-0001") == f"{text} [redacted 2]"
+    assert time.perf_counter() - began < 10

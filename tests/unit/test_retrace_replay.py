@@ -111,12 +111,20 @@ def edited(version: int, **members: Any) -> dict[str, Any]:
         (edited(2, stored=document()["history"][3]["stored"], type="task.completed"), "cannot be folded"),
         (document(definition={**document()["definition"], "document": {"do": 1}}), "cannot be compiled"),
         (document(definition=None), "damaged"),
+        (document(definition={**document()["definition"], "digest": "sha256:0"}), "no definition with the digest"),
     ],
 )
 def test_what_cannot_be_replayed_says_why(given, says):
     with pytest.raises(replay.BundleError) as told:
         replay.load(given)
     assert says in str(told.value)
+
+
+def test_a_file_that_is_too_deep(tmp_path):
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 200_000, encoding="utf-8")
+    with pytest.raises(replay.BundleError, match="is not JSON"):
+        replay.load(file)
 
 
 def test_a_file_that_is_no_json(tmp_path):

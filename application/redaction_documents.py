@@ -1,0 +1,48 @@
+"""Redaction in a definition: where it has users' data, like data; elsewhere in its texts, but not in the words of the
+language nor in names, by which the machine goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+Hide = Callable[[Any], Any]
+
+_GRAMMAR: Final = frozenset(
+    {
+        "then", "call", "type", "as", "at", "each", "item", "dsl", "method", "instance", "secrets",
+        "namespace", "name", "version",
+    }
+)  # fmt: skip
+"""Members whose values are words of the language or names."""
+_DATA: Final = frozenset({"set", "metadata", "const", "enum", "default", "examples"})
+"""Members that hold data, whatever it looks like."""
+_MADE_OF: Final = frozenset({"from", "as"})
+"""Members of ``input``, ``output`` and ``export`` that make data."""
+
+
+def redacted_document(document: Any, hide: Hide) -> Any:
+    """A definition without the values that `hide` replaces."""
+    return _masked(document, "", hide)
+
+
+def _masked(value: Any, within: str, hide: Hide) -> Any:
+    """`within`: the member that this is the value of."""
+    match value:
+        case dict():
+            return {name: _member(name, each, within, hide, called="call" in value) for name, each in value.items()}
+        case list():
+            return [_masked(each, within, hide) for each in value]
+        case str():
+            return hide(value)
+    return value
+
+
+def _member(name: str, value: Any, within: str, hide: Hide, *, called: bool) -> Any:
+    if name == "with" and called and isinstance(value, dict):
+        return {hide(each): given if each == "method" else hide(given) for each, given in value.items()}
+    made = name in _MADE_OF and within in ("input", "output", "export")
+    if made or name in _DATA or (name == "with" and within == "event") or (name == "input" and within == "workflow"):
+        return hide(value)
+    return value if name in _GRAMMAR and not isinstance(value, dict) else _masked(value, name, hide)
