@@ -9,7 +9,7 @@ from adapters.rest.calls import Call, json_response, next_link
 from adapters.rest.long_running import accepted
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.parameters import LIMIT, integer, text
-from adapters.rest.schemas import AuditKeyList, CheckpointList, LongOperation, VerifyBody
+from adapters.rest.schemas_operations import AuditKeyList, CheckpointList, LongOperation, VerifyBody
 from application.verification import VerifyRequest
 
 _TAG = "Audit"

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from adapters.rest.bodies import JsonBody
 from adapters.rest.calls import Call, json_response
 from adapters.rest.operations import Answer, Operation
-from adapters.rest.schemas import NothingBody
+from adapters.rest.schemas_operations import NothingBody
 from adapters.rest.schemas_tasks import CalledFunction, CalledFunctions, LimitsBody
 from application.function_controls import FunctionControls
 from application.service import Json

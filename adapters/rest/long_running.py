@@ -8,7 +8,7 @@ from adapters.rest.bodies import JsonBody
 from adapters.rest.calls import Call, json_response, next_link
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.parameters import CURSOR, LIMIT, integer, text
-from adapters.rest.schemas import LongOperation, LongOperationList, NothingBody
+from adapters.rest.schemas_operations import LongOperation, LongOperationList, NothingBody
 from application.service import Json
 
 _TAG = "Operations"

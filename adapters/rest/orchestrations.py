@@ -23,7 +23,6 @@ from adapters.rest.reading import note_given, note_read, noted
 from adapters.rest.schemas import (
     FINAL,
     STATUSES,
-    Bundle,
     History,
     Orchestration,
     OrchestrationList,
@@ -31,6 +30,7 @@ from adapters.rest.schemas import (
     StartBody,
     TaskList,
 )
+from adapters.rest.schemas_bundles import Bundle
 from application.service import Json, ListRequest, StartRequest
 from domain.errors import InvalidInputError
 

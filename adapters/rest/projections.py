@@ -9,7 +9,8 @@ from adapters.rest.calls import Call, json_response, next_link
 from adapters.rest.forms import COLUMN_VALUE
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.parameters import CURSOR, LIMIT, text
-from adapters.rest.schemas import Body, Projection, ProjectionList, ProjectionRows
+from adapters.rest.schemas import Body
+from adapters.rest.schemas_running import Projection, ProjectionList, ProjectionRows
 
 _PATH = "/v1/projections"
 _TAG = "Projections"

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from adapters.rest.bodies import JsonBody
 from adapters.rest.calls import Call, json_response
 from adapters.rest.operations import Answer, Operation
-from adapters.rest.schemas import Rehearsal, RehearsalBody
+from adapters.rest.schemas_rehearsal import Rehearsal, RehearsalBody
 from application.service import RehearsalRequest
 from domain.errors import InvalidDefinitionError
 

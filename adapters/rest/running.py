@@ -17,7 +17,7 @@ from starlette.responses import Response
 from adapters.rest.calls import JSON, Call, json_response
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.problems import SLUGS, ProblemError
-from adapters.rest.schemas import Health, NodeList, ProblemExplanation, Readiness
+from adapters.rest.schemas_running import Health, NodeList, ProblemExplanation, Readiness
 from domain.errors import NotFoundError
 
 _log = structlog.get_logger(__name__)

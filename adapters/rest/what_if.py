@@ -16,7 +16,8 @@ from adapters.rest.calls import ID, Call, json_response
 from adapters.rest.long_running import accepted
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.reading import note_read
-from adapters.rest.schemas import FleetBody, LongOperation, SupposedBody, WhatIfAnswer, WhatIfBody
+from adapters.rest.schemas_operations import LongOperation
+from adapters.rest.schemas_what_if import FleetBody, SupposedBody, WhatIfAnswer, WhatIfBody
 from application.service import FleetRequest, WhatIfRequest
 from application.what_if_suppositions import Change, Suppositions
 from domain.errors import InvalidDefinitionError

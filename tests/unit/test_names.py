@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 from adapters.metrics import METRICS
-from adapters.rest import schemas
+from adapters.rest import schemas_running
 from adapters.rest.problems import SLUGS
 from application import accesses, projection_store
 from application import status as status_view
@@ -176,7 +176,7 @@ def test_the_page_of_rollback_offers_the_same_actions():
 def test_states_of_a_projection():
     stored = set(get_args(get_type_hints(projection_store.Build)["state"]))
     assert set(rows("Projections")) == stored | {"failed"}
-    assert set(get_args(get_type_hints(schemas.Projection)["state"])) == stored | {"failed"}
+    assert set(get_args(get_type_hints(schemas_running.Projection)["state"])) == stored | {"failed"}
 
 
 def test_error_types():
