@@ -215,6 +215,7 @@ class Node:
             storage.archive,
             world.codec,
             self.operations,
+            storage.view,
         )
         self.checkpoints = Checkpoints(
             storage.checkpoints,
