@@ -20,17 +20,25 @@ from adapters.callouts.functions import FunctionCallouts
 from adapters.callouts.http import HttpCallouts
 from adapters.callouts.network import NetworkPolicy, open_session
 from adapters.callouts.openapi import OpenApiCallouts
+from adapters.callouts.reach import read_rules
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
+from adapters.callouts.sql.callouts import SqlCallouts
+from adapters.callouts.sql.targets import read_targets
+from adapters.callouts.sql.transaction import Bounds
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
+from adapters.cli.logs import hide_in_logs
+from adapters.cron import next_cron
 from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
+from adapters.metrics import Exposition
 from adapters.projections import PythonFolds
 from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
+from adapters.rest.metering import Meter
 from adapters.rest.services import Services
 from adapters.settings import Settings, SettingsError
 from adapters.signatures import Ed25519Keys, Ed25519Signer, KeyUnusableError, make_key, read_private, read_public
@@ -119,17 +127,27 @@ async def open_service(
     projections: Iterable[Projection] = (),
 ) -> Service:
     """Build and start a service. Raises StorageError or the storage's own refusal when the database cannot be had."""
-    secrets = EnvironmentSecrets()
-    policy = NetworkPolicy(allow_loopback=settings.allow_loopback or development, allow_files=development)
+    targets = read_targets(os.environ)
+    passwords = [target.password for target in targets.values() if target.password]
+    secrets = EnvironmentSecrets(folder=settings.secrets_dir, hidden=passwords)
+    policy = NetworkPolicy(
+        allow_loopback=settings.allow_loopback or development,
+        allow_files=development,
+        allow=read_rules(settings.network_allow),
+        deny=read_rules(settings.network_deny),
+    )
     jail = JqJail(settings.expression_workers, settings.expression_timeout, int(settings.expression_memory))
     python = FunctionCallouts(functions)
     folds = PythonFolds(projections)
     storage = open_storage(settings.database)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(folds.close)
-        session = open_session(policy)
-        http = HttpCallouts(session, secrets)
-        callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python)
+        stack.callback(hide_in_logs(secrets.redact))
+        session = open_session(policy, max_per_host=settings.max_per_host)
+        http = HttpCallouts(session, secrets, max_answer_bytes=int(settings.max_answer_bytes), policy=policy)
+        bounds = Bounds(settings.sql_max_rows, int(settings.sql_max_bytes))
+        sql = SqlCallouts(targets, connections=settings.sql_connections, bounds=bounds)
+        callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python, sql)
         stack.push_async_callback(callouts.close)
         await jail.start()
         stack.push_async_callback(jail.close)
@@ -146,6 +164,7 @@ async def open_service(
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
+            crons=next_cron,
             **_audit(settings, session, development=development),
             folds=folds,
         )
@@ -159,6 +178,7 @@ async def open_service(
             ready = node.ownership.eligible and await storage.ready()
             return {"ready": ready, "database": storage.kind, "partitions": len(node.ownership.held)}
 
+        meter = Meter()
         services = Services(
             commands=node.commands,
             queries=node.queries,
@@ -167,6 +187,7 @@ async def open_service(
             what_if=node.what_if,
             verification=node.verification,
             projections=node.catalog,
+            schedules=node.schedule_catalog,
             requests=storage.requests,
             audit=node.audit,
             tasks=node.claims,
@@ -177,6 +198,9 @@ async def open_service(
             version=__version__,
             max_body_bytes=int(settings.max_body_bytes),
             admission=Admission(settings.max_requests, settings.max_waiting),
+            meter=meter,
+            exposition=Exposition(node, jail, meter).text,
+            metrics_open=settings.metrics == "open",
         )
         app = build_app(services)
         await node.go_on()
@@ -234,6 +258,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
         held_events_for_s=settings.held_events_for,
         retention_s=settings.retention,
         checkpoint_every_s=settings.checkpoint_every,
+        public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
         revise=development,
     )
 

@@ -32,11 +32,14 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from adapters.callouts import secrets
+from adapters.callouts.reach import read_rules
+from adapters.callouts.sql import targets
 from adapters.signatures import read_private, read_public
 
 PREFIX = "RETRACE_"
-ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_TEST_")
-"""Prefixes of variables that are read by others: secrets of definitions, the test suite."""
+ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_CONNECTION_", "RETRACE_TEST_")
+"""Prefixes of variables that are read by others: secrets of definitions, databases of `call: sql`, the test suite."""
 OF_THE_CLIENT = frozenset({"RETRACE_URL", "RETRACE_TOKEN"})
 """Variables of the command line that talks to a service."""
 
@@ -92,12 +95,16 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     """0: any free port."""
+    public_url: str | None = None
+    """Where others reach the service, such as https://retrace.example; None: where it listens."""
     processes: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
     """Nodes that share the port, each a process of its own (PostgreSQL); ``auto``: one for each processor."""
     api_tokens: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict, repr=False)
     """Name of a bearer -> digest (SHA-256, lower-case hexadecimal) of the token."""
     auth: Literal["none"] | None = None
     """``none``: whoever reaches the service may do anything."""
+    metrics: Literal["open"] | None = None
+    """``open``: `/metrics` needs no token."""
     max_body_bytes: ByteSize = Field(ByteSize(1 << 20), ge=1024)
     max_requests: int = Field(1000, ge=1)
     """In progress at a time, besides those that wait; more are refused with 503."""
@@ -126,6 +133,20 @@ class Settings(BaseSettings):
     """How often the owner of a partition makes a checkpoint of it."""
     checkpoint_to: str | None = Field(None, repr=False)
     """A file or an HTTP receiver outside the database that checkpoints go to."""
+    sql_connections: int = Field(4, ge=1, le=64)
+    """Of ``call: sql`` to each database, at most."""
+    sql_max_rows: int = Field(1000, ge=1, le=100_000)
+    """That one task may read."""
+    sql_max_bytes: ByteSize = Field(ByteSize(1 << 20), ge=1024)
+    """The same in bytes of JSON."""
+    max_answer_bytes: ByteSize = Field(ByteSize(10_000_000), ge=1024)
+    """Largest answer to a callout over HTTP, decompressed."""
+    max_per_host: int = Field(0, ge=0, le=500)
+    """Connections of callouts to one host and port at a time; 0: only the 500 of all together."""
+    network_allow: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """With any, callouts over HTTP reach nothing else."""
+    network_deny: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """What callouts over HTTP never reach."""
     allow_loopback: bool = False
     """Whether callouts may reach this very machine."""
     event_sink: str | None = Field(None, repr=False)
@@ -138,6 +159,8 @@ class Settings(BaseSettings):
     expression_memory: ByteSize = Field(ByteSize(512 << 20), ge=100 << 20)
     """Of one such process."""
 
+    secrets_dir: DirectoryPath | None = None
+    """A folder with one file for each secret of definitions."""
     definitions: DirectoryPath | None = None
     """A folder whose definitions are deployed when the service starts."""
     functions: FilePath | None = None
@@ -179,7 +202,7 @@ class Settings(BaseSettings):
             bearers[name] = digest.lower()
         return bearers
 
-    @field_validator("audit_trust", mode="before")
+    @field_validator("audit_trust", "network_allow", "network_deny", mode="before")
     @classmethod
     def _separate(cls, value: Any) -> Any:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
@@ -198,6 +221,12 @@ class Settings(BaseSettings):
             read_public(each)
         return value
 
+    @field_validator("network_allow", "network_deny")
+    @classmethod
+    def _rules(cls, value: list[str]) -> list[str]:
+        read_rules(value)
+        return value
+
     @field_validator("checkpoint_to")
     @classmethod
     def _outside(cls, value: str | None) -> str | None:
@@ -207,16 +236,16 @@ class Settings(BaseSettings):
             raise ValueError("names a file in a folder that does not exist, and is no http(s) address")
         return value
 
-    @field_validator("event_sink")
+    @field_validator("event_sink", "public_url")
     @classmethod
     def _http_address(cls, value: str | None) -> str | None:
         if value is not None:
             parts = urlsplit(value)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("write the address of an HTTP receiver, such as https://broker.example/events")
+                raise ValueError("write an HTTP address, such as https://broker.example/events")
         return value
 
-    @field_validator("log_level", "log_format", "auth", mode="before")
+    @field_validator("log_level", "log_format", "auth", "metrics", mode="before")
     @classmethod
     def _in_lower_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
@@ -269,7 +298,7 @@ def read_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: naming every variable that is unknown or cannot be used.
     """
-    problems = _unknown(os.environ)
+    problems = [each for check in _CHECKS for each in check(os.environ)]
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
@@ -305,3 +334,6 @@ def _sentence(error: Any) -> str:
     if error["type"] == "value_error":
         return f"{place} {message}." if place else f"{message}."
     return f"{place}: {message[0].lower()}{message[1:]}."
+
+
+_CHECKS = (_unknown, targets.complaints, secrets.complaints)

@@ -150,6 +150,8 @@ class Checkpoints:
         self._unsent: deque[dict[str, Any]] = deque(maxlen=MOST_UNSENT)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.complete_at: datetime | None = None
+        """When everything committed here was last under a checkpoint; None where none are made."""
 
     def start(self) -> None:
         if self._signer is None:
@@ -158,6 +160,7 @@ class Checkpoints:
                 detail="there is no RETRACE_AUDIT_KEY: a log that was cut, or written anew as a whole, would not be found",
             )
             return
+        self.complete_at = self._clock.now()
         self._tasks.append(asyncio.create_task(self._run(self._signer), name="checkpoints"))
         if self._outlet is not None:
             self._tasks.append(asyncio.create_task(self._send(self._outlet), name="checkpoints outside"))
@@ -192,7 +195,13 @@ class Checkpoints:
             if self._outlet is not None:
                 self._unsent.extend(shown(self._database, each) for each in records)
                 self._wake.set()
+        self.complete_at = at
         return records
+
+    @property
+    def unsent(self) -> int:
+        """Checkpoints that wait for the place outside."""
+        return len(self._unsent)
 
     async def _run(self, signer: Signer) -> None:
         while True:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from application.callbacks import Callbacks
 from application.cursors import MalformedCursorError, Seal
 from application.deferred import NotEvaluatedError, arguments_of
 from application.identity import Chance, Identity
@@ -61,6 +62,7 @@ class TaskClaims:
         signals: Signals,
         expressions: Expressions,
         secrets: Secrets,
+        callbacks: Callbacks,
         clock: Clock,
         chance: Chance,
     ) -> None:
@@ -70,6 +72,7 @@ class TaskClaims:
         self._remote = remote
         self._expressions = expressions
         self._secrets = secrets
+        self._callbacks = callbacks
         self._clock = clock
         self._chance = chance
         self._seal = Seal(identity.sealing_key(), "task")
@@ -171,7 +174,7 @@ class TaskClaims:
             if run is None or event is None or not run.flying or run.attempts != key.number:
                 await self._store.discard(key, self._clock.now())
                 return None
-            arguments = await arguments_of(event, self._expressions, self._secrets)
+            arguments = await arguments_of(event, live.id, self._expressions, self._secrets, self._callbacks)
         except NotEvaluatedError as error:
             if await self._store.report(key, token, packed("refused", why=error.fault)):
                 await self._handled(key, packed("refused", why=error.fault))

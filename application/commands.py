@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from application.archive import ArchiveReader
 from application.business_keys import BusinessKeys
+from application.callbacks import LATE, CallbackReport, Callbacks
 from application.definitions import DefinitionRegistry, split_reference
 from application.dry_runs import DryRuns
 from application.engine import Engine, invalid_input
@@ -38,6 +39,7 @@ from domain.errors import (
     NotFoundError,
     OrchestrationEndedError,
     Problem,
+    StaleTokenError,
 )
 from domain.plan import Plan
 from domain.state import State
@@ -58,9 +60,11 @@ class OrchestrationCommands:
         ownership: Ownership,
         dry_runs: DryRuns,
         archive: ArchiveReader,
+        callbacks: Callbacks,
         forks: ForkSources,
         load: Load,
     ) -> None:
+        self._callbacks = callbacks
         self._load = load
         self._forks = forks
         self._engine = engine
@@ -260,6 +264,19 @@ class OrchestrationCommands:
         self._load.admit_change()
         done = await asyncio.shield(self._router.execute(identity.locate(id_), c.ReceiveEvent, members))
         return EventOutcome(done.received or "duplicate", done.version)  # type: ignore[arg-type]
+
+    async def take_callback(
+        self, token: str, report: CallbackReport, *, trace: str | None = None, request_id: str | None = None
+    ) -> None:
+        id_, run = self._callbacks.opened(token)
+        members = {"run": run, **report.members(), **_origin(trace, request_id)}
+        self._load.admit_change()
+        place = self._engine.identity.locate(id_)
+        done = await asyncio.shield(self._router.execute(place, c.ReportCallback, members))
+        if done.received == LATE:
+            raise StaleTokenError(
+                "Nobody waits for this callback any more; what it says was recorded and corrects what is known."
+            )
 
     async def publish_event(
         self, event: Json, *, actor: str = "anonymous", trace: str | None = None, request_id: str | None = None

@@ -12,6 +12,7 @@ from application.leases import Leases
 from application.operation_store import OperationStore
 from application.projection_store import ProjectionStore
 from application.registers import HeldEventStore, KeyStore, RequestStore
+from application.schedule_store import ScheduleStore
 from application.storage import ArchiveStore, DefinitionStore, LogStore, SnapshotStore
 from application.task_store import TaskStore
 from application.views import StatusView
@@ -50,6 +51,8 @@ class Storage(Protocol):
     def accesses(self) -> AccessStore: ...
     @property
     def operations(self) -> OperationStore: ...
+    @property
+    def schedules(self) -> ScheduleStore: ...
     @property
     def audit_log(self) -> AuditLog: ...
     @property

@@ -1,5 +1,5 @@
-"""The arguments of an attempt as they are sent: what is recorded, and the parts that mention secrets, which are evaluated at
-every sending and recorded nowhere.
+"""The arguments of an attempt as they are sent: what is recorded, and the parts that mention secrets or the callback, which
+are evaluated at every sending and recorded nowhere.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from application.callbacks import Callbacks
 from application.ports import Expressions, Secrets
 from domain import events as e
 from domain.data import planted
@@ -24,7 +25,9 @@ class NotEvaluatedError(Exception):
         super().__init__(why.detail)
 
 
-async def arguments_of(attempt: e.AttemptStarted, expressions: Expressions, secrets: Secrets) -> Any:
+async def arguments_of(
+    attempt: e.AttemptStarted, public_id: str, expressions: Expressions, secrets: Secrets, callbacks: Callbacks
+) -> Any:
     """What goes out. Raises NotEvaluatedError."""
     if not attempt.deferred:
         return attempt.arguments
@@ -36,7 +39,10 @@ async def arguments_of(attempt: e.AttemptStarted, expressions: Expressions, secr
             if secret is None:
                 raise NotEvaluatedError(fault("authorization", f"there is no secret named {name}"))
             known[name] = secret
-        batch.append(Evaluation(program, (*names, "secrets"), (*values, known)))
+        late: dict[str, Any] = {"secrets": known}
+        if attempt.callback:
+            late["callback"] = callbacks.told(public_id, attempt.run)
+        batch.append(Evaluation(program, (*names, *late), (*values, *late.values())))
     filled: dict[tuple[str | int, ...], Any] = {}
     for (path, *_), result in zip(attempt.deferred, await expressions.evaluate(batch), strict=True):
         if isinstance(result, EvaluationFailed):

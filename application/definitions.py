@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -276,14 +276,17 @@ class DefinitionRegistry:
     async def diagram(self, namespace: str, name: str, version: str, kind: Literal["mermaid", "svg"]) -> str:
         return self._documents.diagram(self._plan(await self.record(namespace, name, version)), kind)
 
-    async def resources(self) -> dict[str, tuple[Deployed, Any, dict[str, str]]]:
-        """Path -> (latest version, schema of its input, labels)."""
+    async def latest_of_all(self) -> Sequence[DefinitionRecord]:
+        """The record of the latest version of each definition. Raises StorageError."""
         groups: dict[tuple[str, str], list[DefinitionRecord]] = {}
         for record in await self._store.versions():
             groups.setdefault((record.namespace, record.name), []).append(record)
+        return [latest(group) for group in groups.values()]
+
+    async def resources(self) -> dict[str, tuple[Deployed, Any, dict[str, str]]]:
+        """Path -> (latest version, schema of its input, labels)."""
         found: dict[str, tuple[Deployed, Any, dict[str, str]]] = {}
-        for group in groups.values():
-            newest = latest(group)
+        for newest in await self.latest_of_all():
             plan = self._plan(newest)
             if plan.resource is not None:
                 schema = plan.input_schema.document if plan.input_schema else None

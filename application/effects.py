@@ -15,9 +15,11 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from application.callbacks import Callbacks
 from application.deferred import NotEvaluatedError, arguments_of
 from application.engine import Engine
 from application.live import Live
+from application.measures import Distribution
 from application.ownership import Ownership
 from application.ports import (
     Answered,
@@ -39,6 +41,7 @@ from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError
 _log = structlog.get_logger(__name__)
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
+_OUTCOMES = {Answered: "completed", Unusable: "unusable", Declined: "refused", Doubtful: "uncertain"}
 
 
 class _Attempt(msgspec.Struct, frozen=True):
@@ -66,6 +69,7 @@ class Effects:
         secrets: Secrets,
         log: LogStore,
         ownership: Ownership,
+        callbacks: Callbacks,
         *,
         at_once: int = 1000,
     ) -> None:
@@ -75,12 +79,15 @@ class Effects:
         self._secrets = secrets
         self._log = log
         self._ownership = ownership
+        self._callbacks = callbacks
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[asyncio.Task[None], tuple[int, deque[_Attempt]]] = {}
         self._in_hand: set[tuple[str, str, int]] = set()
         self._draining: dict[int, asyncio.Event] = {}
         self._resuming: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self.sent: dict[tuple[str, str], Distribution] = {}
+        """Seconds from sending to the outcome, by (kind of callout, outcome)."""
         engine.follow(self, e.AttemptStarted, e.IncidentResolved)
 
     @property
@@ -173,7 +180,7 @@ class Effects:
         if self._stopped:  # a command that came late has begun it; nobody here would wait for the answer
             return
         self._in_hand.add(name)
-        trace = None if event.callout == "function" else trace_of(live.state)
+        trace = None if event.callout in ("function", "sql") else trace_of(live.state)
         attempt = _Attempt(live.partition, live.orchestration, live.id, name, event, result, trace)
         current = asyncio.current_task()
         mine = self._tasks.get(current) if current is not None else None
@@ -209,23 +216,31 @@ class Effects:
         async with self._slots:
             if event.deferred:
                 try:
-                    arguments = await arguments_of(event, self._expressions, self._secrets)
+                    arguments = await arguments_of(event, attempt.id, self._expressions, self._secrets, self._callbacks)
                 except NotEvaluatedError as error:
                     return Declined(error.fault)
                 except Exception as error:
                     _log.exception("callout.not_prepared", orchestration=attempt.id, task=event.run)
                     return Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
+            began_s = asyncio.get_running_loop().time()
             try:
-                return await self._callouts.send(_callout(attempt, arguments))
+                result = await self._callouts.send(_callout(attempt, arguments))
             except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
                 _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
-                return Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
+                result = Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
+            known = event.callout, _OUTCOMES[type(result)]
+            if known not in self.sent:
+                self.sent[known] = Distribution()
+            self.sent[known].add(asyncio.get_running_loop().time() - began_s)
+            return result
 
     async def _report(self, attempt: _Attempt, result: CalloutResult) -> None:
         """Hand the result in until it is recorded: a database that is away for a while loses nothing."""
         pause = _PAUSE_S
-        members = _members(self._secrets.redact, result)
         run, number = attempt.event.run, attempt.event.number
+        if attempt.event.callback:
+            result = self._callbacks.without_token(attempt.id, run, result)
+        members = _members(self._secrets.redact, result)
         place = attempt.partition, attempt.orchestration
         while True:
             try:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -68,6 +68,7 @@ class EventExchange:
         self._ownership = ownership
         self._partitions = partitions
         self._hold = timedelta(seconds=hold_s)
+        self._starts: Callable[[Json, datetime, str | None], Awaitable[bool]] | None = None
         self._locks = Locks()
         self._new: dict[Place, set[str | None]] = {}
         """Subscribers that have not looked at what is held, with the types that they wait for."""
@@ -151,10 +152,25 @@ class EventExchange:
                 # The event is stored, so somebody has to look; the publisher is told to try again, but need not.
                 self._keep(self._patiently(lambda: self._resume_look(held.source, held.id)))
                 raise
-        return "matched" if taken else "held"
+        return taken or "held"
 
-    async def _offer_to_all(self, held: HeldEvent, sender: Sender) -> bool:
-        """Offer an event to every subscriber, or to the first that takes it when its arrival is over; whether one did."""
+    def start_with(self, starts: Callable[[Json, datetime, str | None], Awaitable[bool]]) -> None:
+        """Have this called with each event that arrives, until it returns: whether it started something."""
+        self._starts = starts
+
+    async def _offer_to_all(self, held: HeldEvent, sender: Sender) -> Literal["matched", "started"] | None:
+        """Offer an event to every subscriber, or to the first that takes it when its arrival is over; at its arrival it also
+        starts what it starts. What became of it; None: it is held.
+        """
+        started = False
+        if self._starts is not None and not held.looked:
+            started = await self._starts(msgspec.json.decode(held.event), held.received_at, sender.actor)
+        taken = await self._delivered(held, sender)
+        if started or taken or not held.looked:
+            await self._held.mark(held.source, held.id, taken=started or taken or None, looked=True)
+        return "matched" if taken else "started" if started else None
+
+    async def _delivered(self, held: HeldEvent, sender: Sender) -> bool:
         taken = held.taken
         after: Place | None = None
         while (page := await self._log.subscribers(held.event_type, after)) and not (taken and held.looked):
@@ -163,8 +179,6 @@ class EventExchange:
                 if taken and held.looked:
                     break
             after = page[-1]
-        if taken or not held.looked:
-            await self._held.mark(held.source, held.id, taken=taken or None, looked=True)
         return taken
 
     async def _resume_look(self, source: str, id_: str) -> None:
@@ -240,7 +254,7 @@ class EventExchange:
             if held is None or (held.taken and held.looked):
                 return True
             if not held.looked:  # its arrival is not over
-                return await self._offer_to_all(held, NOBODY)
+                return await self._offer_to_all(held, NOBODY) is not None
             taken = await self._deliver(to, held, NOBODY)
             if taken:
                 await self._held.mark(source, id_, taken=True)

@@ -73,16 +73,16 @@ def reason_of(event: e.Event) -> str | None:
 
 
 def cause_of(event: e.Event, first: e.Event | None) -> Json:
-    """What led to it: ``{kind, task?, run?, attempt?, source?, id?, request?}``; kind is ``start | fork | result | timer |
-    event | child | parent`` or, where somebody asked for it, ``command``.
+    """What led to it: ``{kind, task?, run?, attempt?, source?, id?, request?}``; kind is ``start | fork | schedule | result |
+    callback | timer | event | child | parent`` or, where somebody asked for it, ``command``.
     """
     found: Json = {"kind": event.cause or "command"}
     if first is None:
         return found
-    if event.cause in ("result", "child", "timer") and isinstance(first, e.RunEvent):
+    if event.cause in ("result", "callback", "child", "timer") and isinstance(first, e.RunEvent):
         pointer, _, number = first.run.rpartition("#")
         found |= {"task": pointer, "run": int(number)}
-        if event.cause == "result" and (attempt := _attempt(first)) is not None:
+        if event.cause in ("result", "callback") and (attempt := _attempt(first)) is not None:
             found["attempt"] = attempt
     elif isinstance(first, e.EventReceived):
         found |= {"source": first.source, "id": first.id}
@@ -93,6 +93,6 @@ def cause_of(event: e.Event, first: e.Event | None) -> Json:
 
 def _attempt(event: e.Event) -> int | None:
     attempt = getattr(event, "attempt", None)
-    if attempt is None and isinstance(event, e.AttemptFailed | e.ResultRecorded | e.ResultLate):
+    if attempt is None and isinstance(event, e.AttemptFailed | e.CallbackReceived | e.ResultRecorded | e.ResultLate):
         attempt = event.number
     return attempt

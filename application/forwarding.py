@@ -77,7 +77,9 @@ Request = Execute | Begin | Publish | Offer | Exists
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What a command led to, after the commit. `received`: what became of an event, if it was one."""
+    """What a command led to, after the commit. `received`: what became of an event, or of a callback that came too
+    late.
+    """
 
     id: str
     status: str

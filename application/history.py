@@ -8,7 +8,7 @@ import msgspec
 
 from application.status import instant
 from application.storage import StoredRecord
-from domain.events import AttemptStarted, Event, EventReceived, OrchestrationForked, RunEvent
+from domain.events import AttemptStarted, CallbackReceived, Event, EventReceived, OrchestrationForked, RunEvent
 from domain.prefix import input_of
 
 _OURS = ("at", "actor", "cause", "basis", "request")
@@ -29,13 +29,13 @@ def event_json(event: Event, version: int | None = None) -> dict[str, Any]:
         found |= {"task": pointer, "run": int(number)}
         del data["run"]
     attempt = data.pop("attempt", None)
-    if attempt is None and event.topic.startswith("attempt."):
+    if attempt is None and event.topic.startswith(("attempt.", "callback.")):
         attempt = data.pop("number")
     if attempt is not None:
         found["attempt"] = attempt
     if event.cause is not None:
         found["cause"] = event.cause
-    if isinstance(event, EventReceived):
+    if isinstance(event, EventReceived | CallbackReceived):
         del data["digest"]
     if isinstance(event, OrchestrationForked):
         del data["prefix"]  # it is the history of the original

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Collection
+from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -79,6 +80,14 @@ class Identity:
     def derived(self, caller: str, key: str) -> str:
         """The public id of a start with an idempotency key: the same for every repeat."""
         return "o_" + base62(self._keyed("start", caller, key))
+
+    def of_occurrence(self, definition: str, at: datetime, *, by_hand: bool) -> str:
+        """The public id of what an occurrence of a schedule starts: the same however often it is started."""
+        return "o_" + base62(self._keyed("by hand" if by_hand else "occurrence", definition, at.isoformat()))
+
+    def of_event(self, definition: str, source: str, id_: str) -> str:
+        """The public id of what an event starts of a definition: the same however often it arrives."""
+        return "o_" + base62(self._keyed("event", definition, source, id_))
 
     def place_key(self) -> bytes:
         """What partition and own id of an orchestration are derived with, for those who check an exported log elsewhere. It

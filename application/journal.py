@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from application.chain import event_hash, log_hash
+from application.measures import EVENTS, Distribution
 from application.storage import Head, LogStore, PartitionWrite, StoredRecord, WorkChange
 from domain.errors import OwnershipLostError, StorageAwayError, StorageError
 from domain.events import Event
@@ -107,6 +108,12 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[int, list[UUID]], None]] = []
         self._loss_listeners: list[Callable[[int], None]] = []
+        self.committed = Distribution(EVENTS)
+        """Events of each transaction that is in the log."""
+        self.commit_seconds = Distribution()
+        """How long those took to which the database said yes at once."""
+        self.commits_failed = 0
+        """Transactions that it did not say yes to; what became of them was found out afterwards."""
 
     def on_commit(self, listener: Callable[[int, list[UUID]], None]) -> None:
         """Called with the partition and the orchestrations of every commit, some more than once, when `position` has just
@@ -262,20 +269,25 @@ class Journal:
             return []
         prepared = {p: self._prepare(p, by_partition[p]) for p in sorted(by_partition)}
         sent = False
+        began_s = asyncio.get_running_loop().time()
         try:
             held = await self._store.write([write for write, _ in prepared.values()])
             if all(held):
+                self.commit_seconds.add(asyncio.get_running_loop().time() - began_s)
+                self.committed.add(sum(len(write.records) for write, _ in prepared.values()))
                 for partition, (write, hashes) in prepared.items():
                     self._committed(write, by_partition[partition], hashes)
                 return []
             trouble: StorageError = StorageAwayError("a fence did not hold")
         except StorageError as error:
             trouble, sent = error, True
+        self.commits_failed += 1
         heads = await self._true_heads(list(prepared), give_up_at)
         left: list[Entry] = []
         for partition, (write, hashes) in prepared.items():
             head = heads.get(partition)
             if head == write.after and write.records:
+                self.committed.add(len(write.records))
                 self._committed(write, by_partition[partition], hashes)
             elif head == write.head and asyncio.get_running_loop().time() <= give_up_at:
                 for entry in by_partition[partition]:

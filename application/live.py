@@ -132,6 +132,10 @@ class LiveCache:
         self._loading: dict[int, _Loading] = {}
         self._listeners: list[Callable[[Live], None]] = []
 
+    def __len__(self) -> int:
+        """How many are in memory."""
+        return len(self._entries)
+
     def on_load(self, listener: Callable[[Live], None]) -> None:
         """Called with everything that was folded from the log."""
         self._listeners.append(listener)

@@ -30,6 +30,14 @@ class Expressions(Protocol):
         ...
 
 
+class Crons(Protocol):
+    """Arithmetic of cron expressions in time zones. Pure, in process."""
+
+    def __call__(self, expression: str, timezone: str, after: datetime, /) -> datetime | None:
+        """The first occurrence after an instant, in UTC; None: there is none."""
+        ...
+
+
 class Schemas(Protocol):
     """Validates JSON values against JSON Schema (draft 2020-12). Pure, in process."""
 
@@ -45,9 +53,9 @@ class Schemas(Protocol):
 class Callout(msgspec.Struct, frozen=True):
     """One attempt to be sent. `arguments` is the task's ``with``, fully evaluated, secrets included."""
 
-    kind: Literal["http", "openapi", "function"]
+    kind: Literal["http", "openapi", "sql", "function"]
     function: str
-    """The function's name; for http and openapi the kind again."""
+    """The function's name; for the others the kind again."""
     arguments: Any
     idempotency_key: str
     attempt: int

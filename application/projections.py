@@ -103,6 +103,19 @@ class Projections:
             journal.on_commit(self._on_commit)
             signals.listen(lambda hint: self.look_again() if hint == HINT else None)
 
+    def lags(self) -> dict[tuple[str, str], int]:
+        """(projection, ``building`` or ``live``) -> events in our partitions that its build has not seen; what it stopped at
+        counts too.
+        """
+        found: dict[tuple[str, str], int] = {}
+        for build in self._builds:
+            name = build.name, build.state
+            for head in self._journal.heads():
+                progress = self._at.get((build.tracking, head.partition))
+                seen = head.position if progress is None else progress.position
+                found[name] = found.get(name, 0) + max(0, head.position - seen)
+        return found
+
     # What wakes it ----------------------------------------------------------------------------------------------------
 
     def _on_commit(self, _partition: int, _orchestrations: list[UUID]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from application.callbacks import LATE
 from application.engine import Engine, Outcome, Place
 from application.forwarding import Begin, Done, Execute, Exists, Offer, Publish, Request, encoded, opened
 from application.identity import Chance, Identity
@@ -164,5 +165,7 @@ class Router:
 
 def done(outcome: Outcome, *, new: bool = False) -> Done:
     """The plain form of an outcome."""
-    received = next((event.outcome for event in outcome.events if isinstance(event, e.EventReceived)), None)
+    received: str | None = next((ev.outcome for ev in outcome.events if isinstance(ev, e.EventReceived)), None)
+    if outcome.events and isinstance(outcome.events[0], e.ResultLate):
+        received = LATE
     return Done(outcome.id, outcome.status, outcome.version, received, new)

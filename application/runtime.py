@@ -14,6 +14,7 @@ from application.archivist import Archivist
 from application.auditing import Audit
 from application.bundles import Bundles
 from application.business_keys import BusinessKeys
+from application.callbacks import Callbacks
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
 from application.claims import TaskClaims
@@ -37,13 +38,14 @@ from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
+from application.lives import Lives
 from application.load import Load
 from application.log_pages import LogPages
 from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
 from application.ownership import Ownership
-from application.ports import Callouts, Clock, EventSink, Expressions, Resources, Schemas, Secrets
+from application.ports import Callouts, Clock, Crons, EventSink, Expressions, Resources, Schemas, Secrets
 from application.projection_catalog import StoredCatalog
 from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
@@ -51,6 +53,8 @@ from application.queries import OrchestrationQueries
 from application.reader import Reader
 from application.remote_work import RemoteWork
 from application.routing import Router
+from application.schedule_catalog import ScheduleCatalog
+from application.schedules import Schedules
 from application.serving import InboxServer
 from application.snapshots import Snapshots
 from application.timers import Timers
@@ -79,6 +83,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     chance: Chance
     liveness: Liveness
     signer: Signer | None = None
+    crons: Crons
     keys: PublicKeys = NoKeys()
     outlet: CheckpointOutlet | None = None
     folds: Folds = NoFolds()
@@ -103,6 +108,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     retention_s: float | None = None
     """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
     checkpoint_every_s: float = 60.0
+    public_url: str = "http://127.0.0.1:8080"
+    """Where others reach the service; callbacks are told it."""
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -157,6 +164,7 @@ class Node:
             limits=options.limits,
             known=world.callouts.knows,
         )
+        self.lives = Lives(self.engine)
         self.ownership = Ownership(
             self._introduction(),
             storage.leases,
@@ -170,20 +178,7 @@ class Node:
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
-        self.effects = Effects(self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership)
-        self.remote = RemoteWork(self.engine, storage.tasks, log, self.ownership, signals, world.callouts, self.effects)
-        self.claims = TaskClaims(
-            storage.tasks,
-            reader,
-            identity,
-            self.remote,
-            signals,
-            world.expressions,
-            world.secrets,
-            world.clock,
-            world.chance,
-        )
-        self.functions = FunctionControls(storage.tasks, self.definitions, world.callouts)
+        self._call_out(reader, identity)
         self.timers = Timers(self.engine, log, self.ownership)
         self.watch = Watch(self.engine, self.ownership, log)
         self.snapshots = Snapshots(self.engine, storage.snapshots, world.codec.states, after=options.snapshot_after)
@@ -264,6 +259,7 @@ class Node:
             self.projections.folds, storage.projections, pages, log, signals, world.clock, identity.sealing_key()
         )
         keys = BusinessKeys(storage.keys, self.router, reader)
+        self._schedule(reader, identity)
         self.commands = OrchestrationCommands(
             self.engine,
             self.definitions,
@@ -275,6 +271,7 @@ class Node:
             self.ownership,
             dry_runs,
             archive,
+            self.callbacks,
             ForkSources(identity, log, world.codec, archive, reader),
             Load(
                 self.journal,
@@ -319,6 +316,45 @@ class Node:
         await self.ownership.join()
         self.projections.start()
 
+    def _call_out(self, reader: Reader, identity: Identity) -> None:
+        """What sends, and what hands out to workers."""
+        world, storage = self.world, self.world.storage
+        log, tasks, signals = storage.log, storage.tasks, storage.signals
+        self.callbacks = Callbacks(identity, self.options.public_url)
+        self.effects = Effects(
+            self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks
+        )
+        self.remote = RemoteWork(self.engine, tasks, log, self.ownership, signals, world.callouts, self.effects)
+        self.claims = TaskClaims(
+            tasks,
+            reader,
+            identity,
+            self.remote,
+            signals,
+            world.expressions,
+            world.secrets,
+            self.callbacks,
+            world.clock,
+            world.chance,
+        )
+        self.functions = FunctionControls(tasks, self.definitions, world.callouts)
+
+    def _schedule(self, reader: Reader, identity: Identity) -> None:
+        world = self.world
+        self.schedules = Schedules(
+            world.storage.schedules,
+            self.definitions,
+            self.router,
+            reader,
+            self.ownership,
+            identity,
+            world.storage.signals,
+            world.clock,
+            world.crons,
+        )
+        self.exchange.start_with(self.schedules.start_by)
+        self.schedule_catalog = ScheduleCatalog(self.schedules, world.clock, world.crons)
+
     def _introduction(self) -> NodeIdentity:
         options, world = self.options, self.world
         return NodeIdentity(
@@ -343,13 +379,22 @@ class Node:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
         """
-        for tenant in (self.effects, self.remote, self.timers, self.exchange, self.outbox, self.inbox):
+        for tenant in (
+            self.effects,
+            self.remote,
+            self.timers,
+            self.exchange,
+            self.outbox,
+            self.inbox,
+            self.schedules,
+        ):
             self.ownership.add(tenant)
             for partition in self.ownership.held:
                 tenant.gained(self.journal.head(partition))
         self.ownership.drain_with(self.effects.drain)
         self.remote.start()
         self.timers.start()
+        self.schedules.start()
         await self.exchange.start()
         self.outbox.start()
         self.housekeeping.start()
@@ -368,6 +413,7 @@ class Node:
         await self.housekeeping.stop()
         await self.archivist.stop()
         await self.snapshots.stop()
+        await self.schedules.stop()
         await self.timers.stop()
         await self.outbox.stop()
         await self.effects.stop(grace_s)

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from application.callbacks import CallbackReport
 from application.what_if_suppositions import Suppositions
 from domain.errors import Problem
 
@@ -175,6 +176,14 @@ class Commands(Protocol):
     ) -> EventOutcome:
         """A CloudEvent (validated JSON form: specversion, id, source, type, ... and data or data_base64) for one
         orchestration.
+        """
+        ...
+
+    async def take_callback(
+        self, token: str, report: CallbackReport, *, trace: str | None = None, request_id: str | None = None
+    ) -> None:
+        """What was posted to the address of a callback. The same again does nothing. Raises NotFoundError (no such token),
+        StaleTokenError (something else was posted before, or nobody waits any more).
         """
         ...
 

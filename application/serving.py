@@ -73,6 +73,8 @@ class InboxServer:
         """What was in hand when the inboxes were last read, or later, and is not any more."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.waiting = 0
+        """Commands of other nodes without an answer when the inboxes were last read; what is beyond a page does not count."""
         signals.listen(lambda hint: self._wake.set() if hint == "inbox" else None)
 
     def gained(self, head: Head) -> None:
@@ -116,11 +118,14 @@ class InboxServer:
     async def _take(self) -> None:
         room = self._room
         partitions = self._ownership.held
+        if not partitions:
+            self.waiting = 0
         if room <= 0 or not partitions:
             return
         epochs = {partition: self._journal.epoch(partition) for partition in partitions}
         self._ended_since.clear()
         rows = await self._inbox.pending(partitions, room + len(self._in_hand))
+        self.waiting = len(rows)
         for row in rows:
             # A row may have been replied to since it was read: here, or by another node that owned the partition for a while.
             current = epochs[row.partition] == self._journal.epoch(row.partition)

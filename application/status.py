@@ -146,6 +146,8 @@ def waiting_for(state: State, known: Known | None = None) -> list[Json]:
         entry: Json = {"task": run.name, "reference": run.pointer, "due_at": instant(run.due_at or run.timeout_at)}
         if run.listening is not None and not run.listening.done:
             found += [{"kind": "event", **entry, "event": {"type": kind}} for kind in run.listening.types]
+        elif run.awaits_callback:
+            found.append({"kind": "callback", **entry})
         elif run.status == "retrying" or run.kind == "wait":
             found.append({"kind": "timer", **entry})
         elif run.flying and run.child is not None:

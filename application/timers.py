@@ -16,6 +16,7 @@ import structlog
 
 from application.engine import Engine
 from application.live import Live
+from application.measures import Distribution
 from application.ownership import Ownership
 from application.storage import Head, LogStore
 from domain import commands as c
@@ -42,6 +43,8 @@ class Timers:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop_task: asyncio.Task[None] | None = None
+        self.lateness = Distribution()
+        """Seconds from when each timer was due until what it led to was committed; false alarms are not in it."""
         engine.follow(self)
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
@@ -93,7 +96,7 @@ class Timers:
                 due_at, partition, orchestration = heapq.heappop(self._heap)
                 self._known.discard((due_at, orchestration))
                 await self._slots.acquire()
-                task = loop.create_task(self._fire(partition, orchestration))
+                task = loop.create_task(self._fire(due_at, partition, orchestration))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             pause = self._next_look - loop.time()
@@ -118,9 +121,13 @@ class Timers:
             return HORIZON_S / 2
         return min(HORIZON_S / 2, max(1.0, (page[-1][2] - now).total_seconds()))
 
-    async def _fire(self, partition: int, orchestration: UUID) -> None:
+    async def _fire(self, due_at: datetime, partition: int, orchestration: UUID) -> None:
         try:
-            await self._engine.execute((partition, orchestration), lambda _: self._engine.command(c.FireTimers))
+            outcome = await self._engine.execute(
+                (partition, orchestration), lambda _: self._engine.command(c.FireTimers)
+            )
+            if outcome.events:
+                self.lateness.add((self._engine.clock.now() - due_at).total_seconds())
             self._add_later(await self._engine.cache.settled_at(partition, orchestration))
         except (NotFoundError, OwnershipLostError):
             return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from application.storage import canonical
 from domain import commands as c
 from domain.errors import OURS, SPEC, Fault, InvalidInputError, Problem, fault
 from domain.plan import Plan
@@ -66,6 +68,9 @@ def result_of(change: Change, run: Run, number: int, at: datetime, seed: bytes, 
         status = {"completed": "completed", "refused": "compensated", "uncertain": "terminated"}[change.outcome]
         output = change.output
         return c.ReportChild(at=at, seed=seed, run=run.id, child=run.child[0], status=status, output=output, fault=why)
+    if run.request is not None and run.request.callback and change.outcome == "completed":
+        digest = sha256(canonical(change.output)).digest()
+        return c.ReportCallback(at=at, seed=seed, run=run.id, digest=digest, outcome="completed", output=change.output)
     return c.ReportResult(
         at=at, seed=seed, run=run.id, number=number, outcome=change.outcome, output=change.output, fault=why
     )

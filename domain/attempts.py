@@ -6,6 +6,7 @@ corrects the facts as long as the run's undo has not begun, afterwards it only t
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from domain.commands import ReportResult
 from domain.data import Deferred, duration_s, fill_some, filled
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import SPEC, Fault, fault
-from domain.failing import fail, raise_incident
+from domain.failing import abandon, fail, raise_incident
 from domain.flow import complete, completed, starts
 from domain.plan import Call, Node, Retry
 from domain.retry import ASKED_TO_WAIT, TRANSIENT_STATUSES
@@ -44,15 +45,29 @@ def _prepared(d: Decision, run: Run, node: Node, work: Call) -> Strand:
     """Where facts may be needed first."""
     env = env_of(d, run)
     arguments, deferred = yield from fill_some(work.with_, run.input, env, "with")
-    length = d.limits.callout_timeout_s
+    usual = length = d.limits.callout_timeout_s
+    bounds: list[float] = []
     for bound in (node.timeout, work.attempt_timeout):
         if bound is not None:
             found = yield from duration_s(bound, run.input, env, "timeout")
             length = found if bound is node.timeout else min(length, found)
-    _send(d, run, work, arguments, deferred, length)
+            bounds.append(found)
+    if work.callback:  # they bound the wait too; the acknowledgement has the usual time
+        until = d.in_s(min(bounds)) if bounds else None
+        _send(d, run, work, arguments, deferred, min(usual, *bounds) if bounds else usual, until)
+    else:
+        _send(d, run, work, arguments, deferred, length)
 
 
-def _send(d: Decision, run: Run, work: Call, arguments: Any, deferred: tuple[Deferred, ...], timeout_s: float) -> None:
+def _send(
+    d: Decision,
+    run: Run,
+    work: Call,
+    arguments: Any,
+    deferred: tuple[Deferred, ...],
+    timeout_s: float,
+    until: datetime | None = None,
+) -> None:
     """From here on the attempt counts as sent."""
     if work.kind != "function" and isinstance(arguments, dict):
         arguments = {**arguments, "$input": run.input}
@@ -71,6 +86,8 @@ def _send(d: Decision, run: Run, work: Call, arguments: Any, deferred: tuple[Def
         timeout_s=timeout_s,
         idempotent=work.idempotent,
         compensates=d.state.runs[undone].key if undone else None,
+        callback=work.callback,
+        until=until,
     )
     d.record(event)
 
@@ -83,9 +100,11 @@ def _key_before(d: Decision, run: Run) -> str | None:
 
 def again(d: Decision, run: Run) -> None:
     """The delay of a retry is over: the same request once more under the same key."""
-    assert run.request is not None
-    repeated = {f: getattr(run.request, f) for f in run.request.__struct_fields__ if f not in _ITS_OWN}
-    d.emit(e.AttemptStarted, **(repeated | {"number": run.attempts + 1}))
+    request = run.request
+    assert request is not None
+    repeated = {f: getattr(request, f) for f in request.__struct_fields__ if f not in _ITS_OWN}
+    until = None if request.until is None else d.now + (request.until - request.at)
+    d.emit(e.AttemptStarted, **(repeated | {"number": run.attempts + 1, "until": until}))
 
 
 # Results --------------------------------------------------------------------------------------------------------------
@@ -105,7 +124,7 @@ def report(d: Decision, command: ReportResult) -> None:
         d.emit(e.ResultRecorded, run=run.id, number=command.number, result=result)
     elif not awaited:
         d.spawn(late(d, run, command))
-    elif command.outcome == "completed" and not d.node(run).transforms:
+    elif command.outcome == "completed" and not (d.node(run).transforms or acknowledges(run)):
         completed(d, run, command.output, attempt=command.number)
     else:
         d.spawn(judge(d, run, command))
@@ -113,12 +132,44 @@ def report(d: Decision, command: ReportResult) -> None:
 
 def judge(d: Decision, run: Run, command: ReportResult) -> Strand:
     """What the result means for the flow."""
+    if acknowledges(run) and command.outcome in ("completed", "unusable"):
+        return _acknowledged(d, run, command.number)
     if command.outcome == "completed":
         return complete(d, run, command.output, attempt=command.number)
-    return _not_completed(d, run, command)
+    return not_completed(d, run, command)
 
 
-def _not_completed(d: Decision, run: Run, command: ReportResult) -> Strand:
+def acknowledges(run: Run) -> bool:
+    """Whether a good answer to its call says no more than that it will be called back."""
+    return run.request is not None and run.request.callback
+
+
+def _acknowledged(d: Decision, run: Run, number: int) -> Strand:
+    """From now on the callback is awaited, unless nothing is awaited any more."""
+    yield from ()
+    if not d.live(run.scope):
+        abandon(d, run, fault("cancelled", f"{run.name} was given up before it was called back"))
+    elif run.pivot and d.state.cancel_pending is not None:
+        stop_waiting(d, run)
+    else:
+        d.emit(e.CallbackAwaited, run=run.id, number=number)
+
+
+def stop_waiting(d: Decision, pivot: Run) -> None:
+    """A cancel waits for a pivot whose callback may never come: an operator decides, or the callback that comes late."""
+    why = fault("cancelled", f"{pivot.name} had not been called back when the orchestration was cancelled")
+    fail(d, pivot, why, "uncertain", None, pivot.attempts)
+
+
+def overdue(d: Decision, run: Run) -> Strand:
+    """The callback has not come in time."""
+    why = fault("timeout", f"{run.name} was not called back in time")
+    silence = ReportResult(at=d.now, seed=b"", run=run.id, number=run.attempts, outcome="uncertain", fault=why)
+    return judge(d, run, silence)
+
+
+def not_completed(d: Decision, run: Run, command: ReportResult) -> Strand:
+    """What a failure means for the flow."""
     work = d.node(run).work
     why = command.fault or fault("runtime", "no reason was given")
     undo = d.state.undoing(run.scope) is not None
@@ -169,8 +220,8 @@ def retries(policy: Retry, why: Fault, effect: e.Effect) -> bool:
     return effect == "uncertain" and why.type == SPEC + "runtime"
 
 
-def late(d: Decision, run: Run, command: ReportResult) -> Strand:
-    """News of an attempt that had been given up. Repeats of what is known are dropped."""
+def late(d: Decision, run: Run, command: ReportResult, *, called_back: bool = False) -> Strand:
+    """News of an attempt that had been given up. Repeats of what is known are dropped, and so are acknowledgements."""
     state = d.state
     effects: dict[str, e.Effect] = {
         "completed": "completed",
@@ -180,6 +231,8 @@ def late(d: Decision, run: Run, command: ReportResult) -> Strand:
     }
     effect = effects.get(command.outcome)
     if effect is None or command.number not in run.doubts or (run.open and effect == "failed"):
+        return
+    if effect == "completed" and acknowledges(run) and not called_back:
         return
     d.emit(e.ResultLate, run=run.id, number=command.number, effect=effect, output=command.output, fault=command.fault)
     if state.final or run.open or (run.doubts and effect == "failed"):

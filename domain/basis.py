@@ -25,6 +25,7 @@ _BULKY: Final = ("output", "data", "input", "context", "arguments", "items", "ev
 _BULKY_OF: Final = {cls: tuple(name for name in _BULKY if name in cls.__struct_fields__) for cls in e.TOPICS.values()}
 COMMANDS: Final[dict[str, type[c.Command]]] = {
     "result": c.ReportResult,
+    "callback": c.ReportCallback,
     "event": c.ReceiveEvent,
     "cancel": c.Cancel,
     "terminate": c.Terminate,

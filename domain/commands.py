@@ -27,7 +27,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Start(Command, frozen=True, kw_only=True):
-    """Begin. `request` is the digest of the request that asked for it; `parent` is (public id, run)."""
+    """Begin. `request` is the digest of the request that asked for it; `parent` is (public id, run); `scheduled_for`: the
+    occurrence of the definition's schedule that it is.
+    """
 
     id: str
     input: Any = None
@@ -37,6 +39,7 @@ class Start(Command, frozen=True, kw_only=True):
     parent: tuple[str, str] | None = None
     root: str | None = None
     depth: int = 0
+    scheduled_for: datetime | None = None
 
 
 class Fork(Command, frozen=True, kw_only=True):
@@ -79,6 +82,19 @@ class ReportResult(Command, frozen=True, kw_only=True):
     fault: Fault | None = None
     retry_after_s: float | None = None
     retryable: bool | None = None
+
+
+class ReportCallback(Command, frozen=True, kw_only=True):
+    """A task is called back: it is done (`output`), or it failed, definitely or perhaps (`error`: members of a `Fault`).
+    `digest`: of what was posted.
+    """
+
+    run: str
+    digest: bytes
+    outcome: Literal["completed", "refused", "uncertain"]
+    output: Any = None
+    error: dict[str, Any] | None = None
+    retryable: bool = False
 
 
 class FireTimers(Command, frozen=True, kw_only=True):

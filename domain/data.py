@@ -4,8 +4,8 @@ The functions are strands: they yield questions and return values, or raise `Fau
 mentions are put together. Inside a compensation ``$task``, ``$input``, ``$context`` and ``$error`` tell of the run that
 is undone (rollback.md, "The undo itself").
 
-Parts of a callout that mention ``$secrets`` are never evaluated here: they come back as *deferred* evaluations that are
-recorded unevaluated and completed at each sending.
+Parts of a callout that mention ``$secrets`` or ``$callback`` are never evaluated here: they come back as *deferred*
+evaluations that are recorded unevaluated and completed at each sending.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from domain.decision import Decision, Faulted, Question, Validation
 from domain.errors import Fault, fault
 from domain.events import Cause
 from domain.expressions import (
+    LATE,
     Evaluand,
     Evaluated,
     Evaluation,
@@ -55,10 +56,10 @@ class Env:
         """More variables for one expression, e.g. ``output``."""
 
     def collect(self, expression: Expression) -> dict[str, Any]:
-        """The variables that the expression mentions and that exist here; ``secrets`` never."""
+        """The variables that the expression mentions and that exist here; those that only a sending knows never."""
         found: dict[str, Any] = {}
         for name in expression.variables:
-            if name != "secrets":
+            if name not in LATE:
                 self._lookup(name, expression.program, found)
         return found
 
@@ -266,18 +267,18 @@ def fill(template: Template, dot: Any, env: Env, slot: str) -> Generator[list[Qu
     """The template's value with every hole filled."""
     result, deferred = yield from fill_some(template, dot, env, slot)
     if deferred:
-        raise Faulted(fault("expression", f"{slot}: $secrets may not be used here"))
+        raise Faulted(fault("expression", f"{slot}: $secrets and $callback may not be used here"))
     return result
 
 
 def fill_some(
     template: Template, dot: Any, env: Env, slot: str
 ) -> Generator[list[Question], list[Any], tuple[Any, tuple[Deferred, ...]]]:
-    """Like `fill`, but holes that mention ``$secrets`` stay null and come back as deferred evaluations."""
+    """Like `fill`, but holes that are known only at a sending stay null and come back as deferred evaluations."""
     if template.plain:
         return filled(template, dot, env.collect, slot), ()
     deferred: list[Deferred] = []
-    for hole in template.secret_holes:
+    for hole in template.late_holes:
         variables = env.collect(hole.expression)
         deferred.append((hole.path, hole.expression.program, tuple(variables), (dot, *variables.values())))
     known, questions = _looked_up([(hole.expression, dot) for hole in template.open_holes], env, slot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from domain import commands as c
 from domain import events as e
-from domain.attempts import again
+from domain.attempts import again, overdue
 from domain.children import again_child
 from domain.decision import Decision, Strand
 from domain.errors import (
@@ -50,6 +50,8 @@ def timer(d: Decision, kind: str, key: str) -> Strand:
         fail_scope(d, run.scopes["try"], why, cut=True)
     elif kind == "timeout" and run.kind in ("listen", "wait") and not run.entries:
         fail(d, run, fault("timeout", f"{run.name} took longer than its timeout"))
+    elif kind == "timeout" and run.awaits_callback:
+        yield from overdue(d, run)
     elif kind == "timeout":
         why = fault("timeout", f"{run.name} took longer than its timeout")
         fail_composite(d, run, why.at(run.pointer), cut=True)

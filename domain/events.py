@@ -59,7 +59,8 @@ class RunEvent(Event, frozen=True, kw_only=True):
 
 class OrchestrationStarted(Event, frozen=True, kw_only=True):
     """`data` is the transformed input. `parent` is (public id, run) of the parent; `root` the public id of the topmost.
-    `trace`: of the request that started the topmost, if it had one.
+    `trace`: of the request that started the topmost, if it had one. `scheduled_for`: the occurrence of the definition's
+    schedule that it is.
     """
 
     topic: ClassVar[str] = "orchestration.started"
@@ -76,6 +77,7 @@ class OrchestrationStarted(Event, frozen=True, kw_only=True):
     depth: int = 0
     timeout_at: datetime | None = None
     trace: str | None = None
+    scheduled_for: datetime | None = None
 
 
 class Remark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -229,7 +231,8 @@ class TaskSkipped(RunEvent, frozen=True, kw_only=True):
 
 class AttemptStarted(RunEvent, frozen=True, kw_only=True):
     """It is about to be sent and counts as sent. `arguments`: the evaluated ``with``; `deferred`: the parts that mention
-    secrets, (path, program, names, values) each, evaluated at every sending. `child`: (public id, definition, digest).
+    secrets or the callback, (path, program, names, values) each, evaluated at every sending. `child`: (public id,
+    definition, digest). `callback`: its answer only acknowledges; `until`: when the callback has to have come.
     """
 
     topic: ClassVar[str] = "attempt.started"
@@ -243,6 +246,23 @@ class AttemptStarted(RunEvent, frozen=True, kw_only=True):
     idempotent: bool = True
     compensates: str | None = None
     child: tuple[str, str, str] | None = None
+    callback: bool = False
+    until: datetime | None = None
+
+
+class CallbackAwaited(RunEvent, frozen=True, kw_only=True):
+    """The attempt was acknowledged; from now on the task waits to be called back. What the answer said is not kept."""
+
+    topic: ClassVar[str] = "callback.awaited"
+    number: int
+
+
+class CallbackReceived(RunEvent, frozen=True, kw_only=True):
+    """The task was called back; what follows from it are the next events. `digest` tells a repeat from another body."""
+
+    topic: ClassVar[str] = "callback.received"
+    number: int
+    digest: bytes
 
 
 class AttemptFailed(RunEvent, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ that only those travel to the jail.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,10 @@ _OF_JQ = frozenset({"ENV", "__loc__"})
 _MEMBERS = r"(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*"
 _PLAIN = re.compile(rf"\.|\$(?P<root>[A-Za-z_]\w*)(?P<below>{_MEMBERS})|(?P<path>\.[A-Za-z_]\w*{_MEMBERS})", re.ASCII)
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]", re.ASCII)
+
+
+LATE: Final = frozenset({"secrets", "callback"})
+"""Variables that only a sending knows."""
 
 
 class Expression(msgspec.Struct, frozen=True):
@@ -33,6 +37,11 @@ class Expression(msgspec.Struct, frozen=True):
     @property
     def reads_secrets(self) -> bool:
         return "secrets" in self.variables
+
+    @property
+    def late(self) -> bool:
+        """Whether it is evaluated at each sending, because of what is recorded nowhere."""
+        return not LATE.isdisjoint(self.variables)
 
 
 class Evaluation(msgspec.Struct, frozen=True):

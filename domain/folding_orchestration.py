@@ -64,25 +64,27 @@ def _end(trigger: str) -> Handler:
             for recorded in s.recorded:  # nobody will handle them any more, but they tell what happened
                 run = s.runs[recorded.run]
                 if run.open and run.attempts == recorded.number:
-                    weaken(run, _told(recorded.result))
+                    weaken(run, _told(run, recorded.result))
             for name in list(s.open):
                 _cut_off(s, s.runs[name], ev)
 
     return handler
 
 
-def _told(result: dict[str, Any]) -> e.Effect:
-    """What a recorded result says of the world."""
+def _told(run: Run, result: dict[str, Any]) -> e.Effect:
+    """What a recorded result says of the world; an acknowledgement says nothing."""
+    acknowledged = run.request is not None and run.request.callback and "callback" not in result
     told = result.get("outcome") or result.get("status")
     if told in ("completed", "unusable"):
-        return "completed"
+        return "uncertain" if acknowledged else "completed"
     return "uncertain" if told in ("uncertain", "terminated") else "failed"
 
 
 def _cut_off(s: State, run: Run, ev: e.Event) -> None:
     """Nothing more is done about this run; of an attempt in flight nobody knows."""
-    doubtful = run.flying or run.effect == "uncertain"
-    if run.flying:
+    unanswered = run.flying or run.awaits_callback
+    doubtful = unanswered or run.effect == "uncertain"
+    if unanswered:
         run.doubts = [*run.doubts, run.attempts]
         weaken(run, "uncertain")
     fire_run["doubt" if doubtful else "cancel"](run)

@@ -63,15 +63,29 @@ def _attempt_started(s: State, ev: e.AttemptStarted) -> None:
     fire_run["start"](run)
     run.attempts, run.key, run.request = ev.number, ev.key, ev
     run.first_at = run.first_at or ev.at
-    run.due_at = None
+    run.due_at = run.called = None
     run.child = ev.child
     fly(s, run, flying=True)
     if ev.compensates is not None and (undone := s.undoing(run.scope)):
         s.runs[undone].undo.attempts += 1
 
 
+def _callback_awaited(s: State, ev: e.CallbackAwaited) -> None:
+    run = s.runs[ev.run]
+    fire_run["acknowledge"](run)
+    run.timeout_at = run.request.until if run.request is not None else None
+    fly(s, run, flying=False)
+    watch(s, run)
+
+
+def _callback_received(s: State, ev: e.CallbackReceived) -> None:
+    s.runs[ev.run].called = ev.digest
+
+
 def _attempt_failed(s: State, ev: e.AttemptFailed) -> None:
     run = s.runs[ev.run]
+    if run.awaits_callback:
+        run.timeout_at = None  # the next attempt has another
     fire_run["retry"](run)
     weaken(run, ev.effect)
     if ev.effect == "uncertain":
@@ -104,6 +118,7 @@ def _ended_badly(trigger: str) -> Handler:
     def handler(s: State, ev: Any) -> None:
         run = s.runs[ev.run]
         had_token, was_held = run.open or run.held, run.held
+        unanswered = run.flying or run.awaits_callback
         fire_run[trigger](run)
         run.held = trigger != "cancel" and ev.held
         if trigger == "fail":
@@ -115,7 +130,7 @@ def _ended_badly(trigger: str) -> Handler:
             if run.pivot and run.effect == "completed":
                 s.pivot_passed = run.id
         elif trigger == "doubt":
-            if run.flying:
+            if unanswered:
                 run.doubts = [*run.doubts, run.attempts]
             weaken(run, "uncertain")
         if trigger != "cancel":
@@ -154,6 +169,8 @@ HANDLERS: dict[type[e.Event], Handler] = {
     e.TaskScheduled: _scheduled,
     e.TaskSkipped: _skipped,
     e.AttemptStarted: _attempt_started,
+    e.CallbackAwaited: _callback_awaited,
+    e.CallbackReceived: _callback_received,
     e.AttemptFailed: _attempt_failed,
     e.TaskCompleted: _task_completed,
     e.TaskFailed: _ended_badly("fail"),

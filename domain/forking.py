@@ -77,8 +77,8 @@ def not_from(original: State) -> str | None:
 
 
 def unanswered(run: Run) -> bool:
-    """Whether it has begun an attempt and still has to hear, or to try again."""
-    return run.open and (run.flying or (run.status == "retrying" and run.kind in _ATTEMPTED))
+    """Whether it has begun an attempt and still has to hear, to be called back, or to try again."""
+    return run.open and (run.flying or run.awaits_callback or (run.status == "retrying" and run.kind in _ATTEMPTED))
 
 
 def _transformed(d: Decision, command: c.Fork) -> Strand:

@@ -9,13 +9,14 @@ the copy that `decide` makes of the state.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from domain import commands as c
 from domain import events as e
 from domain.attempts import report
+from domain.callbacks import take
 from domain.children import report_child
 from domain.decision import Decision, Limits, Question
 from domain.due import fire
@@ -65,7 +66,9 @@ def opened(plan: Plan, state: State, command: c.Command, limits: Limits, *, to: 
     """Begin a decision on this very state. `to`: the plan of `commands.target_of`, if the command has one; at the end the
     decision's `plan` is that of the state.
     """
-    decision = Decision(plan, state, command, limits, _CAUSES.get(type(command)), to)
+    scheduled = isinstance(command, c.Start) and command.scheduled_for is not None
+    cause = BY_SCHEDULE if scheduled else _CAUSES.get(type(command))
+    decision = Decision(plan, state, command, limits, cause, to)
     _HANDLERS[type(command)](decision, command)
     return decision
 
@@ -121,6 +124,7 @@ _HANDLERS: dict[type[c.Command], Any] = {
     c.Fork: fork,
     c.Migrate: migrate,
     c.ReportResult: report,
+    c.ReportCallback: take,
     c.FireTimers: fire,
     c.ReceiveEvent: lambda d, command: d.spawn(receive(d, command)),
     c.Cancel: cancel,
@@ -134,10 +138,12 @@ _HANDLERS: dict[type[c.Command], Any] = {
     c.UndoChild: undo_child,
 }
 
+BY_SCHEDULE: Final = "schedule"
 _CAUSES: dict[type[c.Command], str] = {
     c.Start: "start",
     c.Fork: "fork",
     c.ReportResult: "result",
+    c.ReportCallback: "callback",
     c.FireTimers: "timer",
     c.ReceiveEvent: "event",
     c.ReportChild: "child",

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from domain.expressions import Expression
+from domain.schedule import Schedule
 
 EXIT = "exit"
 """Edge out of the scope."""
@@ -41,17 +42,17 @@ class Template(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def plain(self) -> bool:
         """Whether nothing has to be asked, now or at a sending, to fill it."""
-        return not self.secret_holes and all(hole.expression.path is not None for hole in self.holes)
+        return not self.late_holes and all(hole.expression.path is not None for hole in self.holes)
 
     @cached_property
     def open_holes(self) -> tuple[Hole, ...]:
         """Those that are filled when the task runs."""
-        return tuple(hole for hole in self.holes if not hole.expression.reads_secrets)
+        return tuple(hole for hole in self.holes if not hole.expression.late)
 
     @cached_property
-    def secret_holes(self) -> tuple[Hole, ...]:
+    def late_holes(self) -> tuple[Hole, ...]:
         """Those that are filled at each sending, and recorded nowhere."""
-        return tuple(hole for hole in self.holes if hole.expression.reads_secrets)
+        return tuple(hole for hole in self.holes if hole.expression.late)
 
 
 class Duration(msgspec.Struct, frozen=True):
@@ -162,15 +163,17 @@ class Listen(msgspec.Struct, frozen=True, tag="listen"):
 class Call(msgspec.Struct, frozen=True, tag="call"):
     """A callout. `with_` is the task's ``with``, named authentications already inlined."""
 
-    kind: Literal["http", "openapi", "function"]
+    kind: Literal["http", "openapi", "sql", "function"]
     function: str
     with_: Template
     retry: Retry | None = None
     idempotent: bool = True
     safe: bool = False
-    """It changes nothing outside (HTTP GET, HEAD, OPTIONS), so there is nothing to leave behind."""
+    """It changes nothing outside (HTTP GET, HEAD, OPTIONS, a query in SQL), so there is nothing to leave behind."""
     deletes: bool = False
     """An HTTP DELETE: in an undo, 404 and 410 mean that nothing is left to undo."""
+    callback: bool = False
+    """The answer only acknowledges; the task is done when it is called back."""
 
     @property
     def attempt_timeout(self) -> Duration | None:
@@ -331,6 +334,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     output_schema: Schema | None = None
     timeout: Duration | None = None
     resource: Resource | None = None
+    schedule: Schedule | None = None
     parallel_undo: bool = False
     secrets: tuple[str, ...] = ()
 

@@ -100,7 +100,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 _OF_FORKS = ("id", "origin", "prefix", "reason", "input", "business_key", "tags", "request", "remarks")
-_OF_STARTS = ("id", "input", "business_key", "tags", "request", "parent", "root", "depth")
+_OF_STARTS = ("id", "input", "business_key", "tags", "request", "parent", "root", "depth", "scheduled_for")
 
 
 def steps(history: Iterable[e.Event]) -> Iterator[Step]:

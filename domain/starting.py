@@ -57,6 +57,7 @@ def _starting(d: Decision, command: c.Start) -> Strand:
         depth=command.depth,
         timeout_at=timeout_at,
         trace=command.trace,
+        scheduled_for=command.scheduled_for,
     )
     d.record(started)
     if why is not None:

@@ -119,10 +119,17 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     winner: str | None = None
     settle_at: datetime | None = None
     joined: int = 0
+    called: bytes | None = None
+    """Digest of what called its latest attempt back."""
     origin: str | None = None
     """Public id of the orchestration that it belongs to, where that is one from which this was forked: its requests and its
     undo speak of that one, and a child of it is not ours to undo.
     """
+
+    @property
+    def awaits_callback(self) -> bool:
+        """Its call was acknowledged; whoever has it calls back. Nobody knows meanwhile whether it took effect."""
+        return self.status == "waiting" and self.request is not None
 
     @property
     def open(self) -> bool:
@@ -361,7 +368,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
     def undecided_pivot(self) -> Run | None:
         """A pivot of which nobody knows yet whether it happened: in flight, in doubt, or held by an incident."""
         for run in self.attended():
-            if run.pivot and (run.flying or run.effect == "uncertain"):
+            if run.pivot and (run.flying or run.awaits_callback or run.effect == "uncertain"):
                 return run
         if not self.incidents:
             return None

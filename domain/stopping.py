@@ -12,7 +12,8 @@ import msgspec
 
 from domain import commands as c
 from domain import events as e
-from domain.attempts import judge, late
+from domain.attempts import judge, late, stop_waiting
+from domain.callbacks import taken
 from domain.children import child_ended
 from domain.decision import Decision, Strand
 from domain.due import timer
@@ -42,6 +43,8 @@ def cancel(d: Decision, command: c.Cancel) -> None:
         start_rollback(d, e.Cause("cancel", text=command.reason, actor=command.actor))
     elif state.cancel_pending is None or (command.override_pivot and not state.cancel_pending[2]):
         d.emit(e.CancelRequested, reason=command.reason, override_pivot=command.override_pivot)
+        if pivot.awaits_callback:
+            stop_waiting(d, pivot)
 
 
 def terminate(d: Decision, command: c.Terminate) -> None:
@@ -94,7 +97,9 @@ def _recorded(d: Decision, run: Run, number: int, result: dict[str, Any]) -> Str
         return
     members = {k: v for k, v in result.items() if k in ("outcome", "output", "retry_after_s", "retryable")}
     command = c.ReportResult(at=d.now, seed=b"", run=run.id, number=number, fault=why, **members)
-    if run.open and run.flying and run.attempts == number:
+    if "callback" in result:
+        yield from taken(d, run, command)
+    elif run.open and run.flying and run.attempts == number:
         yield from judge(d, run, command)
     else:
         yield from late(d, run, command)

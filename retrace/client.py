@@ -34,6 +34,7 @@ from retrace.representations import (
     Orchestration,
     ProjectionStatus,
     RollbackPlan,
+    ScheduleStatus,
 )
 
 __all__ = ["LONGEST_WAIT_S", "Client", "RetraceProblem"]
@@ -194,6 +195,30 @@ class Client:
     def drop_projection(self, name: str) -> None:
         """Remove it and its tables; whoever has its code builds it again at its next start."""
         self._server.response("DELETE", f"/v1/projections/{quote(name, safe='')}")
+
+    # --- schedules
+
+    def schedules(self) -> list[ScheduleStatus]:
+        """What starts by itself, by namespace and name."""
+        return cast("list[ScheduleStatus]", self._server.call("GET", "/v1/schedules")["items"])
+
+    def schedule(self, definition: str) -> ScheduleStatus:
+        """That of ``name`` or ``namespace/name``."""
+        return cast("ScheduleStatus", self._server.call("GET", _schedule_path(definition)))
+
+    def pause_schedule(self, definition: str, reason: str | None = None) -> ScheduleStatus:
+        """Start nothing until it is resumed."""
+        path = f"{_schedule_path(definition)}/pause"
+        return cast("ScheduleStatus", self._server.call("POST", path, json=_given({"reason": reason})))
+
+    def resume_schedule(self, definition: str) -> ScheduleStatus:
+        """Go on with the next occurrence."""
+        return cast("ScheduleStatus", self._server.call("POST", f"{_schedule_path(definition)}/resume", json={}))
+
+    def trigger_schedule(self, definition: str, reason: str | None = None) -> dict[str, Any]:
+        """Start one now; gives its ``id``."""
+        path = f"{_schedule_path(definition)}/trigger"
+        return cast("dict[str, Any]", self._server.call("POST", path, json=_given({"reason": reason})))
 
     # --- orchestrations
 
@@ -413,6 +438,12 @@ class Client:
                 return
             params[cursor] = page["next"]
             left = None if left is None else left - len(page["items"])
+
+
+def _schedule_path(definition: str) -> str:
+    namespace, slash, name = definition.partition("/")
+    namespace, name = (namespace, name) if slash else ("default", namespace)
+    return f"/v1/schedules/{quote(namespace, safe='')}/{quote(name, safe='')}"
 
 
 def _given(members: Mapping[str, Any]) -> dict[str, Any]:

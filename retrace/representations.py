@@ -258,6 +258,34 @@ class ProjectionStatus(TypedDict):
     created_at: str
 
 
+class ScheduleRun(TypedDict):
+    """A run of a schedule; `triggered_by` is ``{actor, reason}`` where somebody started it by hand."""
+
+    id: str
+    scheduled_for: str
+    started_at: str
+    triggered_by: dict[str, Any] | None
+    links: dict[str, str]
+
+
+class ScheduleStatus(TypedDict):
+    """The schedule of a definition: what it says, what comes next, the last runs."""
+
+    namespace: str
+    name: str
+    definition: str
+    schedule: dict[str, Any]
+    status: Literal["active", "paused"]
+    paused: dict[str, Any] | None
+    next: list[str]
+    waiting_for_end: bool
+    queued: str | None
+    missed: int
+    skipped: int
+    runs: list[ScheduleRun]
+    links: dict[str, str]
+
+
 class NodeList(TypedDict):
     """All nodes; `unowned` partitions are between two owners."""
 

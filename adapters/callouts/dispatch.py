@@ -16,6 +16,7 @@ import structlog
 from adapters.callouts.functions import FunctionCallouts
 from adapters.callouts.http import HttpCallouts
 from adapters.callouts.openapi import OpenApiCallouts
+from adapters.callouts.sql.callouts import SqlCallouts
 from application.ports import Callout, CalloutResult, Doubtful
 from domain.errors import fault
 
@@ -30,19 +31,28 @@ GRACE_S = 0.8
 class CalloutDispatch:
     """Implements application.ports.Callouts by the kind of the callout."""
 
-    def __init__(self, http: HttpCallouts, openapi: OpenApiCallouts, functions: FunctionCallouts) -> None:
+    def __init__(
+        self, http: HttpCallouts, openapi: OpenApiCallouts, functions: FunctionCallouts, sql: SqlCallouts | None = None
+    ) -> None:
         self._http = http
         self._functions = functions
-        self._senders: dict[str, Sender] = {"http": http.send, "openapi": openapi.send, "function": functions.begin}
+        self._sql = sql or SqlCallouts({})
+        self._senders: dict[str, Sender] = {
+            "http": http.send,
+            "openapi": openapi.send,
+            "sql": self._sql.send,
+            "function": functions.begin,
+        }
 
     async def close(self) -> None:
         """Close connections and the thread pool; functions that still run are left to finish."""
         self._functions.close()
+        self._sql.close()
         await self._http.close()
 
     def knows(self, function: str) -> bool:
-        """Whether a registered function has this name. ``http`` and ``openapi`` are always known."""
-        return function in ("http", "openapi") or self._functions.knows(function)
+        """Whether a registered function has this name. ``http``, ``openapi`` and ``sql`` are always known."""
+        return function in ("http", "openapi", "sql") or self._functions.knows(function)
 
     async def send(self, callout: Callout) -> CalloutResult:
         """Send one attempt. See application.ports.Callouts."""

@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from adapters.callouts.network import Progress
+from adapters.callouts.network import NetworkPolicy, Progress, name_was_judged
 from domain.errors import Fault, fault
 
 FAULT_BODY_BYTES = 64_000
@@ -69,14 +69,23 @@ class Reply(msgspec.Struct, frozen=True):
 class Exchange:
     """Sends requests over the shared, guarded session. Follows no redirect and repeats nothing."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, max_answer_bytes: int = 10_000_000) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        max_answer_bytes: int = 10_000_000,
+        policy: NetworkPolicy | None = None,
+    ) -> None:
         self._session = session
+        self._policy = policy
         self._max_answer_bytes = max_answer_bytes
 
     async def send(
         self, request: Request, deadline: float, middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
     ) -> Reply:
         """Send and read until `deadline` (loop time). Raises UnsentError or LostError; see the module."""
+        if self._policy is not None and (complaint := self._policy.name(request.url)) is not None:
+            raise UnsentError(fault("configuration", f"{request.title}: {complaint}"))
         progress = Progress()
         try:
             async with asyncio.timeout_at(deadline):
@@ -91,6 +100,8 @@ class Exchange:
                 )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as problem:
             raise _no_answer(request, problem, progress) from problem
+        finally:
+            name_was_judged()
         try:
             body, damage = await self._body(response, deadline)
         finally:

@@ -19,6 +19,7 @@ from yarl import URL
 from adapters.callouts.authentication import Authenticator, Credentials
 from adapters.callouts.content import encode_body, is_field_value
 from adapters.callouts.exchange import Exchange, LostError, Request, UnsentError
+from adapters.callouts.network import NetworkPolicy
 from adapters.callouts.oauth import Tokens
 from adapters.callouts.outcome import Output, judge
 from adapters.callouts.uris import address, json_kind, scalar_text, with_query
@@ -60,8 +61,15 @@ class Delivery(msgspec.Struct, frozen=True):
 class HttpCallouts:
     """Sends HTTP requests. The session is shared and guarded (network.open_session); `close` closes it."""
 
-    def __init__(self, session: aiohttp.ClientSession, secrets: Secrets, *, max_answer_bytes: int = 10_000_000) -> None:
-        self.exchange = Exchange(session, max_answer_bytes=max_answer_bytes)
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        secrets: Secrets,
+        *,
+        max_answer_bytes: int = 10_000_000,
+        policy: NetworkPolicy | None = None,
+    ) -> None:
+        self.exchange = Exchange(session, max_answer_bytes=max_answer_bytes, policy=policy)
         self.authenticator = Authenticator(Tokens(self.exchange), secrets)
         self._session = session
 

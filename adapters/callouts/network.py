@@ -6,7 +6,8 @@ connects, so the guard sits there and holds for every name, literal and odd spel
 
 Refused always: link-local (where clouds serve machine credentials), the other known metadata addresses, multicast,
 broadcast, reserved and unspecified ones, and IPv6 forms that embed any of these. Loopback only where the operator says
-so.
+so. The operator's own rules (`reach`) come on top: names are looked at before a request is sent
+(`NetworkPolicy.name`), addresses here.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 import aiohttp
 import msgspec
+from yarl import URL
+
+from adapters.callouts.reach import Rule
 
 METADATA = frozenset(
     ip_address(address)
@@ -35,6 +40,15 @@ METADATA = frozenset(
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
 
 
+_NAMED: ContextVar[bool] = ContextVar("named", default=True)
+"""Whether the host of the request under way is allowed by its name. What the operator's settings name always is."""
+
+
+def name_was_judged() -> None:
+    """The request whose name was judged has its connection; the task may go on to something else."""
+    _NAMED.set(True)
+
+
 class AddressRefusedError(OSError):
     """The network policy does not allow this address; nothing was sent."""
 
@@ -45,6 +59,35 @@ class NetworkPolicy(msgspec.Struct, frozen=True):
     allow_loopback: bool = False
     allow_files: bool = False
     """Whether OpenAPI documents may be read from ``file://`` addresses."""
+    allow: tuple[Rule, ...] = ()
+    """With any, nothing else is reached."""
+    deny: tuple[Rule, ...] = ()
+
+    def name(self, url: URL) -> str | None:
+        """Why the host of this URL may not be reached; None when it may, as far as its name goes. The answer holds for the
+        connection that the calling task makes next.
+        """
+        if not self.allow and not self.deny:
+            return None
+        host, port = (url.raw_host or "").lower().rstrip("."), url.port or 0
+        if any(rule.meets_name(host, port) for rule in self.deny):
+            return f"{host} is refused by RETRACE_NETWORK_DENY"
+        is_named = not self.allow or any(rule.meets_name(host, port) for rule in self.allow)
+        if not is_named and all(rule.network is None for rule in self.allow):
+            return f"{host} is not among RETRACE_NETWORK_ALLOW"
+        _NAMED.set(is_named)
+        return None
+
+    def reach(self, address: str, port: int) -> str | None:
+        """Why this resolved address may not be connected to, by any rule; None when it may."""
+        if not self.allow and not self.deny:
+            return self.complaint(address)
+        shapes = list(_forms(ip_address(address)))
+        if any(rule.meets_address(each, port) for rule in self.deny for each in shapes):
+            return f"{address} is refused by RETRACE_NETWORK_DENY"
+        if not _NAMED.get() and not any(rule.meets_address(each, port) for rule in self.allow for each in shapes):
+            return f"{address} is not among RETRACE_NETWORK_ALLOW"
+        return self.complaint(address)
 
     def complaint(self, address: str) -> str | None:
         """Why this resolved address may not be reached, and what to do about it; None when it may."""
@@ -90,7 +133,7 @@ def guarded_sockets(policy: NetworkPolicy) -> Callable[[tuple[Any, ...]], socket
 
     def open_socket(info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, sockaddr = info
-        complaint = policy.complaint(str(sockaddr[0]))
+        complaint = policy.reach(str(sockaddr[0]).partition("%")[0], int(sockaddr[1]))
         if complaint is not None:
             raise AddressRefusedError(errno.EPERM, complaint)
         return socket.socket(family, kind, protocol)
@@ -98,13 +141,15 @@ def guarded_sockets(policy: NetworkPolicy) -> Callable[[tuple[Any, ...]], socket
     return open_socket
 
 
-def open_session(policy: NetworkPolicy, *, max_connections: int = 500) -> aiohttp.ClientSession:
+def open_session(policy: NetworkPolicy, *, max_connections: int = 500, max_per_host: int = 0) -> aiohttp.ClientSession:
     """The one session that everything outbound shares. Call it on the running loop; whoever opens it closes it.
 
-    No proxy or netrc from the environment, no cookies kept between requests, nothing sent twice by itself.
+    No proxy or netrc from the environment, no cookies kept between requests, nothing sent twice by itself. `max_per_host`
+    limits the connections to one host and port, 0 does not; who waits for one has sent nothing yet.
     """
     connector = aiohttp.TCPConnector(
         limit=max_connections,
+        limit_per_host=max_per_host,
         socket_factory=guarded_sockets(policy),
         # Most servers drop an idle connection after 5 s; reusing one that is about to go makes an outcome uncertain.
         keepalive_timeout=4.0,

@@ -27,6 +27,7 @@ from adapters.cli import (
     projections,
     rehearse,
     replaying,
+    schedules,
     servers,
     what_if,
     worker,
@@ -69,6 +70,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
 app.add_typer(functions.app, name="functions")
 worker.register(app)
+app.add_typer(schedules.app, name="schedules")
 
 
 @app.command()

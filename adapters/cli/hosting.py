@@ -141,6 +141,8 @@ async def _host(
             return
         raise
     try:
+        if settings.public_url is None:
+            service.node.callbacks.public_url = url_of(listener)
         await prepare(service, url_of(listener))
         calm_collector()
         servers.append(_Server(_config(settings, service.app)))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any, Literal
 
 import structlog
 
+_hiding: list[Callable[[str], str]] = []
 _QUIET = ("aiohttp", "asyncio", "uvicorn.error", "uvicorn.access", "yoyo")
 """Libraries whose chatter is only of interest while debugging; their warnings always are."""
 
@@ -49,9 +51,25 @@ def configure_logs(form: Literal["json", "text"], level: str) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=last))
+    handler.setFormatter(_Discreet(foreign_pre_chain=before, processors=last))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+
+
+class _Discreet(structlog.stdlib.ProcessorFormatter):
+    """Shows no secrets: whoever raised an exception may have put one into its text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        for redact in _hiding:
+            line = redact(line)
+        return line
+
+
+def hide_in_logs(redact: Callable[[str], str]) -> Callable[[], None]:
+    """From now on every line of the log goes through `redact`; what is returned ends that."""
+    _hiding.append(redact)
+    return lambda: _hiding.remove(redact)

@@ -146,7 +146,7 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
             return f"number {data['number']}, by {data['action']}{': ' + data['reason'] if data.get('reason') else ''}"
         case "scope.entered":
             return _scope(data)
-        case "scope.completed" | "scope.closed" | "note.added":
+        case "scope.completed" | "scope.closed" | "note.added" | "callback.awaited" | "callback.received":
             return ""  # what was asked says it, or there is nothing to say
     words = [_word(name, value) for name, value in data.items() if name not in _INTERNAL and value not in _NOTHING]
     return "; ".join(word for word in words if word)

@@ -7,16 +7,18 @@ is no call of the standard is a function in Python or of a remote worker; whethe
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from adapters.documents.compilation import Compilation, Task
 from adapters.documents.data import graft, template
 from adapters.documents.positions import escape
 from adapters.documents.reader import Cursor
+from adapters.documents.sql import sql
 from domain.expressions import is_wrapped
 from domain.plan import Call, Do, Retry, Run, Template
 
 _UNSUPPORTED = frozenset({"grpc", "asyncapi", "a2a", "mcp"})
+_OURS: dict[str, Literal["http", "openapi", "sql"]] = {"http": "http", "openapi": "openapi", "sql": "sql"}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]*\Z")
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
@@ -25,36 +27,49 @@ _VERSION = re.compile(r"latest\Z|(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)([-+][0
 
 
 def call(task: Task) -> Call | Do:
-    """``call``: HTTP, an operation of OpenAPI, or a function."""
+    """``call``: HTTP, an operation of OpenAPI, SQL, or a function."""
     called = task.members["call"]
     name = called.text("the name of a function")
     if name in task.making.use.functions:
         return _defined_function(name, task)
     arguments = Template({})
-    method = None
+    method, reads = None, False
     if name in _UNSUPPORTED:
         called.refuse(f"`call: {name}` is not supported", "unsupported")
     elif "://" in name or "@" in name:
         called.refuse("`call` of a function of a catalog is not supported", "unsupported")
     elif is_wrapped(name):
         called.refuse("the name of a function cannot be an expression", "unsupported")
-    elif name in ("http", "openapi") and "with" not in task.members:
+    elif name in _OURS and "with" not in task.members:
         task.cursor.refuse("the member 'with' is missing", "missing")
     elif name == "http":
         arguments, method = _http(task.members["with"], task.making)
     elif name == "openapi":
         arguments = _openapi(task.members["with"], task.making)
+    elif name == "sql":
+        arguments, reads = sql(task.members["with"], task)
     elif "with" in task.members and task.members["with"].is_object():
         arguments = template(task.members["with"], task.making.secrecy)
+    callback = "callback" in task.members and task.members["callback"].flag()
+    if callback:
+        _check_callback(task, arguments)
     return Call(
-        kind="http" if name == "http" else "openapi" if name == "openapi" else "function",
+        kind=_OURS.get(name, "function"),
         function=name,
         with_=arguments,
         retry=_retry(task),
         idempotent=task.members["idempotent"].flag() if "idempotent" in task.members else True,
-        safe=method in _SAFE,
+        safe=method in _SAFE or reads,
         deletes=method == "DELETE",
+        callback=callback,
     )
+
+
+def _check_callback(task: Task, arguments: Template) -> None:
+    """Somebody has to be told where to call back."""
+    if not any("callback" in hole.expression.variables for hole in arguments.holes):
+        detail = "nothing in `with` mentions $callback.url or $callback.token, so nobody could call back"
+        task.members["callback"].refuse(detail, "missing")
 
 
 def run(task: Task) -> Run:
@@ -100,7 +115,7 @@ def _retry(task: Task) -> Retry | None:
 def _defined_function(name: str, task: Task) -> Call | Do:
     making, around = task.making, task.around
     function = making.use.functions[name]
-    for keyword in ("retry", "idempotent"):
+    for keyword in ("retry", "idempotent", "callback"):
         if keyword in task.members:
             detail = f"`{keyword}` belongs to the tasks of the function {name!r}; for all of them use a `try` around it"
             task.members[keyword].refuse(detail, "unsupported")

@@ -17,10 +17,11 @@ from adapters.documents.policies import UNDO_RETRY
 from adapters.documents.positions import join
 from adapters.documents.reader import Cursor, Log
 from adapters.documents.reusables import Reusables, secrecy_of
+from adapters.documents.schedules import schedule
 from domain.errors import InvalidDefinitionError, Problem
 from domain.plan import Plan, Resource, Retry, Scope
 
-_TOP = ("document", "input", "use", "do", "timeout", "output", "evaluate", "resource", "compensation")
+_TOP = ("document", "input", "use", "do", "timeout", "output", "evaluate", "resource", "compensation", "schedule")
 _USE = ("authentications", "errors", "functions", "retries", "secrets", "timeouts")
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\Z")
 _IDENTIFIER = r"(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
@@ -57,9 +58,7 @@ def compile_plan(value: Any, digest: str) -> tuple[Plan, list[Problem]]:
 
 
 def _plan(top: Cursor, digest: str) -> Plan | None:
-    if isinstance(top.value, dict) and "schedule" in top.value:
-        top.step("schedule").refuse("`schedule` is not supported yet", "unsupported")
-    found = top.members((*_TOP, "schedule"), ("document", "do"))
+    found = top.members(_TOP, ("document", "do"))
     identity = _identity(found["document"]) if "document" in found else {}
     use = _use(found["use"]) if "use" in found else {}
     secrecy = secrecy_of(use)
@@ -76,6 +75,8 @@ def _plan(top: Cursor, digest: str) -> Plan | None:
         made["timeout"] = reusables.timeout(found["timeout"])
     if "resource" in found:
         made["resource"] = _resource(found["resource"])
+    if "schedule" in found:
+        made["schedule"] = schedule(found["schedule"])
     if root is None or top.log.problems:
         return None
     return Plan(

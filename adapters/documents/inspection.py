@@ -159,8 +159,9 @@ def _work(node: Node, names: tuple[str, ...], found: list[Place]) -> None:
             _template(template, join(pointer, "raise", "error"), names, found)
         case Emit(event=template):
             _template(template, join(pointer, "emit", "event", "with"), names, found)
-        case Call(with_=template, retry=retry):
-            _template(template, join(pointer, "with"), (*names, "secrets"), found)
+        case Call(with_=template, retry=retry, callback=callback):
+            late = ("secrets", "callback") if callback else ("secrets",)
+            _template(template, join(pointer, "with"), (*names, *late), found)
             _retry(retry, join(pointer, "retry"), (*names, "error"), found)
         case Do(arguments=arguments):
             _template(arguments, join(pointer, "with"), names, found)

@@ -15,7 +15,7 @@ from adapters.documents.data import Secrecy
 from adapters.documents.reader import Cursor
 from domain.plan import Duration, Retry, Template
 
-BUILT_IN = frozenset({"http", "openapi", "grpc", "asyncapi", "a2a", "mcp"})
+BUILT_IN = frozenset({"http", "openapi", "sql", "grpc", "asyncapi", "a2a", "mcp"})
 T = TypeVar("T")
 
 
@@ -33,7 +33,7 @@ class Reusables:
         self.functions = dict(use["functions"].entries()) if "functions" in use else {}
         for name, cursor in self.functions.items():
             if name in BUILT_IN:
-                cursor.refuse(f"{name!r} is a call of the standard; give the function another name")
+                cursor.refuse(f"{name!r} is a call of its own; give the function another name")
         self.called: set[str] = set()
 
     def timeout(self, cursor: Cursor) -> Duration:

@@ -14,7 +14,7 @@ from domain.plan import EXIT, Compensation, Node, Scope, Work
 
 _AROUND = frozenset({"if", "input", "output", "export", "timeout", "then", "metadata", "compensate", "pivot"})
 _KINDS: dict[str, frozenset[str]] = {
-    "call": frozenset({"call", "with", "retry", "idempotent"}),
+    "call": frozenset({"call", "with", "retry", "idempotent", "callback"}),
     "for": frozenset({"for", "while", "do"}),
     "do": frozenset({"do"}),
     "emit": frozenset({"emit"}),
@@ -84,10 +84,8 @@ def task(
     kind = _kind(cursor)
     if kind is None:
         return None
-    if kind == "call" and "callback" in cursor.value:
-        cursor.step("callback").refuse("`callback` is not supported yet", "unsupported")
     allowed = (_OF_UNDO if siblings is None else _ALLOWED)[kind]
-    members = cursor.members(allowed | {"callback"} if kind == "call" else allowed)
+    members = cursor.members(allowed)
     if "metadata" in members:
         members["metadata"].is_object()
     goes_on = siblings or Siblings()

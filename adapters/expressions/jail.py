@@ -33,6 +33,10 @@ class JqJail:
 
     def __init__(self, size: int = 2, deadline_s: float = 2.0, memory_bytes: int = 512 << 20) -> None:
         self._limits = Limits(deadline_s, memory_bytes, payload.PAYLOAD_BYTES)
+        self.evaluations = 0
+        """Programs that were answered, or ended their child."""
+        self.killed: dict[str, int] = {"overrun": 0, "death": 0}
+        """Programs that used up their processor time, and those that ended their child in another way (memory)."""
         self._closed = False
         self._alive: set[Worker] = set()
         # Last in, first out: with little to do one warm child does it all, and its compiled programs are at hand.
@@ -83,6 +87,7 @@ class JqJail:
             seat = await self._free.get()
             try:
                 answers += await self._answers(seat, portion)
+                self.evaluations += len(portion)
             except BaseException:
                 if seat.worker is not None:
                     seat.worker.kill()
@@ -106,6 +111,7 @@ class JqJail:
             if worker.ended and len(answers) < len(requests):
                 if worker.overran or (fresh and not given):
                     answers.append((frames.FAILED, worker.verdict().encode()))
+                    self.killed["overrun" if worker.overran else "death"] += 1
                 else:
                     suspected = True
         return answers

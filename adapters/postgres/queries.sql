@@ -992,3 +992,25 @@ INSERT INTO functions (function, asked_at, last_claimed_at)
 VALUES (%(function)s, %(at)s, CASE WHEN %(claimed)s THEN %(at)s END)
 ON CONFLICT (function) DO UPDATE
 SET asked_at = excluded.asked_at, last_claimed_at = coalesce(excluded.last_claimed_at, functions.last_claimed_at);
+
+-- == Schedules =========================================================================================================
+
+-- name: put_schedule
+INSERT INTO schedules (partition, namespace, name, revision, course)
+VALUES (%(partition)s, %(namespace)s, %(name)s, 1, %(course)s)
+ON CONFLICT DO NOTHING
+RETURNING revision;
+
+-- name: change_schedule
+UPDATE schedules SET course = %(course)s, revision = revision + 1
+WHERE partition = %(partition)s AND namespace = %(namespace)s AND name = %(name)s AND revision = %(revision)s
+RETURNING revision;
+
+-- name: schedule
+SELECT namespace, name, revision, course FROM schedules
+WHERE partition = %(partition)s AND namespace = %(namespace)s AND name = %(name)s;
+
+-- name: schedules
+SELECT namespace, name, revision, course FROM schedules
+WHERE partition = ANY (%(partitions)s::smallint[])
+ORDER BY namespace, name;

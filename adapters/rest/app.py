@@ -1,16 +1,16 @@
 """Puts the REST API together: operations, the document that describes them, and the layers around them.
 
-The layers are pure ASGI, from the outside in: `Boundary` (nothing unexpected gets out), `Authentication`, `HeadAsGet`,
-`Front` (the short way of the hot paths), then FastAPI's router, whose own refusals become problems too. FastAPI's own layers
-and its documentation are left out: the first cost as much as ours and do what ours do, the second needs a page from
-elsewhere. The lifespan belongs to the caller.
+The layers are pure ASGI, from the outside in: `Metering` (counts requests), `Boundary` (nothing unexpected gets out),
+`Authentication`, `HeadAsGet`, `Front` (the short way of the hot paths), then FastAPI's router, whose own refusals become
+problems too. FastAPI's own layers and its documentation are left out: the first cost as much as ours and do what ours do, the
+second needs a page from elsewhere. The lifespan belongs to the caller.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
@@ -26,16 +26,19 @@ from starlette.types import Receive, Scope, Send
 from adapters.rest import (
     audit,
     audit_verification,
+    callbacks,
     commands,
     definitions,
     events,
     forks,
     functions,
     long_running,
+    metrics,
     orchestrations,
     projections,
     rehearsals,
     running,
+    schedules,
     stream,
     tasks,
     what_if,
@@ -46,6 +49,7 @@ from adapters.rest.calls import JSON, Call
 from adapters.rest.conditions import not_modified
 from adapters.rest.fields import Fields
 from adapters.rest.front import Front
+from adapters.rest.metering import Metering
 from adapters.rest.openapi import OpenApi
 from adapters.rest.operations import Answer, Operation
 from adapters.rest.origin import with_request_id
@@ -59,6 +63,7 @@ __all__ = ["OPERATIONS", "Services", "build_app"]
 OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
     *events.OPERATIONS,
+    *callbacks.OPERATIONS,
     *commands.OPERATIONS,
     *forks.OPERATIONS,
     *stream.OPERATIONS,
@@ -68,10 +73,12 @@ OPERATIONS: tuple[Operation, ...] = (
     *what_if.OPERATIONS,
     *audit_verification.OPERATIONS,
     *projections.OPERATIONS,
+    *schedules.OPERATIONS,
     *rehearsals.OPERATIONS,
     *tasks.OPERATIONS,
     *functions.OPERATIONS,
     *running.OPERATIONS,
+    *metrics.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _DETAILS: Mapping[int, tuple[str, str]] = {
@@ -88,7 +95,8 @@ class Api(FastAPI):
         self.router.redirect_slashes = False
         services = replace(services, ready=running.OneLook(services.ready))
         resources = Resources(services)
-        operations = (*_with_news(resources), *_documentation(services, resources))
+        rows = [replace(each, open=True) if _opened(each, services) else each for each in OPERATIONS]
+        operations = (*_with_news(rows, resources), *_documentation(rows, services, resources))
         served = [Served(each, services) for each in operations]
         of_resources = ResourceRoutes(services, resources)
         self.router.routes += [Route(each.operation.path, each, methods=[each.operation.method]) for each in served]
@@ -96,7 +104,9 @@ class Api(FastAPI):
         self.router.routes.append(Route("/{resource}/{id}", of_resources.member, methods=_METHODS))
         router = ExceptionMiddleware(self.router, {HTTPException: _framework_refusal})
         front = Front(router, [each for each in served if each.operation.hot], of_resources)
-        self._layers = Boundary(Authentication(HeadAsGet(front), services.tokens, services.actor))
+        also_open = [each.path for each in rows if _opened(each, services)]
+        inner = Authentication(HeadAsGet(front), services.tokens, services.actor, also_open=also_open)
+        self._layers = Metering(Boundary(inner), services.meter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the lifespan."""
@@ -112,7 +122,12 @@ def build_app(services: Services) -> FastAPI:
     return Api(services)
 
 
-def _with_news(resources: Resources) -> list[Operation]:
+def _opened(row: Operation, services: Services) -> bool:
+    """Whether a setting does without a token for this operation."""
+    return services.metrics_open and row.path == "/metrics"
+
+
+def _with_news(rows: Sequence[Operation], resources: Resources) -> list[Operation]:
     """The operations, where a deployment is followed by a fresh look at the resources."""
 
     async def deploy(call: Call) -> Response:
@@ -120,11 +135,11 @@ def _with_news(resources: Resources) -> list[Operation]:
         resources.forget()
         return response
 
-    return [replace(each, endpoint=deploy) if each.id == "deployDefinition" else each for each in OPERATIONS]
+    return [replace(each, endpoint=deploy) if each.id == "deployDefinition" else each for each in rows]
 
 
-def _documentation(services: Services, resources: Resources) -> list[Operation]:
-    document = OpenApi(OPERATIONS, services.version, authenticated=services.tokens is not None)
+def _documentation(rows: Sequence[Operation], services: Services, resources: Resources) -> list[Operation]:
+    document = OpenApi(rows, services.version, authenticated=services.tokens is not None)
     page = files("adapters.rest").joinpath("docs.html").read_bytes()
     policy = _policy(page)
 

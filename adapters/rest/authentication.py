@@ -2,12 +2,13 @@
 
 A pure ASGI layer in front of the routes. Tokens are compared by their SHA-256, which is all the server knows of them; the
 name beside it is the actor in every history. What a load balancer, a reader of problems and the static page of the
-documentation need stays open; none of it tells anything about orchestrations.
+documentation need stays open; none of it tells anything about orchestrations. Whoever calls a task back shows the
+token in the path instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from starlette.datastructures import Headers
@@ -20,22 +21,26 @@ from adapters.rest.problems import problem_response
 ACTOR = "retrace.actor"
 """Where the caller's name lies in the scope of a request."""
 _OPEN = frozenset({"/healthz", "/readyz", "/docs"})
+_OPEN_BELOW = ("/problems/", "/v1/callbacks/")
 
 
 class Authentication:
     """Sets the actor of a request, or answers 401."""
 
-    def __init__(self, app: ASGIApp, tokens: Mapping[str, str] | None, actor: str) -> None:
-        """`tokens`: name -> SHA-256 in hex; None lets everyone in as `actor`."""
+    def __init__(
+        self, app: ASGIApp, tokens: Mapping[str, str] | None, actor: str, *, also_open: Iterable[str] = ()
+    ) -> None:
+        """`tokens`: name -> SHA-256 in hex; None lets everyone in as `actor`. `also_open`: more paths without a token."""
         self._app = app
         self._actor = actor
+        self._open = _OPEN.union(also_open)
         self._names = None if tokens is None else {digest.lower(): name for name, digest in tokens.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http":
             actor = self._actor if self._names is None else self._caller(scope)
-            if actor is None and scope["path"] not in _OPEN and not scope["path"].startswith("/problems/"):
+            if actor is None and scope["path"] not in self._open and not scope["path"].startswith(_OPEN_BELOW):
                 await self._refuse(scope, receive, send)
                 return
             scope[ACTOR] = actor or self._actor

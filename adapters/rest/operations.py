@@ -56,7 +56,9 @@ class Operation:
     body: BodyReader | None = None
     produces: tuple[str, ...] = (JSON,)
     open: bool = False
-    """Served without a token, and however much is going on."""
+    """Served without a token and, unless it has a body, however much is going on. It keeps no Idempotency-Key."""
+    always: bool = False
+    """Served however much is going on, to those who may come in."""
     hot: bool = False
     """Found without the router (`adapters.rest.front`)."""
     lasts: Callable[[Call], bool] | None = None
@@ -72,11 +74,6 @@ def problems_of(operation: Operation, *, authenticated: bool) -> Sequence[str]:
     if authenticated and not operation.open:
         slugs.append("unauthorized")
     if operation.body is not None:
-        slugs += [
-            "payload-too-large",
-            "unsupported-media-type",
-            "invalid-input",
-            "idempotency-key-in-use",
-            "idempotency-key-reused",
-        ]
+        slugs += ["payload-too-large", "unsupported-media-type", "invalid-input"]
+        slugs += [] if operation.open else ["idempotency-key-in-use", "idempotency-key-reused"]
     return list(dict.fromkeys(slugs))

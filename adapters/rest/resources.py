@@ -150,9 +150,9 @@ class ResourceRoutes:
 
     def __init__(self, services: Services, resources: Resources) -> None:
         self.resources = resources
-        create = Served(operation("POST", "", self.create), services)
-        read = Served(operation("GET", "", self.read), services)
-        remove = Served(operation("DELETE", "", self.remove), services)
+        create = Served(operation("POST", "", self.create, "resource"), services)
+        read = Served(operation("GET", "", self.read, "resource"), services)
+        remove = Served(operation("DELETE", "", self.remove, "resource"), services)
         self.collection = ResourceRoute(resources, {"POST": create})
         self.member = ResourceRoute(resources, {"GET": read, "DELETE": remove})
 

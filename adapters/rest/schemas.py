@@ -130,6 +130,29 @@ class NoteBody(Body):
     text: Reason
 
 
+class CallbackError(Body):
+    """Why a task that is called back failed, as problem details."""
+
+    type: Line = Field("failed", description="A URI, or a word that becomes one of ours.", examples=["no-seats"])
+    status: int = Field(422, ge=100, le=599)
+    title: Line | None = None
+    detail: Text | None = None
+
+
+class CallbackFailureBody(Body):
+    """A task that is called back failed."""
+
+    error: CallbackError
+    uncertain: bool = Field(False, description="Nobody knows whether it took effect; else it certainly did not.")
+    retryable: bool = Field(False, description="Another attempt may help, if the task has a retry policy.")
+
+
+class CallbackAnswer(BaseModel):
+    """What became of a callback."""
+
+    outcome: Literal["accepted"]
+
+
 class SupposedFault(Body):
     """The error of an outcome that is supposed."""
 

@@ -13,11 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from adapters.rest.admission import Admission
+from adapters.rest.metering import Meter
 from application.auditing import Audit
 from application.claims import TaskClaims
 from application.function_controls import FunctionControls
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
+from application.schedule_catalog import ScheduleCatalog
 from application.service import Commands, Definitions, Operations, Queries, WhatIf
 from application.verification import Verification
 
@@ -37,6 +39,7 @@ class Services:
     what_if: WhatIf
     verification: Verification
     projections: ProjectionCatalog
+    schedules: ScheduleCatalog
     requests: RequestStore
     clock: Callable[[], datetime]
     ready: Callable[[], Awaitable[Mapping[str, Any]]]
@@ -59,4 +62,10 @@ class Services:
     patience_s: float = 60.0
     """How long a client may take to send a body, and to take a piece of an answer."""
     admission: Admission = field(default_factory=Admission)
+    meter: Meter = field(default_factory=Meter)
+    """Counts the requests."""
+    exposition: Callable[[], bytes] | None = None
+    """What `/metrics` answers; None: nobody measures."""
+    metrics_open: bool = False
+    """Whether `/metrics` needs no token."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

@@ -15,6 +15,7 @@ from adapters.rest.admission import Gate
 from adapters.rest.calls import Call
 from adapters.rest.delivery import deliver
 from adapters.rest.idempotency import once, read_key
+from adapters.rest.metering import METER
 from adapters.rest.negotiation import negotiate
 from adapters.rest.operations import Operation
 from adapters.rest.origin import with_request_id
@@ -34,10 +35,15 @@ class Served:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         patience_s = self._services.patience_s
+        meter = scope.get(METER)
+        if meter is not None:
+            meter.operation = self.operation.id
         call = Call(scope, receive, self._services)
         try:
             self._understand(call)
             gate = self._gate(call)
+            if meter is not None:
+                meter.waits = gate is self._services.admission.waiting
             gate.enter()
         except (RetraceError, ProblemError) as error:
             await deliver(with_request_id(refusal(error), call.headers), scope, receive, send, patience_s)
@@ -54,7 +60,7 @@ class Served:
 
     def _gate(self, call: Call) -> Gate:
         admission, operation = self._services.admission, self.operation
-        if operation.open:
+        if operation.always or (operation.open and operation.body is None):
             return admission.always
         return admission.waiting if operation.lasts is not None and operation.lasts(call) else admission.requests
 
@@ -68,7 +74,8 @@ class Served:
         operation = self.operation
         if operation.body is None:
             return await operation.endpoint(call)
-        key = read_key(call.headers)
+        # A key belongs to its caller; where nobody has to say who calls, those of strangers would meet.
+        key = None if operation.open else read_key(call.headers)
         content = await operation.body.read(call)
         call.body = content.value
         if key is None:

@@ -870,3 +870,23 @@ INSERT INTO functions (function, asked_at, last_claimed_at)
 VALUES (:function, :at, CASE WHEN :claimed THEN :at END)
 ON CONFLICT (function) DO UPDATE
 SET asked_at = excluded.asked_at, last_claimed_at = coalesce(excluded.last_claimed_at, functions.last_claimed_at);
+
+-- == Schedules =========================================================================================================
+
+-- name: put_schedule
+INSERT INTO schedules (partition, namespace, name, revision, course)
+VALUES (:partition, :namespace, :name, 1, :course)
+ON CONFLICT DO NOTHING
+RETURNING revision;
+
+-- name: change_schedule
+UPDATE schedules SET course = :course, revision = revision + 1
+WHERE partition = :partition AND namespace = :namespace AND name = :name AND revision = :revision
+RETURNING revision;
+
+-- name: schedule
+SELECT namespace, name, revision, course FROM schedules
+WHERE partition = :partition AND namespace = :namespace AND name = :name;
+
+-- name: schedules
+SELECT namespace, name, revision, course FROM schedules WHERE partition = :partition ORDER BY namespace, name;

@@ -19,6 +19,7 @@ from adapters.sql.operations import SqlOperations
 from adapters.sql.projection_tables import Dialect
 from adapters.sql.projections import SqlProjections
 from adapters.sql.registers import SqlKeys, SqlRequests
+from adapters.sql.schedules import SqlSchedules
 from adapters.sql.snapshots import SqlSnapshots
 from adapters.sql.status import SqlStatusView
 from adapters.sql.tasks import SqlTasks
@@ -68,6 +69,7 @@ class SqliteStorage:
         self.held = SqlHeldEvents(self._database)
         self.accesses = SqlAccesses(self._database)
         self.operations = SqlOperations(self._database)
+        self.schedules = SqlSchedules(self._database)
         self.audit_log = SqlAuditLog(self._database)
         self.tasks = SqlTasks(self._database, lists=False)
         self.checkpoints = SqlCheckpoints(self._database)

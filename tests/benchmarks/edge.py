@@ -104,6 +104,7 @@ def _app() -> Any:
             what_if=None,  # type: ignore[arg-type]
             verification=None,  # type: ignore[arg-type]
             projections=None,  # type: ignore[arg-type]
+            schedules=None,  # type: ignore[arg-type]
             requests=MemoryStorage().requests,
             clock=SystemClock().now,
             ready=ready,

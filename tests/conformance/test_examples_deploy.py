@@ -47,10 +47,6 @@ REFUSED = {
     "run-return-stderr": ("/do/0/runContainer/run/container", "container"),
     "run-script-with-stdin-and-arguments": ("/do/0/runScript/run/script", "script"),
     "run-shell-stdin-and-arguments": ("/do/1/runShell/run/shell", "shell"),
-    "schedule-cron": ("/schedule", "schedule"),
-    "schedule-event-driven": ("/schedule", "schedule"),
-    "set": ("/schedule", "schedule"),
-    "set-expression": ("/schedule", "schedule"),
 }
 
 

@@ -24,6 +24,7 @@ from adapters.callouts.openapi import OpenApiCallouts
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import NoSink
+from adapters.cron import next_cron
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
@@ -104,6 +105,7 @@ async def _live(life: Life) -> None:
             clock=SystemClock(),
             chance=SystemChance(),
             liveness=ProcessLiveness(),
+            crons=next_cron,
         )
         node = Node(
             world, Options(partitions=2, host=platform.node(), pid=os.getpid(), process=process_mark(os.getpid()))

@@ -234,6 +234,24 @@ def uncertain_pivot() -> Story:
     return story
 
 
+def called_back() -> Story:
+    """Called back before the acknowledgement, tried again, given up and called back too late."""
+    told = {"with": {"answer_to": "${ $callback.url }"}, "callback": True, "timeout": {"after": {"minutes": 5}}}
+    retry = {"delay": {"seconds": 5}, "limit": {"attempt": {"count": 1}}}
+    tasks = [step("a", **told), step("b", **told, retry=retry), step("c", **told)]
+    document = feature("called-back", tasks)
+    story = Story(document, answers={"a": [HOLD]}).begin()
+    story.call_back("a", digest=b"1", outcome="completed", output={"n": 1})
+    story.answer_to("a", done())
+    error = {"type": "https://golden.invalid/busy", "status": 503}
+    story.call_back("b", digest=b"2", outcome="uncertain", error=error, retryable=True)
+    story.pass_time(5)
+    story.call_back("b", digest=b"3", outcome="completed", output=2)
+    story.pass_time(300)
+    story.call_back("c", digest=b"4", outcome="completed", output=3)
+    return story
+
+
 def poisoned() -> Story:
     story = Story(feature("poisoned", [step("a")]), answers={"a": [HOLD]}).begin()
     story.ask(c.ReportPoison, detail="a result could not be handled")
@@ -302,6 +320,7 @@ STORIES: dict[str, Callable[[], Story]] = {
         undo_only_if,
         uncertain_pivot,
         poisoned,
+        called_back,
         child_undoes_itself,
         parallel_undo,
         forked,

@@ -80,6 +80,11 @@ class Story(World):
         """An event arrives."""
         self.receive(type_, data, id_=attributes.pop("of", self.id), **attributes)
 
+    def call_back(self, name: str, **members: Any) -> None:
+        """A task of this name is called back, by nobody in particular."""
+        run = next(run.id for run in reversed(self.root.runs.values()) if run.name == name)
+        self.do(self.id, c.ReportCallback, run=run, **members)
+
     def answer_to(self, name: str, result: Result) -> None:
         """Answer, however late."""
         attempt = [each for each in self.script.attempts if name_of(each) == name][-1]

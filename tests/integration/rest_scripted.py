@@ -11,6 +11,7 @@ import httpx2
 from fastapi import FastAPI
 
 from adapters.rest.app import Services, build_app
+from application.callbacks import CallbackReport
 from application.service import Answer, CommandRequest, DryRun, EventOutcome, ForkRequest, StartRequest
 from tests.simulation.memory_storage import MemoryStorage
 
@@ -76,6 +77,9 @@ class ScriptedCommands:
     async def publish_event(self, event: dict[str, Any], **_: Any) -> EventOutcome:
         return await self._ask(event) or EventOutcome("held")
 
+    async def take_callback(self, token: str, report: CallbackReport, **_: Any) -> None:
+        await self._ask((token, report))
+
 
 class ScriptedQueries:
     """One orchestration, `current`; `waits` tells what was waited for, `items` is its history."""
@@ -134,6 +138,7 @@ class Scripted:
             what_if=None,  # type: ignore[arg-type]
             verification=None,  # type: ignore[arg-type]
             projections=NoProjections(),  # type: ignore[arg-type]
+            schedules=NoProjections(),  # type: ignore[arg-type]
             requests=self.requests,
             clock=lambda: self.now,
             **given,

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,46 @@ def test_dev_deploys_a_folder_runs_it_and_goes_on_after_a_restart(folder):
             client.send_event(started, {"id": "1", "source": "test", "type": "go", "data": {}})
             ended = client.wait(started, timeout_s=30)
         assert (ended["status"], ended["output"]) == ("completed", {"x": 2})
+
+
+ASKING = """\
+document: {dsl: '1.0.3', namespace: demo, name: asking, version: '1.0.0'}
+do:
+  - ask: {call: ask, callback: true, with: {to: '${ $callback.url }'}}
+"""
+ASK = """\
+from pathlib import Path
+
+from retrace import function
+
+@function("ask")
+def ask(to: str) -> None:
+    Path("told").write_text(to)
+"""
+
+
+def test_a_task_is_called_back_where_the_service_listens_and_waits_through_a_kill(tmp_path):
+    (tmp_path / "asking.yaml").write_text(ASKING)
+    (tmp_path / "functions.py").write_text(ASK)
+    with running(tmp_path, "dev", "--port", "0") as process:
+        url, _ = introduction(process)
+        with Client(url) as client:
+            id_ = client.start("demo/asking")["id"]
+            for status in client.follow(id_):
+                if [each["kind"] for each in status["waiting_for"]] == ["callback"]:
+                    break
+        process.kill()
+    told = (tmp_path / "told").read_text()
+    assert told.startswith(f"{url}/v1/callbacks/")
+    (tmp_path / "told").unlink()
+    with running(tmp_path, "dev", "--port", told.removeprefix("http://127.0.0.1:").partition("/")[0]) as process:
+        introduction(process)
+        request = urllib.request.Request(told, b'{"n": 1}', {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as answer:
+            assert (answer.status, answer.read()) == (200, b'{"outcome":"accepted"}')
+        with Client(url) as client:
+            assert client.wait(id_, timeout_s=30)["output"] == {"n": 1}
+    assert not (tmp_path / "told").exists(), "it was not asked again"
 
 
 def test_a_signal_ends_live_streams_in_order(folder):

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from adapters.bootstrap import ServerlessWorkflowDocuments
+from adapters.cron import next_cron
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.sqlite.storage import SqliteStorage
@@ -455,6 +456,7 @@ async def node(tmp_path):
         clock=SystemClock(),
         chance=SystemChance(),
         liveness=ProcessLiveness(),
+        crons=next_cron,
     )
     node = Node(world, Options(partitions=4))
     await node.start()

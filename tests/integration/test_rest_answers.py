@@ -506,7 +506,13 @@ async def test_the_documentation_needs_nothing_from_elsewhere(http):
 
 
 def test_what_stays_open_is_known():
-    assert {each.path for each in OPERATIONS if each.open} == {"/healthz", "/readyz", "/problems/{slug}"}
+    assert {each.path for each in OPERATIONS if each.open} == {
+        "/healthz",
+        "/readyz",
+        "/problems/{slug}",
+        "/v1/callbacks/{token}",
+        "/v1/callbacks/{token}/fail",
+    }
 
 
 # Streams ---------------------------------------------------------------------------------------------------------------

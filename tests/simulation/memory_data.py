@@ -17,6 +17,7 @@ from application.leases import NodeIdentity
 from application.operation_store import OperationRecord
 from application.projection_store import Build, Progress, Row
 from application.registers import HeldEvent, RequestRecord
+from application.schedule_store import ScheduleRow
 from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
 from application.task_store import FunctionControl
 from application.views import StatusRow
@@ -87,6 +88,7 @@ class MemoryData:
     """With the time of the loop until which each is alive."""
     functions: dict[str, FunctionControl] = field(default_factory=dict)
     allowances: dict[str, tuple[float, datetime]] = field(default_factory=dict)
+    schedules: dict[tuple[str, str], ScheduleRow] = field(default_factory=dict)
 
 
 class Calls:

@@ -18,6 +18,7 @@ from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySignals
 from tests.simulation.memory_operations import MemoryOperations
 from tests.simulation.memory_projections import MemoryProjections
+from tests.simulation.memory_schedules import MemorySchedules
 from tests.simulation.memory_space import MemoryArchive, MemorySnapshots
 from tests.simulation.memory_tasks import MemoryTasks
 from tests.simulation.memory_views import (
@@ -59,6 +60,7 @@ class MemoryStorage:
         self.held = MemoryHeldEvents(self.data, calls)
         self.accesses = MemoryAccesses(self.data, calls)
         self.operations = MemoryOperations(self.data, calls)
+        self.schedules = MemorySchedules(self.data, calls)
         self.audit_log = MemoryAuditLog(self.data, calls)
         self.tasks = MemoryTasks(self.data, calls)
         self.checkpoints = MemoryCheckpoints(self.data, calls)

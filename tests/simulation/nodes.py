@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.bootstrap import ServerlessWorkflowDocuments
+from adapters.cron import next_cron
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
@@ -75,6 +76,7 @@ def world_of(
         clock=SimulatedClock(loop, off_s),
         chance=SeededChance(chance),
         liveness=NobodyKnows(),
+        crons=next_cron,
         signer=key,
         keys=key,
         folds=folds or NoFolds(),

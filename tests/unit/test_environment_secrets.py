@@ -1,10 +1,17 @@
-"""Secrets from the environment and their redaction."""
+"""Secrets from the environment, from files and folders, and their redaction."""
 
 from __future__ import annotations
 
-import pytest
+import json
+from base64 import b64encode, urlsafe_b64encode
+from urllib.parse import quote, quote_plus
 
-from adapters.callouts.secrets import EnvironmentSecrets
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.callouts.redaction import Redaction
+from adapters.callouts.secrets import EnvironmentSecrets, complaints
 
 SECRETS = EnvironmentSecrets(
     {
@@ -49,3 +56,86 @@ def test_short_texts_are_left_alone():
 def test_without_secrets_a_value_comes_back_as_it_is():
     value = {"a": [1]}
     assert EnvironmentSecrets({}).redact(value) is value
+
+
+# Forms --------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.text(min_size=8, max_size=40, alphabet=st.characters(codec="utf-8")), st.text(max_size=7), st.text(max_size=7)
+)
+def test_no_form_of_a_secret_survives(secret, before, after):
+    redaction = Redaction([secret])
+    octets = secret.encode()
+    whole = (before + secret + after).encode()
+    for form in (
+        before + secret + after,
+        quote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret).lower() if secret.isascii() else quote(secret),
+        json.dumps(secret), json.dumps(secret, ensure_ascii=False), octets.hex(),
+        b64encode(octets).decode(), urlsafe_b64encode(octets).decode(),
+    ):  # fmt: skip
+        assert "***" in redaction.apply(form), form
+    if len(octets) >= 9:
+        for encoded in (b64encode(whole), urlsafe_b64encode(whole)):
+            assert "***" in redaction.apply(encoded.decode())
+
+
+def test_names_of_members_are_redacted_too():
+    assert Redaction(["k3y-12345"]).apply({"is k3y-12345": [{"k3y-12345": 1}]}) == {"is ***": [{"***": 1}]}
+
+
+def test_a_text_that_is_added_later_is_hidden_as_well_as_the_first():
+    redaction = Redaction(["first-one"])
+    redaction.add(["second-one"])
+    assert redaction.apply("first-one second-one") == "*** ***"
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_holds_a_secret(tmp_path):
+    (tmp_path / "key").write_text("fr0m-a-file\n")
+    secrets = EnvironmentSecrets({"RETRACE_SECRET_API_KEY_FILE": str(tmp_path / "key")})
+    assert secrets.get("api-key") == "fr0m-a-file"
+    assert secrets.get("api-key-file") is None
+    assert secrets.redact("x fr0m-a-file") == "x ***"
+
+
+def test_a_folder_holds_one_a_file_and_is_read_again_when_it_changes(tmp_path):
+    (tmp_path / "api-key").write_text("first-value")
+    (tmp_path / "login").write_text('{"username": "ann", "password": "deep-one"}')
+    (tmp_path / "..data").write_text("hidden")
+    secrets = EnvironmentSecrets({}, folder=tmp_path)
+    assert secrets.redact("first-value deep-one") == "*** ***", "known before anybody asks"
+    assert secrets.get("api-key") == "first-value"
+    (tmp_path / "new").write_text("second-value")
+    (tmp_path / "new").replace(tmp_path / "api-key")
+    (tmp_path / "late").write_text("third-value")
+    assert secrets.get("API_KEY") == "second-value"
+    assert secrets.get("late") == "third-value"
+    assert secrets.redact("first-value second-value third-value") == "*** *** ***", "of before, too"
+    (tmp_path / "api-key").unlink()
+    assert secrets.get("api-key") == "second-value", "the last value stands"
+
+
+def test_the_environment_wins_over_the_folder(tmp_path):
+    (tmp_path / "api-key").write_text("of-the-folder")
+    assert (
+        EnvironmentSecrets({"RETRACE_SECRET_API_KEY": "of-the-environment"}, folder=tmp_path).get("api-key")
+        == "of-the-environment"
+    )
+
+
+def test_files_that_cannot_be_used_are_told_without_their_content(tmp_path):
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    told = complaints(
+        {
+            "RETRACE_SECRET_A_FILE": str(tmp_path / "nothing"),
+            "RETRACE_SECRET_B_FILE": str(tmp_path / "bytes"),
+            "RETRACE_SECRET_C": "value",
+            "RETRACE_SECRET_C_FILE": __file__,
+        }
+    )
+    assert len(told) == 3
+    assert "exclude each other" in told[2]
+    assert not complaints({"RETRACE_SECRET_C": "value", "RETRACE_SECRET_D_FILE": __file__})

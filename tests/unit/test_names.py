@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
+from adapters.metrics import METRICS
 from adapters.rest import schemas
 from adapters.rest.problems import SLUGS
 from application import accesses, projection_store
@@ -199,6 +200,22 @@ def test_every_refusal_of_a_use_case_is_a_problem_of_the_api():
     assert codes <= set(SLUGS)
 
 
+def test_metrics():
+    table = {name: (cells[0], tuple(re.findall(r"`([a-z_]+)`", cells[1]))) for name, cells in rows("Metrics").items()}
+    assert table == {name: (kind.type, kind.labels) for name, kind in METRICS.items()}
+    assert [name for name in METRICS if not re.fullmatch(r"retrace_[a-z_]+", name)] == []
+    counters = {name for name in METRICS if name.endswith("_total")}
+    assert counters == {name for name, kind in METRICS.items() if kind.type == "counter"}
+
+
+def test_alerts_are_about_metrics_that_exist():
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    mentioned = set(re.findall(r"retrace_[a-z_]+[a-z](?=[ \[{)`])", operations.partition("## Metrics")[2]))
+    known = set(METRICS) | {f"{name}_{part}" for name in METRICS for part in ("bucket", "count", "sum")}
+    assert len(mentioned) > 8
+    assert mentioned <= known
+
+
 def test_causes_and_accesses_are_listed():
-    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), "command"}
+    assert set(rows("Causes")) == {*orchestration._CAUSES.values(), orchestration.BY_SCHEDULE, "command"}
     assert set(rows("Accesses")) == {*get_args(accesses.What), *get_args(accesses.Step)}

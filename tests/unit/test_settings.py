@@ -47,6 +47,13 @@ def test_what_is_given_by_name_wins_over_the_environment(monkeypatch):
     assert (settings.port, settings.host) == (9001, "localhost")
 
 
+def test_metrics_are_open_only_where_it_is_said(monkeypatch):
+    assert read_settings().metrics is None
+    monkeypatch.setenv("RETRACE_METRICS", "Open")
+    assert read_settings().metrics == "open"
+    assert "RETRACE_METRICS" in refused(metrics="yes")
+
+
 def test_an_empty_variable_counts_as_absent(monkeypatch):
     monkeypatch.setenv("RETRACE_PORT", "")
     assert read_settings().port == 8080

@@ -15,6 +15,8 @@ from domain import evolve
 GOLDEN = [
     "attempt.failed",
     "attempt.started",
+    "callback.awaited",
+    "callback.received",
     "cancel.dropped",
     "cancel.requested",
     "compensation.completed",

@@ -1,0 +1,102 @@
+"""The databases that ``call: sql`` may reach: ``RETRACE_CONNECTION_<NAME>``, from the environment, never from definitions.
+
+The value is a URL, or with ``RETRACE_CONNECTION_<NAME>_FILE`` the name of a file that holds it. Names are compared in upper
+case with dashes as underscores, as those of secrets. No message contains the URL, which may hold a password.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+PREFIX = "RETRACE_CONNECTION_"
+_FILE = "_FILE"
+_NAME = re.compile(r"[A-Z0-9_]+")
+_KINDS = {"postgresql": "postgres", "postgres": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
+_FORMS = "write postgresql://user:password@host/name, sqlite:///file, sqlite:////absolute/file or mysql://user:password@host/name"
+
+
+class TargetError(ValueError):
+    """A connection cannot be used; the message is a sentence that names the variable."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One database. `url` may hold a password and is shown nowhere."""
+
+    name: str
+    kind: str
+    """postgres, sqlite or mysql."""
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Target({self.name!r}, {self.kind!r})"
+
+    @property
+    def password(self) -> str | None:
+        """What must never be seen, decoded."""
+        found = urlsplit(self.url).password
+        return unquote(found) if found else None
+
+
+def key_of(name: str) -> str:
+    """The name of a connection as the table of connections has it."""
+    return name.upper().replace("-", "_")
+
+
+def read_targets(environment: Mapping[str, str]) -> dict[str, Target]:
+    """Every connection of the environment by its key. Raises TargetError for the first that cannot be used."""
+    found: dict[str, Target] = {}
+    for variable, key, url in _variables(environment):
+        if key in found:
+            raise TargetError(f"{variable} names a connection that another variable names too.")
+        found[key] = _target(variable, key, url)
+    return found
+
+
+def complaints(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with the connections of an environment, one sentence each."""
+    try:
+        read_targets(environment)
+    except TargetError as problem:
+        return [str(problem)]
+    return []
+
+
+def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for variable, value in sorted(environment.items()):
+        upper = variable.upper()
+        if not upper.startswith(PREFIX) or not value.strip():
+            continue
+        key = upper.removeprefix(PREFIX)
+        if not key.endswith(_FILE):
+            yield variable, key, value.strip()
+            continue
+        try:
+            yield variable, key.removesuffix(_FILE), Path(value).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as problem:
+            reason = getattr(problem, "strerror", None) or "it is not text"
+            raise TargetError(f"{variable} names a file that cannot be read: {reason}.") from None
+
+
+def _target(variable: str, key: str, url: str) -> Target:
+    if not _NAME.fullmatch(key):
+        raise TargetError(f"{variable} has no name of letters, digits and underscores after {PREFIX}.")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise TargetError(f"{variable} is not a URL; {_FORMS}.") from None
+    kind = _KINDS.get(parts.scheme)
+    if kind is None:
+        raise TargetError(f"{variable} is not the URL of a database that call: sql can reach; {_FORMS}.")
+    if kind == "sqlite" and (parts.netloc or not parts.path.strip("/") or ":memory:" in url):
+        raise TargetError(f"{variable} names no SQLite file; {_FORMS}.")
+    if kind == "mysql" and not parts.path.strip("/"):
+        raise TargetError(f"{variable} names no database; {_FORMS}.")
+    if kind == "mysql" and importlib.util.find_spec("pymysql") is None:
+        raise TargetError(f"{variable} needs the driver of MySQL; install retrace[mysql].")
+    return Target(key, kind, url)

@@ -1,0 +1,165 @@
+"""Metrics of a process for Prometheus: names and labels here, numbers from the objects that count.
+
+Nothing is registered where the work is done; a scrape reads plain numbers on the event loop, asks no database, and so is
+answered while that is away. Names, kinds and labels are a contract (`METRICS`, docs/names.md). Labels take their values from
+small sets that the code, the API or the registered projections give: never ids, names of partitions or paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from adapters.expressions.jail import JqJail
+from adapters.rest.metering import Meter
+from application.measures import Distribution
+from application.runtime import Node
+from retrace import __version__
+
+Labels: TypeAlias = tuple[str, ...]
+
+
+class Kind(NamedTuple):
+    """What a metric is; `labels` in the order in which their values are given."""
+
+    type: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: Labels = ()
+
+
+METRICS: Final[Mapping[str, Kind]] = {
+    "retrace_info": Kind("gauge", "Always 1; the version that runs", ("version",)),
+    "retrace_orchestrations_started_total": Kind("counter", "Orchestrations begun on this node"),
+    "retrace_orchestrations_ended_total": Kind("counter", "Orchestrations ended on this node", ("status",)),
+    "retrace_orchestrations_in_memory": Kind("gauge", "Orchestrations in the cache of this node"),
+    "retrace_events_committed_total": Kind("counter", "Events written to the log"),
+    "retrace_commit_events": Kind("histogram", "Events of a transaction of the log"),
+    "retrace_commit_seconds": Kind("histogram", "Duration of a transaction of the log"),
+    "retrace_commits_failed_total": Kind("counter", "Transactions that the database did not confirm"),
+    "retrace_commits_waiting": Kind("gauge", "Changes that wait for the database"),
+    "retrace_callout_seconds": Kind("histogram", "From sending a callout to its outcome", ("kind", "outcome")),
+    "retrace_callouts_in_progress": Kind("gauge", "Callouts that are sent or wait for their turn"),
+    "retrace_timer_lateness_seconds": Kind("histogram", "From when a timer was due until it had been handled"),
+    "retrace_status_lag_seconds": Kind("gauge", "Age of the oldest commit that the status view does not show"),
+    "retrace_projection_lag_events": Kind("gauge", "Events that a projection has not seen", ("projection", "state")),
+    "retrace_partitions_held": Kind("gauge", "Partitions that this node owns"),
+    "retrace_inbox_waiting": Kind("gauge", "Commands of other nodes without an answer at the last look"),
+    "retrace_http_requests_total": Kind("counter", "Requests", ("method", "operation", "status")),
+    "retrace_http_request_seconds": Kind("histogram", "Until the answer was taken, long polls aside", ("operation",)),
+    "retrace_http_requests_in_progress": Kind("gauge", "Requests, long polls and streams that have no answer yet"),
+    "retrace_http_refused_total": Kind("counter", "Requests that were told to come again later", ("status",)),
+    "retrace_expression_evaluations_total": Kind("counter", "Expressions evaluated or checked"),
+    "retrace_expressions_killed_total": Kind("counter", "Expressions that ended their process", ("reason",)),
+    "retrace_checkpoint_age_seconds": Kind("gauge", "Since all that was committed was under a checkpoint"),
+    "retrace_checkpoints_unsent": Kind("gauge", "Checkpoints that wait for the place outside the database"),
+}
+Found: TypeAlias = Iterator[tuple[str, Labels, float | Distribution]]
+
+
+class Exposition:
+    """The metrics of one process."""
+
+    def __init__(self, node: Node, jail: JqJail, meter: Meter) -> None:
+        self._node = node
+        self._jail = jail
+        self._meter = meter
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """The text format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: names are checked by a test, and the numbers need not be there yet."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, with what is known of it now."""
+        families = {name: _family(name, kind) for name, kind in METRICS.items()}
+        for name, labels, value in (*self._of_log(), *self._of_work(), *self._of_requests(), *self._of_audit()):
+            _put(families[name], labels, value)
+        yield from families.values()
+
+    def _of_log(self) -> Found:
+        journal, node = self._node.journal, self._node
+        yield "retrace_events_committed_total", (), journal.committed.total
+        yield "retrace_commit_events", (), journal.committed
+        yield "retrace_commit_seconds", (), journal.commit_seconds
+        yield "retrace_commits_failed_total", (), journal.commits_failed
+        yield "retrace_commits_waiting", (), journal.waiting
+        yield "retrace_partitions_held", (), len(node.ownership.held)
+        yield "retrace_inbox_waiting", (), node.inbox.waiting
+        lag = node.world.clock.now() - node.projector.as_of()
+        yield "retrace_status_lag_seconds", (), max(0.0, lag.total_seconds())
+        for labels, events in node.projections.lags().items():
+            yield "retrace_projection_lag_events", labels, events
+
+    def _of_work(self) -> Found:
+        node, jail = self._node, self._jail
+        yield "retrace_orchestrations_started_total", (), node.lives.started
+        for status, ended in node.lives.ended.items():
+            yield "retrace_orchestrations_ended_total", (status,), ended
+        yield "retrace_orchestrations_in_memory", (), len(node.cache)
+        yield "retrace_callouts_in_progress", (), node.effects.in_progress
+        for labels, seconds in node.effects.sent.items():
+            yield "retrace_callout_seconds", labels, seconds
+        yield "retrace_timer_lateness_seconds", (), node.timers.lateness
+        yield "retrace_expression_evaluations_total", (), jail.evaluations
+        for reason, killed in jail.killed.items():
+            yield "retrace_expressions_killed_total", (reason,), killed
+
+    def _of_requests(self) -> Found:
+        meter = self._meter
+        for labels, requests in meter.requests.items():
+            yield "retrace_http_requests_total", labels, requests
+        for operation, seconds in meter.seconds.items():
+            yield "retrace_http_request_seconds", (operation,), seconds
+        yield "retrace_http_requests_in_progress", (), meter.in_progress
+        for status, refused in meter.refused.items():
+            yield "retrace_http_refused_total", (str(status),), refused
+
+    def _of_audit(self) -> Found:
+        yield "retrace_info", (__version__,), 1
+        checkpoints = self._node.checkpoints
+        if checkpoints.complete_at is not None:
+            age = self._node.world.clock.now() - checkpoints.complete_at
+            yield "retrace_checkpoint_age_seconds", (), max(0.0, age.total_seconds())
+            yield "retrace_checkpoints_unsent", (), checkpoints.unsent
+
+
+Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+
+def _family(name: str, kind: Kind) -> Family:
+    made: dict[str, type[Family]] = {
+        "counter": CounterMetricFamily,
+        "gauge": GaugeMetricFamily,
+        "histogram": HistogramMetricFamily,
+    }
+    return made[kind.type](name, kind.help, labels=kind.labels)
+
+
+def _put(family: Family, labels: Labels, value: float | Distribution) -> None:
+    if isinstance(family, HistogramMetricFamily):
+        assert isinstance(value, Distribution)
+        family.add_metric(labels, _buckets(value), value.total)
+    else:
+        assert not isinstance(value, Distribution)
+        family.add_metric(labels, value)
+
+
+def _buckets(sizes: Distribution) -> list[tuple[str, float]]:
+    """Cumulative, the last for everything."""
+    found: list[tuple[str, float]] = []
+    so_far = 0
+    for bound, count in zip((*map(str, sizes.bounds), "+Inf"), sizes.counts, strict=True):
+        so_far += count
+        found.append((bound, so_far))
+    return found

@@ -1,0 +1,92 @@
+"""Many timers due in one second: ``python -m tests.benchmarks.timers [COUNT]``.
+
+Orchestrations wait until one instant, all of them, over a SQLite file. While they fire, one
+status after the other is read over the API (ASGI, the same process and event loop: what a client would wait for, less the
+socket). Says how long the firing took, whether each fired once, and the delays of the reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from typing import Any
+
+import httpx2
+
+from adapters.bootstrap import open_service
+from adapters.settings import Settings
+
+DOCUMENT = """
+document: {dsl: '1.0.3', namespace: bench, name: timers, version: '1.0.0'}
+do: [{w: {wait: '${ $workflow.input.pause }'}}]
+"""
+AHEAD_S = 0.012
+"""Seconds for each start, so that all are started before the first is due."""
+AT_ONCE = 100
+
+
+async def measure(count: int) -> dict[str, Any]:
+    """Start, wait, read, count."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(database=f"sqlite:///{folder}/timers.db", max_in_progress=count * 2)
+        service = await open_service(settings, functions={}, development=True)
+        try:
+            transport = httpx2.ASGITransport(app=service.app)
+            async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=120) as http:
+                return await _measured(http, count)
+        finally:
+            await service.close()
+
+
+async def _measured(http: httpx2.AsyncClient, count: int) -> dict[str, Any]:
+    await http.post("/v1/definitions", content=DOCUMENT.encode(), headers={"Content-Type": "application/yaml"})
+    due_at = time.time() + 10 + count * AHEAD_S
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def start(number: int) -> str:
+        async with gate:
+            pause = {"pause": f"PT{due_at + number / count - time.time():.6f}S"}
+            answer = await http.post("/v1/orchestrations", json={"definition": "bench/timers", "input": pause})
+            return str(answer.raise_for_status().json()["id"])
+
+    ids = await asyncio.gather(*(start(number) for number in range(count)))
+    ready_s = due_at - time.time()
+    await asyncio.sleep(max(ready_s - 0.5, 0))
+    delays = await _reading(http, ids, due_at)
+    ended = [(await http.get(f"/v1/orchestrations/{id_}/history")).json()["items"] for id_ in ids]
+    fired = [sum(item["type"] == "orchestration.completed" for item in items) for items in ended]
+    ends = sorted(items[-1]["at"] for items in ended)
+    delays.sort()
+    return {
+        "timers": count,
+        "started before they were due": ready_s > 0,
+        "fired once": fired == [1] * count,
+        "first and last end": (ends[0], ends[-1]),
+        "reads": len(delays),
+        "read p50 ms": round(delays[len(delays) // 2] * 1000, 1),
+        "read p99 ms": round(delays[len(delays) * 99 // 100] * 1000, 1),
+        "read max ms": round(delays[-1] * 1000, 1),
+    }
+
+
+async def _reading(http: httpx2.AsyncClient, ids: list[str], due_at: float) -> list[float]:
+    """Delays of reads, one after the other, until the last one that is due has ended."""
+    delays: list[float] = []
+    number = 0
+    while True:
+        number += 1
+        # Mostly one in the middle of it all, and now and then the last.
+        id_ = ids[-1] if number % 20 == 0 else ids[number * 7919 % len(ids)]
+        began = time.perf_counter()
+        answer = await http.get(f"/v1/orchestrations/{id_}")
+        delays.append(time.perf_counter() - began)
+        if number % 20 == 0 and time.time() > due_at + 1 and answer.json()["status"] == "completed":
+            return delays
+        await asyncio.sleep(0.002)
+
+
+if __name__ == "__main__":
+    for name, value in asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)).items():
+        print(f"{name}: {value}")
