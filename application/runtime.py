@@ -210,6 +210,7 @@ class Node:
             storage.archive,
             world.codec,
             self.operations,
+            storage.view,
         )
         self.checkpoints = Checkpoints(
             storage.checkpoints,

@@ -21,6 +21,7 @@ from application.journal import Codec
 from application.operations import Operations, Progress
 from application.storage import ArchiveStore, LogStore, StoredRecord
 from application.verifying import Scope, Tally, Verifier
+from application.views import StatusView
 from domain.errors import InvalidInputError, NotFoundError, Problem, RetraceError
 from domain.events import Beginning, OrchestrationForked, OrchestrationStarted
 
@@ -74,6 +75,7 @@ class Verification:
         archive: ArchiveStore,
         codec: Codec,
         operations: Operations,
+        view: StatusView,
     ) -> None:
         self.database = fingerprint(identity.place_key())
         self._audit = audit
@@ -84,6 +86,7 @@ class Verification:
         self._archive = archive
         self._codec = codec
         self._operations = operations
+        self._view = view
         self._verifier = Verifier(audit, store, keys, identity, self.database)
 
     # Checkpoints and keys ---------------------------------------------------------------------------------------------
@@ -137,6 +140,8 @@ class Verification:
             place = self._identity.locate(public_id)
             if await self._log.stream(*place, 0, 1) or await self._archive.get(*place) is not None:
                 return place
+            if await self._view.row(*place) is not None:  # then the log has lost it
+                return place
         raise NotFoundError("There is no orchestration with this id.")
 
     async def _scope(self, request: VerifyRequest) -> Scope:
@@ -188,6 +193,18 @@ class Verification:
         if record is not None:
             tally.findings += await one_archived(self._audit, partition, record, self._identity.locate)
             tally.archived = 1
+        elif not check.events:
+            gone = "the status view knows it, and the log has nothing of it"
+            tally.findings.append(
+                Damage(
+                    kind="orchestration_missing",
+                    partition=partition,
+                    position=0,
+                    detail=gone,
+                    identity=orchestration.bytes,
+                    orchestration=public_id,
+                )
+            )
         if not self._keys.listed():
             tally.notes.append(_NO_KEY)
         tally.notes.append(

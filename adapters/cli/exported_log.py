@@ -36,7 +36,8 @@ def verify_export(session: Session, export: Path, keys: list[str], checkpoints: 
             file.seek(0)
             _watch(session, check.run(_events(file)), next((each for each in trailer if each["kind"] == "end"), None))
     except OSError as error:
-        raise Failure(f"{export} cannot be read: {error.strerror}.", USAGE) from None
+        why = error.strerror or "it is read twice, so it has to be a file"
+        raise Failure(f"{export} cannot be read: {why}.", USAGE) from None
     except NotAnExportError as error:
         raise Failure(f"{export}: {error}.", USAGE) from None
     result: dict[str, Any] = msgspec.to_builtins(check.result())

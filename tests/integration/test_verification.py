@@ -95,6 +95,16 @@ async def test_the_whole_log_since_a_checkpoint_and_one_orchestration(database):
         )
 
 
+async def test_one_of_which_nothing_is_left(database):
+    async with serving(database) as (node, api):
+        [id_] = await some(api, 1)
+        await node.projector.caught_up()
+    Database(database).run("DELETE FROM events")
+    async with serving(database) as (_, api):
+        one = await verified(api, orchestration=id_)
+        assert [(each["kind"], each["orchestration"]) for each in one["findings"]] == [("orchestration_missing", id_)]
+
+
 async def test_refusals(database):
     async with serving(database) as (_, api):
         await some(api, 1)

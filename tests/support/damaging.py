@@ -82,6 +82,7 @@ class Database:
                 storage.archive,
                 EventMapper(),
                 operations,
+                storage.view,
             )
             request = request or VerifyRequest()
             scope = await verification._scope(request)
