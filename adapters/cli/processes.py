@@ -2,8 +2,9 @@
 
 The parent binds the port, forks, and serves nothing itself. Each child is a node like any other and accepts connections from
 the same socket, so the one with the least to do takes the next. A signal to the parent stops all of them in order. A child
-that ends by itself is replaced (the others take its partitions over at once); one that cannot even start ends the whole, for
-the next would not fare better. Children notice the end of the parent, however it ended, and stop.
+that ends by itself is replaced (the others take its partitions over at once), as often as it takes; one that cannot even
+start at the beginning ends the whole, for the next would not fare better. Children notice the end of the parent, however
+it ended, and stop.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ to call as soon as it serves.
 _log = structlog.get_logger("retrace")
 _YOUNG_S: Final = 10.0
 _PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
+_LOOK_S: Final = 0.1
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -36,6 +39,9 @@ class Processes:
         self._node = node
         self._born: dict[int, float] = {}
         self._stopping = False
+        self._replaced = False
+        """Whether all have run, and one has ended by itself since."""
+        self._pause_s = _PAUSE_S
         self._parent = os.pipe()
 
     def run(self) -> int:
@@ -54,15 +60,23 @@ class Processes:
             ended = os.waitstatus_to_exitcode(status)
             if self._stopping:
                 code = code or max(ended, 0)
-            elif ended > 0 and lived_s < _YOUNG_S:
+            elif ended > 0 and lived_s < _YOUNG_S and not self._replaced:
                 code = ended
                 self._stop()
             else:
-                _log.error("process.ended", pid=pid, code=ended, action="another one is started")
-                time.sleep(_PAUSE_S)
-                if not self._stopping:
-                    os.close(self._start())
+                self._replace(pid, ended, lived_s)
         return code
+
+    def _replace(self, pid: int, ended: int, lived_s: float) -> None:
+        """What once ran will run again, also where the database is away for a while."""
+        self._replaced = True
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S) if lived_s < _YOUNG_S else _PAUSE_S
+        _log.error("process.ended", pid=pid, code=ended, action="another one is started", in_s=self._pause_s)
+        until = time.monotonic() + self._pause_s
+        while time.monotonic() < until and not self._stopping:
+            time.sleep(_LOOK_S)
+        if not self._stopping:
+            os.close(self._start())
 
     def _start(self) -> int:
         """A pipe from which one byte comes when the new process serves, and none when it ends before. Close it."""
