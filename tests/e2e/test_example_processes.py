@@ -14,6 +14,8 @@ from pathlib import Path
 from retrace.client import Client
 from tests.support.examples_script import EXAMPLES
 from tests.support.running_examples import ADDRESS
+from tests.support.soundness import histories_complaints
+from tests.support.stored import read_stored
 
 ADA = {"first_name": "Ada", "last_name": "Lovelace", "email": "ada@example.com"}
 CONFIRMED = {
@@ -72,3 +74,4 @@ def test_a_registration_outlives_the_service(tmp_path):
             assert ended["status"] == "completed"
             assert ended["version"] > pending["version"]
             assert [task["attempts"] for task in ended["tasks"]] == [1, 1, 0, 1]
+    assert histories_complaints(read_stored(f"sqlite:///{tmp_path}/retrace.db")) == []

@@ -19,6 +19,8 @@ import pytest
 
 from adapters.cli.app import main
 from retrace.client import Client, RetraceProblem
+from tests.support.soundness import histories_complaints
+from tests.support.stored import read_stored
 
 PAUSE = """\
 document: {dsl: '1.0.3', namespace: demo, name: pause, version: '1.0.0'}
@@ -70,6 +72,10 @@ def running(folder: Path, *arguments: str, **settings: str) -> Iterator[subproce
     finally:
         process.kill()
         process.communicate()
+    files = [f"sqlite:///{file}" for file in folder.rglob("*.db")]
+    servers = [url for url in (*arguments, *settings.values()) if url.startswith("postgresql:")]
+    for database in files + servers:
+        assert histories_complaints(read_stored(database)) == []
 
 
 def introduction(process: subprocess.Popen[str]) -> tuple[str, str]:
