@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -38,10 +38,6 @@ _NO_KEY: Final = (
 _NO_CHECKPOINTS: Final = (
     "There are no checkpoints: what was cut off at the end of the log, or written anew as a whole with its hashes, would not "
     "have been found."
-)
-
-_ONLY_ONE: Final = (
-    "Only this orchestration was checked. Whether it is complete at its end, only the whole log can tell."
 )
 
 
@@ -104,16 +100,6 @@ class Verification:
     def keys(self) -> Json:
         """The public keys whose signatures count here, and the database that they sign for."""
         return {"items": self._keys.listed(), "next": None, "database": self.database}
-
-    async def trailer(self) -> AsyncIterator[Json]:
-        """The lines that end an export: ``{"kind": "checkpoint", ...}`` and ``{"kind": "key", ...}``."""
-        after: tuple[int, int] | None = None
-        while page := await self._store.page(limit=_PAGE, after=after):
-            for each in page:
-                yield {"kind": "checkpoint", **shown(self.database, each)}
-            after = (page[-1].partition, page[-1].position)
-        for key in self._keys.listed():
-            yield {"kind": "key", **key}
 
     # Verifying --------------------------------------------------------------------------------------------------------
 
