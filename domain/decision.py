@@ -39,6 +39,11 @@ class Limits(msgspec.Struct, frozen=True):
     max_held: int = 1000
     max_events: int = 50_000
     """Events of one decision. Only a loop of ``then`` that never waits, or far too large a collection, gets there."""
+    portion: int = 100
+    """Branches that one decision begins; the next decision begins more, so that no commit grows with their number."""
+    max_branches: int = 50_000
+    max_undos: int = 100
+    """Undos that a rollback has in progress at once, where it may undo branches in parallel."""
     runtime_version: str = "0"
 
 
@@ -96,6 +101,7 @@ class Decision:
         "_seed",
         "_strands",
         "actor",
+        "begun",
         "cause",
         "events",
         "limits",
@@ -127,6 +133,8 @@ class Decision:
         self._ids = 0
         self.actor = command.actor
         self.cause = cause
+        self.begun = 0
+        """Branches begun by this decision."""
         self._strands: deque[tuple[Strand, str | None]] = deque()
         self._blocked: list[tuple[Strand, str | None, int]] = []
         self._asked: dict[tuple[str, str], int] = {}

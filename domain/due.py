@@ -9,7 +9,9 @@ from __future__ import annotations
 from domain import commands as c
 from domain import events as e
 from domain.attempts import again, overdue
+from domain.branches import begin_deferred
 from domain.children import again_child
+from domain.containing import SideBySide
 from domain.decision import Decision, Strand
 from domain.errors import (
     fault,
@@ -48,6 +50,10 @@ def timer(d: Decision, kind: str, key: str) -> Strand:
     elif kind == "attempt":
         why = fault("timeout", f"this attempt of {run.name} took longer than its limit").at(run.pointer)
         fail_scope(d, run.scopes["try"], why, cut=True)
+    elif kind == "more":
+        work = d.node(run).work
+        assert isinstance(work, SideBySide)
+        begin_deferred(d, run, work)
     elif kind == "timeout" and run.kind in ("listen", "wait") and not run.entries:
         fail(d, run, fault("timeout", f"{run.name} took longer than its timeout"))
     elif kind == "timeout" and run.awaits_callback:

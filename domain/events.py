@@ -374,8 +374,11 @@ class ScopeClosed(Event, frozen=True, kw_only=True):
 
 
 class LoopStarted(RunEvent, frozen=True, kw_only=True):
+    """`parallel`: its turns run side by side."""
+
     topic: ClassVar[str] = "loop.started"
     items: list[Any]
+    parallel: bool = False
 
 
 class WaitStarted(RunEvent, frozen=True, kw_only=True):
@@ -394,8 +397,15 @@ class ErrorCaught(RunEvent, frozen=True, kw_only=True):
     rollback: bool = False
 
 
+class BranchesDeferred(RunEvent, frozen=True, kw_only=True):
+    """A decision has begun as many branches as one may; the next begin in another, at once."""
+
+    topic: ClassVar[str] = "branches.deferred"
+    due_at: datetime
+
+
 class ForkWon(RunEvent, frozen=True, kw_only=True):
-    """The first branch of a competing fork has completed."""
+    """Enough branches have ended, the last one with `scope`: what the others did is undone, then the task completes."""
 
     topic: ClassVar[str] = "fork.won"
     scope: str

@@ -12,9 +12,9 @@ from typing import Any
 
 from domain import events as e
 from domain.commands import Cancel
+from domain.containing import contained
 from domain.decision import Decision
 from domain.errors import Fault, fault
-from domain.plan import Fork, Try
 from domain.state import COMPENSATE, ROOT, Run
 
 
@@ -58,13 +58,11 @@ def fail(
 
 
 def _nobody_catches(d: Decision, scope: str) -> bool:
-    """Whether an error here would leave the orchestration: no ``try``, no undo, no competing branch is around."""
+    """Whether an error here would leave the orchestration: no ``try``, no undo, no branch that may fail is around."""
     for found in d.state.scope_chain(scope):
         if found.owner is None:
             return True
-        work = d.node(d.state.runs[found.owner]).work
-        tried = isinstance(work, Try) and found.slot == "try"
-        if found.slot == COMPENSATE or tried or (isinstance(work, Fork) and work.compete):
+        if contained(d, found, d.state.runs[found.owner]):
             return False
     return True
 
@@ -85,9 +83,7 @@ def propagate(d: Decision, scope: str, why: Fault, origin: Run) -> None:
         uncaught(d, why, origin)
         return
     owner = d.state.runs[found.owner]
-    work = d.node(owner).work
-    tried = isinstance(work, Try) and found.slot == "try"
-    if found.slot == COMPENSATE or tried or (isinstance(work, Fork) and work.compete):
+    if contained(d, found, owner):
         fail_scope(d, scope, why, cut=False)
     else:
         fail_composite(d, owner, why, cut=False)

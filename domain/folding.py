@@ -51,7 +51,7 @@ def close(s: State, run: Run, ev: e.Event) -> None:
     if s.failing:
         s.failing.pop("r:" + run.id, None)
     fly(s, run, flying=False)
-    run.due_at = run.timeout_at = run.settle_at = None
+    run.due_at = run.timeout_at = run.settle_at = run.more_at = None
     run.ended_at, run.order = ev.at, s.version + 1
 
 

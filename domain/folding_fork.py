@@ -64,7 +64,7 @@ def _shift(s: State, versions: int, pause: timedelta) -> None:
         run.began -= versions if run.began else 0
         run.order -= versions if run.order else 0
         run.due_at, run.timeout_at, run.settle_at = later(run.due_at), later(run.timeout_at), later(run.settle_at)
-        run.first_at = later(run.first_at)
+        run.first_at, run.more_at = later(run.first_at), later(run.more_at)
 
 
 def _shift_scope(scope: ScopeState, versions: int) -> None:

@@ -50,6 +50,7 @@ def _undo_started(s: State, ev: e.UndoStarted) -> None:
     run = s.runs[ev.run]
     fire_run["undo"](run)
     run.undo.status, run.undo.number, run.undo.fault = "running", ev.number, None
+    _count(s, ev.rollback, 1)
     run.undo.child_busy = ev.child is not None
     if found := _step(s, ev):
         begin_step(*found)
@@ -64,6 +65,7 @@ def _undo_completed(s: State, ev: e.UndoCompleted) -> None:
 def _undo_failed(s: State, ev: e.UndoFailed) -> None:
     run = s.runs[ev.run]
     fire_run["undo_failed"](run)
+    _count(s, ev.rollback, -(run.undo.status == "running"))
     run.undo.child_busy = False
     run.undo.status, run.undo.fault = "failed", ev.fault
 
@@ -73,9 +75,15 @@ def _undo_skipped(s: State, ev: e.UndoSkipped) -> None:
 
 
 def _undo_ended(s: State, run: Run, ev: e.UndoCompleted | e.UndoSkipped, status: UndoStatus, how: str) -> None:
+    _count(s, ev.rollback, -(run.undo.status == "running"))
     run.undo.status, run.undo.fault, run.undo.child_busy = status, None, False
     if found := _step(s, ev):
         end_step(*found, how)
+
+
+def _count(s: State, rollback: str, more: int) -> None:
+    if (found := s.rollbacks.get(rollback)) is not None:
+        found.running += more
 
 
 def _step(s: State, ev: Any) -> tuple[Rollback, int] | None:

@@ -46,6 +46,9 @@ def _scheduled(s: State, ev: e.TaskScheduled) -> None:
 def _forget_the_last_time(run: Run) -> None:
     run.fault = run.failing = run.winner = run.due_at = run.ended_at = run.first_at = run.listening = None
     run.caught, run.base, run.held = 0, run.attempts, False
+    if run.kind in ("for", "fork"):  # not every part of it need be entered this time
+        run.earlier, run.scopes = {**run.earlier, **run.scopes}, {}
+        run.done = run.lost = run.closed = 0
 
 
 def _skipped(s: State, ev: e.TaskSkipped) -> None:
@@ -155,7 +158,8 @@ def _token_joined(s: State, ev: e.TokenJoined) -> None:
 
 
 def _loop_started(s: State, ev: e.LoopStarted) -> None:
-    s.runs[ev.run].items = ev.items
+    run = s.runs[ev.run]
+    run.items, run.parallel = ev.items, ev.parallel
 
 
 def _wait_started(s: State, ev: e.WaitStarted) -> None:

@@ -1,5 +1,5 @@
-"""What the events of a scope do to the state: a task list is entered, completes, fails, has settled; and what a ``try`` or a
-competing ``fork`` makes of that.
+"""What the events of a scope do to the state: a task list is entered, completes, fails, has settled; and what a ``try`` or
+whoever opened several at once makes of that.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ def _scope_entered(s: State, ev: e.ScopeEntered) -> None:
     owner = s.runs[ev.run]
     if owner.status in ("scheduled", "retrying"):
         fire_run["start"](owner)
-    owner.due_at = None
+    owner.due_at = owner.more_at = None
     data = owner.input if ev.input is UNSET else ev.input
     if ev.after is not None:
         data = s.scopes[ev.after].output
     scope = ScopeState(ev.scope, ev.pointer, ev.run, ev.slot, owner.scope, data, data, dict(ev.variables))
-    scope.previous = owner.scopes.get(ev.slot)
+    scope.previous = owner.scopes.get(ev.slot) or owner.earlier.get(ev.slot)
     scope.timeout_at = ev.timeout_at
     if ev.slot == "try":
         owner.first_at = owner.first_at or ev.at
@@ -41,9 +41,11 @@ def _scope_completed(s: State, ev: e.ScopeCompleted) -> None:
     if ev.context is not UNSET:
         s.context = ev.context
     owner = s.runs[scope.owner] if scope.owner else None
-    if owner and owner.listening and scope.slot.isdigit():
-        owner.listening.queue -= 1
-        owner.listening.outputs.append(scope.output)
+    if owner and scope.slot.isdigit():
+        owner.done += 1
+        if owner.listening:
+            owner.listening.queue -= 1
+            owner.listening.outputs.append(scope.output)
     s.failing.pop("s:" + scope.id, None)
 
 
@@ -51,11 +53,15 @@ def _scope_failing(s: State, ev: e.ScopeFailing) -> None:
     scope = s.scopes[ev.scope]
     scope.phase, scope.fault, scope.settle_at = "failing", ev.fault, ev.settle_at
     s.failing["s:" + ev.scope] = None
+    if scope.owner is not None and scope.slot.isdigit():
+        s.runs[scope.owner].lost += 1
 
 
 def _scope_closed(s: State, ev: e.ScopeClosed) -> None:
     scope = s.scopes[ev.scope]
     scope.phase, scope.order = "closed", s.version + 1
+    if scope.owner is not None and scope.slot.isdigit():
+        s.runs[scope.owner].closed += 1
     s.failing.pop("s:" + ev.scope, None)
 
 
@@ -70,6 +76,14 @@ def _error_caught(s: State, ev: e.ErrorCaught) -> None:
             fire_run["retry"](run)
 
 
+def _branches_deferred(s: State, ev: e.BranchesDeferred) -> None:
+    run = s.runs[ev.run]
+    if run.status == "scheduled":
+        fire_run["start"](run)
+    run.more_at = ev.due_at
+    watch(s, run)
+
+
 def _fork_won(s: State, ev: e.ForkWon) -> None:
     run = s.runs[ev.run]
     run.winner, run.settle_at = ev.scope, ev.settle_at
@@ -82,5 +96,6 @@ HANDLERS: dict[type[e.Event], Handler] = {
     e.ScopeFailing: _scope_failing,
     e.ScopeClosed: _scope_closed,
     e.ErrorCaught: _error_caught,
+    e.BranchesDeferred: _branches_deferred,
     e.ForkWon: _fork_won,
 }

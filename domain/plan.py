@@ -199,9 +199,28 @@ class Do(msgspec.Struct, frozen=True, tag="do"):
     arguments: Template | None = None
 
 
+class Parallel(msgspec.Struct, frozen=True, kw_only=True):
+    """How branches run side by side: those of a ``fork``, or the turns of a ``for``."""
+
+    limit: int | None = None
+    """How many may be in progress at once; None: all."""
+    need: int | None = None
+    """So many have to complete, and the others are given up then; None: all."""
+    alone: bool = False
+    """The output is that of the one that completed, instead of a list (``first``)."""
+    tolerate: int | None = 0
+    """So many may fail; None: as many as leave enough."""
+
+    def spare(self, total: int) -> int:
+        """How many of so many branches may fail; below zero: there are not enough."""
+        most = total - (self.need or 0)
+        return most if self.tolerate is None else min(most, self.tolerate)
+
+
 class Fork(msgspec.Struct, frozen=True, tag="fork"):
     branches: tuple[Scope, ...]
     compete: bool = False
+    parallel: Parallel | None = None
 
 
 class For(msgspec.Struct, frozen=True, tag="for"):
@@ -210,6 +229,8 @@ class For(msgspec.Struct, frozen=True, tag="for"):
     each: str = "item"
     at: str = "index"
     while_: Expression | None = None
+    parallel: Parallel | None = None
+    """None: one turn after the other, each from the output of the one before."""
 
 
 class Catch(msgspec.Struct, frozen=True, kw_only=True):

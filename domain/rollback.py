@@ -32,10 +32,11 @@ def candidates(state: State, scopes: Sequence[str]) -> tuple[list[Candidate], li
     found: list[Candidate] = []
     left: list[LeftBehind] = []
     owner = state.scopes[scopes[0]].owner if scopes else None
+    inside = frozenset(scopes)
     for run in sorted(_since(state, owner), key=lambda r: -r.order):
         if run.status not in _ENDED or run.undo.status == "completed":
             continue
-        branches = _around(state, run, scopes)
+        branches = _around(state, run, inside)
         if branches is None:
             continue
         if run.undo.status == "skipped":
@@ -75,7 +76,7 @@ def why_left(run: Run) -> str:
     return "it has no compensation"
 
 
-def _around(state: State, run: Run, scopes: Sequence[str]) -> tuple[tuple[str, str], ...] | None:
+def _around(state: State, run: Run, scopes: frozenset[str]) -> tuple[tuple[str, str], ...] | None:
     """The fork branches around a run inside `scopes`; None when it lies elsewhere, in a compensation, or is replaced."""
     branches: list[tuple[str, str]] = []
     for scope in state.scope_chain(run.scope):
@@ -88,7 +89,7 @@ def _around(state: State, run: Run, scopes: Sequence[str]) -> tuple[tuple[str, s
         owner = state.runs[scope.owner]
         if owner.undoable is not None and owner.effect == "completed":
             return None
-        if owner.kind == "fork":
+        if owner.kind == "fork" or owner.parallel:
             branches.append((owner.id, scope.id))
     return None
 

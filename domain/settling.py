@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from domain import events as e
+from domain.branches import branch_lost
 from domain.data import Env, duration_s, fill, truth
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import KIT, SPEC, Fault, fault
 from domain.failing import abandon, fail
 from domain.flow import finish
-from domain.plan import Catch, Duration, Fork, Retry, Try
+from domain.plan import Catch, Duration, For, Fork, Retry, Try
 from domain.retry import delay_s
 from domain.state import COMPENSATE, ROOT, Run, ScopeState
 from domain.undoing import decide, failed, go_on, progress
@@ -35,7 +36,7 @@ def settle(d: Decision) -> bool:
             run = state.runs[key[2:]]
             if run.id in state.going or state.settles(key):
                 continue
-            losers = [s for s in run.scopes.values() if s != run.winner]
+            losers = _losers(d, run)
             if not _busy(d, losers) and d.live(run.scope):
                 d.spawn(_run_settled(d, run, losers))
                 return True
@@ -56,6 +57,13 @@ def settle(d: Decision) -> bool:
     return False
 
 
+def _losers(d: Decision, run: Run) -> list[str]:
+    """The scopes that end with the failure of a run, or with the victory of others."""
+    if run.winner is None:
+        return list(run.scopes.values())
+    return [s for s in run.scopes.values() if d.state.scopes[s].phase != "done"]
+
+
 def _depth(d: Decision, key: str) -> int:
     scope = key[2:] if key[0] == "s" else d.state.runs[key[2:]].scope
     return 2 * sum(1 for _ in d.state.scope_chain(scope)) + (key[0] == "r")
@@ -66,7 +74,7 @@ def _busy(d: Decision, scopes: Iterator[str] | tuple[str, ...] | list[str]) -> b
     rollback, which always runs to its end unless one of the whole takes over.
     """
     state, wanted = d.state, set(scopes)
-    if not wanted:
+    if not state.going and all(state.scopes[scope].tokens <= 0 for scope in wanted):
         return False
     for rollback in state.rollbacks_going():
         goes_on = rollback.id != ROOT and not state.rolling_back
@@ -122,6 +130,8 @@ def _scope_settled(d: Decision, scope: ScopeState) -> Strand:
         return
     elif isinstance(work, Try):
         yield from _catch(d, owner, work.catch, scope.fault)
+    elif isinstance(work, For | Fork) and work.parallel is not None:
+        yield from branch_lost(d, owner, work, scope)
     elif isinstance(work, Fork):
         others = [d.state.scopes[s] for s in owner.scopes.values()]
         if owner.winner is None and all(other.phase == "closed" for other in others):
@@ -133,7 +143,10 @@ def _run_settled(d: Decision, run: Run, losers: list[str]) -> Strand:
     if run.failing is not None:
         fail(d, run, run.failing)
         return
-    reason = e.Cause("cancel", task=run.pointer, text="another branch was first")
+    work = d.node(run).work
+    many = isinstance(work, For | Fork) and work.parallel is not None
+    text = "enough branches have ended" if many else "another branch was first"
+    reason = e.Cause("cancel", task=run.pointer, text=text)
     yield from decide(d, run.id, losers, reason)
 
 

@@ -125,6 +125,23 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     """Public id of the orchestration that it belongs to, where that is one from which this was forked: its requests and its
     undo speak of that one, and a child of it is not ours to undo.
     """
+    parallel: bool = False
+    """A ``for`` whose turns run side by side."""
+    done: int = 0
+    """Branches or turns that completed."""
+    lost: int = 0
+    """Those that failed, settled or not."""
+    closed: int = 0
+    """Those that failed and have settled."""
+    more_at: datetime | None = None
+    """More branches begin then, in a decision of their own."""
+    earlier: dict[str, str] = {}
+    """slot -> its latest scope from before it was scheduled the last time, of a ``for`` or a ``fork``."""
+
+    @property
+    def in_progress(self) -> int:
+        """Branches that have begun and not ended."""
+        return len(self.scopes) - self.done - self.closed
 
     @property
     def awaits_callback(self) -> bool:
@@ -179,6 +196,8 @@ class Rollback(msgspec.Struct):
     finished: bool = False
     place: int = 0
     """Among all rollbacks of the orchestration."""
+    running: int = 0
+    """Undos in progress."""
     waiting: dict[str, int] = {}
     """run -> its step that has not ended."""
     ready: list[int] = []
@@ -335,6 +354,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
         is in progress there.
         """
         found: dict[str, list[Run]] = {scope: [] for scope in scopes}
+        if not self.going and all(self.scopes[scope].tokens <= 0 for scope in scopes):
+            return found  # seen at once, however wide a ``fork`` they are the branches of
         for name in self.open:
             run = self.runs[name]
             for around in self.scope_chain(run.scope):
@@ -356,10 +377,12 @@ class State(msgspec.Struct, array_like=True, gc=False):
 
     def _in_flight_below(self, run: Run) -> Iterator[tuple[str, Run]]:
         """(scope, attempt): the same for all scopes that a run has open at once, but for that of a winner."""
+        if len(run.scopes) < len(self.flights) and all(self.scopes[s].tokens <= 0 for s in run.scopes.values()):
+            return
         for name in self.flights:
             attempt = self.runs[name]
             for scope in self.scope_chain(attempt.scope):
-                if scope.owner == run.id and run.scopes[scope.slot] == scope.id != run.winner:
+                if scope.owner == run.id and run.scopes.get(scope.slot) == scope.id != run.winner:
                     yield scope.id, attempt
                 if scope.owner == run.id or scope.slot == COMPENSATE:
                     break
@@ -441,7 +464,9 @@ class State(msgspec.Struct, array_like=True, gc=False):
         return self.runs[run.after].data if run.after else self.scopes[run.scope].input
 
     def due(self) -> Iterator[tuple[datetime, str, str]]:
-        """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``."""
+        """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``,
+        ``more``.
+        """
         if self.final:
             return
         watched = self.attended()
@@ -459,6 +484,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
                 continue
             if run.due_at and run.status != "running":
                 yield run.due_at, "due", run.id
+            if run.more_at and run.winner is None and self.live(run.scope):
+                yield run.more_at, "more", run.id
             if pivot is not None and self.contains(run.id, pivot.scope):
                 continue  # it waits for the pivot
             if run.timeout_at:

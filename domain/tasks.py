@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from domain import events as e
+from domain.branches import branch_done, start_branches
 from domain.data import Env, duration_s, evaluate, fill, instant, truth, value, value_of
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import Fault, fault
@@ -99,6 +100,9 @@ def _done(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand:
 @starts(Fork)
 def _fork(d: Decision, run: Run, node: Node) -> Strand:
     assert isinstance(node.work, Fork)
+    if node.work.parallel is not None:
+        yield from start_branches(d, run, node.work)
+        return
     if not node.work.branches:
         yield from complete(d, run, [])
     for number, branch in enumerate(node.work.branches):
@@ -109,6 +113,9 @@ def _fork(d: Decision, run: Run, node: Node) -> Strand:
 @continues(Fork)
 def _branch_done(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand:
     assert isinstance(node.work, Fork)
+    if node.work.parallel is not None:
+        yield from branch_done(d, run, node.work, scope)
+        return
     if node.work.compete:
         if run.winner is None:
             d.emit(e.ForkWon, run=run.id, scope=scope.id, settle_at=d.settle_at)
@@ -127,7 +134,10 @@ def _for(d: Decision, run: Run, node: Node) -> Strand:
     items = yield from value(node.work.in_, run.input, env_of(d, run), "for.in")
     if not isinstance(items, list):
         raise Faulted(fault("expression", "for.in did not give an array"))
-    d.emit(e.LoopStarted, run=run.id, items=items)
+    d.emit(e.LoopStarted, run=run.id, items=items, parallel=node.work.parallel is not None)
+    if node.work.parallel is not None:
+        yield from start_branches(d, run, node.work)
+        return
     yield from _turn(d, run, node.work, 0, None)
 
 
@@ -153,6 +163,9 @@ def _turn(d: Decision, run: Run, work: For, index: int, previous: ScopeState | N
 @continues(For)
 def _turned(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand:
     assert isinstance(node.work, For)
+    if node.work.parallel is not None:
+        yield from branch_done(d, run, node.work, scope)
+        return
     try:
         yield from _turn(d, run, node.work, int(scope.slot) + 1, scope)
     except Faulted as stop:

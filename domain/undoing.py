@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from domain import events as e
+from domain.branches import outcome
 from domain.commands import UndoChild
 from domain.data import Env, cause_json, describe_undone, evaluate
 from domain.decision import Decision, Strand
@@ -17,7 +18,7 @@ from domain.errors import Fault, fault
 from domain.expressions import EvaluationFailed, Expression
 from domain.failing import end, raise_incident
 from domain.flow import begin, complete, continues, open_scope
-from domain.plan import Node, Try
+from domain.plan import For, Fork, Node, Try
 from domain.rollback import IF_IS_FALSE, Candidate, arrange, candidates
 from domain.state import COMPENSATE, ROOT, Rollback, Run, ScopeState
 
@@ -75,7 +76,7 @@ def progress(d: Decision) -> bool:
     for rollback in state.rollbacks_going():
         if rollback.id != ROOT and state.rolling_back:
             continue
-        if rollback.ready:
+        if rollback.ready and rollback.running < d.limits.max_undos:
             start(d, rollback, rollback.steps[rollback.ready[0]])
             return True
         if not rollback.waiting:
@@ -134,11 +135,14 @@ def _finish(d: Decision, rollback: Rollback) -> None:
 
 
 def go_on(d: Decision, run: Run) -> None:
-    """After a partial rollback: a fork has its winner, a ``try`` waits for its retry, runs ``catch.do``, or completes."""
+    """After a partial rollback: a fork has its winners, a ``try`` waits for its retry, runs ``catch.do``, or completes."""
+    work = d.node(run).work
+    if isinstance(work, For | Fork) and work.parallel is not None:
+        d.spawn(complete(d, run, outcome(d, run, work)))
+        return
     if run.winner is not None:
         d.spawn(complete(d, run, d.state.scopes[run.winner].output))
         return
-    work = d.node(run).work
     assert isinstance(work, Try)
     if run.due_at is not None:
         return

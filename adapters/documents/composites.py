@@ -6,6 +6,7 @@ from typing import Any
 
 from adapters.documents.compilation import Task
 from adapters.documents.data import expression, template
+from adapters.documents.parallel import parallel
 from adapters.documents.policies import duration, error_filter
 from domain.expressions import Expression, is_wrapped
 from domain.plan import Case, Catch, Do, For, Fork, Raise, Scope, Set, Switch, Template, Try, Wait
@@ -23,12 +24,15 @@ def loop(task: Task) -> For:
     found = task.members["for"].members(("each", "in", "at"), ("in",))
     if "do" not in task.members:
         task.cursor.refuse("the member 'do' is missing", "missing")
+    if "parallel" in task.members and "while" in task.members:
+        task.members["while"].refuse("`while` looks at the turn before; with `parallel` there is none", "unsupported")
     return For(
         scope=task.making.scope(task.members["do"], task.around.inside("a for")) if "do" in task.members else _NOTHING,
         in_=expression(found["in"]) if "in" in found else Expression("null"),
         each=found["each"].variable() if "each" in found else "item",
         at=found["at"].variable() if "at" in found else "index",
         while_=expression(task.members["while"]) if "while" in task.members else None,
+        parallel=parallel(task.members["parallel"]) if "parallel" in task.members else None,
     )
 
 
@@ -39,8 +43,10 @@ def fork(task: Task) -> Fork:
     inner = task.around.inside("a fork")
     if "branches" not in found:
         return Fork((), compete)
-    branches = found["branches"].named_items(1)
-    return Fork(tuple(task.making.single(branch, name, inner) for name, branch in branches), compete)
+    branches = tuple(task.making.single(branch, name, inner) for name, branch in found["branches"].named_items(1))
+    if "parallel" not in task.members:
+        return Fork(branches, compete)
+    return Fork(branches, compete, parallel(task.members["parallel"], compete=compete, total=len(branches)))
 
 
 def guarded(task: Task) -> Try:

@@ -15,10 +15,10 @@ from domain.plan import EXIT, Compensation, Node, Scope, Work
 _AROUND = frozenset({"if", "input", "output", "export", "timeout", "then", "metadata", "compensate", "pivot"})
 _KINDS: dict[str, frozenset[str]] = {
     "call": frozenset({"call", "with", "retry", "idempotent", "callback"}),
-    "for": frozenset({"for", "while", "do"}),
+    "for": frozenset({"for", "while", "do", "parallel"}),
     "do": frozenset({"do"}),
     "emit": frozenset({"emit"}),
-    "fork": frozenset({"fork"}),
+    "fork": frozenset({"fork", "parallel"}),
     "listen": frozenset({"listen", "foreach"}),
     "raise": frozenset({"raise"}),
     "run": frozenset({"run", "retry"}),

@@ -17,13 +17,28 @@ def check_indexes(state: State) -> None:
     assert set(state.watched) <= set(state.open)
     for run in open_runs:
         entered = state.scopes[run.scopes["try"]] if "try" in run.scopes else None
-        timed = run.due_at or run.timeout_at or (entered is not None and entered.timeout_at)
+        timed = run.due_at or run.timeout_at or run.more_at or (entered is not None and entered.timeout_at)
         assert run.id in state.watched or not (timed or run.listening is not None or run.pivot), run.id
     assert [run.id for run in state.attended()] == [name for name in state.open if name in state.watched]
     rollbacks = list(state.rollbacks.values())
     assert state.rollbacks_going() == [rollback for rollback in rollbacks if not rollback.finished]
     for rollback in rollbacks:
         _check_plan(rollback)
+        undos = [run for run in runs.values() if run.undo.status == "running" and run.undo.rollback == rollback.id]
+        assert rollback.running == len(undos), rollback.id
+    _check_branches(state)
+
+
+def _check_branches(state: State) -> None:
+    for run in state.runs.values():
+        phases = [state.scopes[name].phase for slot, name in run.scopes.items() if slot.isdigit()]
+        if run.kind in ("for", "fork") and run.open:
+            assert (run.done, run.closed) == (phases.count("done"), phases.count("closed")), run.id
+            assert run.lost == run.closed + phases.count("failing"), run.id
+    if not state.going:
+        for scope in state.scopes.values():
+            held = [run for run in state.runs.values() if run.open and state.inside(run.scope, scope.id)]
+            assert not held or scope.tokens > 0, scope.id
 
 
 def _check_plan(rollback: Rollback) -> None:

@@ -79,6 +79,12 @@ def unusable(output: Any = None) -> Result:
     return Result("unusable", output, fault("communication", "not JSON"))
 
 
+def _begins_more(state: State) -> bool:
+    """Whether branches wait for a decision of their own; the engine makes it at once."""
+    waiting = any(state.runs[name].more_at is not None for name in state.watched)
+    return waiting and not state.suspended and any(kind == "more" for _, kind, _ in state.due())
+
+
 class World:
     """`answer(attempt)` gives a Result, or None to leave the attempt in flight until `reply`."""
 
@@ -223,7 +229,10 @@ class World:
                     self._report(attempt, result)
                     break
             else:
-                return
+                more = next((id_ for id_, s in self.states.items() if _begins_more(s)), None)
+                if more is None:
+                    return
+                self._decide(more, c.FireTimers(at=self.now, seed=self._seed()))
 
     def _report(self, attempt: Attempt, result: Result) -> None:
         self._decide(
