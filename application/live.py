@@ -170,7 +170,7 @@ class LiveCache:
         live = await self.load_at(partition, orchestration)
         if not live.deciding:
             return live
-        async with self.family(live.family):
+        async with self.family(live.family, first=True):
             return await self.load_at(partition, orchestration)
 
     def ready_at(self, partition: int, orchestration: UUID) -> Live | None:
@@ -321,9 +321,9 @@ class LiveCache:
         if key in self._loading:
             self._loading[key].stale = True
 
-    def family(self, name: str) -> Hold:
-        """The lock of a family, to be held with ``async with``."""
-        return self._locks.of(name)
+    def family(self, name: str, *, first: bool = False) -> Hold:
+        """The lock of a family, to be held with ``async with``; `first`: by one who only looks, however many results wait."""
+        return self._locks.of(name, first=first)
 
 
 def _live(partition: int, orchestration: UUID, folded: _Folded, known: Callable[[str], bool]) -> Live:

@@ -1,4 +1,5 @@
-"""Locks by name that cost next to nothing while nobody contends. Whoever has to wait is served in turn."""
+"""Locks by name that cost next to nothing while nobody contends. Whoever has to wait is served in turn; who only looks, before.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +17,20 @@ class Locks:
     def __len__(self) -> int:
         return len(self._held)
 
-    def of(self, name: str) -> Hold:
-        """A lock to be held once."""
-        return Hold(self._held, name)
+    def of(self, name: str, *, first: bool = False) -> Hold:
+        """A lock to be held once; with `first` before all who wait already, for one who only looks."""
+        return Hold(self._held, name, first=first)
 
 
 class Hold:
     """One turn with a name."""
 
-    __slots__ = ("_held", "_name")
+    __slots__ = ("_first", "_held", "_name")
 
-    def __init__(self, held: dict[str, deque[asyncio.Future[None]]], name: str) -> None:
+    def __init__(self, held: dict[str, deque[asyncio.Future[None]]], name: str, *, first: bool = False) -> None:
         self._held = held
         self._name = name
+        self._first = first
 
     async def __aenter__(self) -> None:
         waiting = self._held.get(self._name)
@@ -36,7 +38,7 @@ class Hold:
             self._held[self._name] = deque()
             return
         turn = asyncio.get_running_loop().create_future()
-        waiting.append(turn)
+        (waiting.appendleft if self._first else waiting.append)(turn)
         try:
             await turn
         except asyncio.CancelledError:

@@ -173,6 +173,20 @@ def race() -> Story:
     return story
 
 
+def some_of_many() -> Story:
+    """Three are enough, and two may fail: one is refused, others come too late, and what they had done is undone."""
+    each = [
+        step("ask", **{"with": {"who": "${ $item }"}}),
+        {"confirm": {"call": "confirm", "with": {"who": "${ $item }", "n": "${ $index }"}}},
+    ]
+    some = {"completion": {"at_least": 3}, "tolerate": 2}
+    tasks = [{"each": {"for": {"in": "."}, "parallel": some, "do": each}}, bare("after")]
+    answers = {"ask": [done({"n": n}) for n in range(7)], "confirm": [HOLD, refused(), done(1), HOLD, done(2), HOLD]}
+    story = Story(feature("some-of-many", tasks), answers=answers, portion=3).begin(list("abcdef"))
+    story.answer_to("confirm", done(0))
+    return story
+
+
 def siblings_settle() -> Story:
     inner = {"do": [step("a"), bare("never")], "timeout": {"after": {"minutes": 5}}}
     branches = [{"one": inner}, {"two": {"do": [bare("b")]}}, {"three": {"wait": {"hours": 2}}}]
@@ -312,6 +326,7 @@ STORIES: dict[str, Callable[[], Story]] = {
         data_and_loops,
         try_undoes_and_goes_on,
         race,
+        some_of_many,
         siblings_settle,
         ends_while_others_finish,
         suspended,

@@ -15,6 +15,7 @@ from domain import evolve
 GOLDEN = [
     "attempt.failed",
     "attempt.started",
+    "branches.deferred",
     "callback.awaited",
     "callback.received",
     "cancel.dropped",
