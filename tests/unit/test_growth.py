@@ -46,6 +46,25 @@ def one_wins(task: Any, count: int) -> Any:
     return wide
 
 
+def side_by_side(task: Any, count: int) -> Any:
+    return {**loop(task, count), "parallel": {}}
+
+
+def a_few_at_once(task: Any, count: int) -> Any:
+    return {**loop({"do": [{"inner": task}]}, count), "parallel": {"limit": 4}}
+
+
+def half_of_them(task: Any, count: int) -> Any:
+    """The others are cut off and undone."""
+    return {**loop(task, count), "parallel": {"completion": {"at_least": count // 2}}}
+
+
+def all_fail(task: Any, count: int) -> Any:
+    """Each after it has done something, which is undone in the end."""
+    block = {"do": [{"a": task}, REFUSED]}
+    return {**loop(block, count), "parallel": {"tolerate": "all"}}
+
+
 def caught(task: Any, count: int) -> Any:
     block = {"try": [{"a": task}, REFUSED], "catch": {"compensate": True}}
     return loop(block, count)
@@ -65,11 +84,13 @@ def life(plan: Plan, count: int) -> tuple[int, int]:
     sys.settrace(traced)
     try:
         while pending:
-            decision = opened(plan, state, pending.pop(0), Limits())
+            decision = opened(plan, state, pending.pop(0), Limits(portion=20))
             assert not step(decision)
             agenda_of(state)
             listening_runs(state)
             events += len(decision.events)
+            if any(isinstance(event, e.BranchesDeferred) for event in decision.events):
+                pending.append(c.FireTimers(at=START, seed=b"%d" % events))
             pending += [_answer(event) for event in decision.events if isinstance(event, e.AttemptStarted)]
     finally:
         sys.settrace(before)
@@ -84,8 +105,11 @@ def _answer(event: e.AttemptStarted) -> c.ReportResult:
     return c.ReportResult(at=START, seed=event.key.encode(), run=event.run, number=1, outcome=outcome, fault=fault)
 
 
+SHAPES = [loop, fork, one_fails, one_wins, caught, side_by_side, a_few_at_once, half_of_them, all_fail]
+
+
 @pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("shape", [loop, fork, one_fails, one_wins, caught])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_four_times_as_long_costs_four_times_as_much(shape, fails):
     def per_event(count: int) -> float:
         tasks = [{"t": shape(UNDONE, count)}, *([REFUSED] if fails else [])]
