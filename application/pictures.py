@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from sys import maxsize
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ from domain.state import ROOT, Rollback, Run, State
 Json = dict[str, Any]
 _UNTOLD = frozenset({"id", "digest", "version", "updated_at", "started_at", "ended_at", "tasks_total"})
 """Members that change with everything, or never; the events tell them."""
+_COUNTED = frozenset({"steps", "totals"})
+"""Of a rollback: what its lists say too."""
 _TIMES = frozenset({"started_at", "ended_at", "name", "reference", "run", "kind"})
 
 
@@ -38,7 +41,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def picture(state: State) -> Json:
     """The state as plain JSON."""
-    return _with_data(state, represent(state, most_tasks=len(state.runs)))
+    return _with_data(state, represent(state, most_tasks=len(state.runs), most=maxsize))
 
 
 def _with_data(state: State, shown: Json) -> Json:
@@ -57,7 +60,7 @@ def sketch(state: State, runs: Collection[str], shared: Collection[str]) -> Json
     """What changes are found in: a picture in which tasks have names for keys (`shared`: names that are not enough), and only
     some runs are.
     """
-    shown = _with_data(state, represent(state, most_tasks=0))
+    shown = _with_data(state, represent(state, most_tasks=0, most=maxsize))
     told = {name: value for name, value in shown.items() if name not in _UNTOLD}
     told["tasks"] = {
         _label(state.runs[run], shared): _entry_of(state, state.runs[run]) for run in listed(state) if run in runs
@@ -65,7 +68,7 @@ def sketch(state: State, runs: Collection[str], shared: Collection[str]) -> Json
     told["waiting_for"] = {_awaited(entry): True for entry in shown["waiting_for"]}
     told["incidents"] = {str(entry["number"]): entry for entry in shown["incidents"]}
     if told["rollback"] is not None:
-        told["rollback"] = {key: value for key, value in told["rollback"].items() if key != "steps"}
+        told["rollback"] = {key: value for key, value in told["rollback"].items() if key not in _COUNTED}
     return msgspec.to_builtins(told)  # type: ignore[no-any-return]  # a copy: the state goes on
 
 

@@ -32,7 +32,7 @@ from application.nodes import Nodes
 from application.projector import PROJECTION, StatusProjector
 from application.reader import Reader
 from application.service import Json, ListRequest
-from application.status import Known, instant, represent, task_entries
+from application.status import MOST_LISTED, Known, instant, represent, task_entries
 from application.storage import LogStore, StoredRecord
 from application.views import StatusQuery, StatusView
 from application.watching import Watch
@@ -176,7 +176,9 @@ class OrchestrationQueries:
         plan: Json = {
             "version": live.state.version,
             "steps": [],
+            "steps_total": 0,
             "not_undone": [],
+            "not_undone_total": 0,
             "blocked_by_pivot": live.state.pivot_passed is not None,
         }
         if live.state.final:
@@ -184,9 +186,10 @@ class OrchestrationQueries:
         decided = await self._decided(live)
         if decided is not None:
             definition = await self._dry_runs.plan_of(live.state)
-            plan["steps"] = [_planned(live.state, definition, step) for step in decided.plan]
-            runs = live.state.runs
-            plan["not_undone"] = [{"task": runs[left.run].name, "why": left.why} for left in decided.left_behind]
+            plan["steps"] = [_planned(live.state, definition, step) for step in decided.plan[:MOST_LISTED]]
+            runs, behind = live.state.runs, decided.left_behind
+            plan["not_undone"] = [{"task": runs[left.run].name, "why": left.why} for left in behind[:MOST_LISTED]]
+            plan["steps_total"], plan["not_undone_total"] = len(decided.plan), len(behind)
         return plan
 
     async def _decided(self, live: Live) -> e.CompensationDecided | None:

@@ -6,10 +6,10 @@ the ``compensation`` of the task that is undone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,6 +22,8 @@ from domain.state import COMPENSATE, ROOT, Incident, Rollback, Run, State
 
 Json = dict[str, Any]
 MOST_TASKS = 500
+MOST_LISTED: Final = 500
+"""Entries of every other list of a status, however wide a fan-out is."""
 
 
 def instant(at: datetime | None) -> str | None:
@@ -41,8 +43,10 @@ Known = Callable[[str], bool]
 """Whether a function is in the process: what calls others waits for a worker."""
 
 
-def represent(state: State, *, most_tasks: int = MOST_TASKS, known: Known | None = None) -> Json:
-    """Everything but ``links``. Without `known` nothing is said of workers."""
+def represent(
+    state: State, *, most_tasks: int = MOST_TASKS, known: Known | None = None, most: int = MOST_LISTED
+) -> Json:
+    """Everything but ``links``. Without `known` nothing is said of workers. `most`: entries of each other list."""
     return {
         "id": state.id,
         "definition": state.definition,
@@ -61,9 +65,9 @@ def represent(state: State, *, most_tasks: int = MOST_TASKS, known: Known | None
         "ended_at": instant(state.ended_at),
         "tasks": task_entries(state, limit=most_tasks),
         "tasks_total": count_tasks(state),
-        "waiting_for": waiting_for(state, known),
-        "rollback": rollback_view(state),
-        "incidents": [incident_entry(state, incident) for incident in state.open_incidents()],
+        "waiting_for": waiting_for(state, known, most=most),
+        "rollback": rollback_view(state, most=most),
+        "incidents": [incident_entry(state, incident) for incident in state.open_incidents()[:most]],
     }
 
 
@@ -136,31 +140,36 @@ def compensation_status(state: State, run: Run) -> str:
     return status
 
 
-def waiting_for(state: State, known: Known | None = None) -> list[Json]:
-    """What has to happen before it goes on."""
-    found: list[Json] = []
+def waiting_for(state: State, known: Known | None = None, *, most: int = MOST_LISTED) -> list[Json]:
+    """What has to happen before it goes on: at most so many entries, those that wait for an operator in any case."""
     if state.final:
-        return found
+        return []
+    operators = [_operator(state, incident) for incident in state.open_incidents()[:most]]
+    return [*islice(_awaited(state, known), most - len(operators)), *operators]
+
+
+def _awaited(state: State, known: Known | None) -> Iterator[Json]:
     for name in state.open:
         run = state.runs[name]
         entry: Json = {"task": run.name, "reference": run.pointer, "due_at": instant(run.due_at or run.timeout_at)}
         if run.listening is not None and not run.listening.done:
-            found += [{"kind": "event", **entry, "event": {"type": kind}} for kind in run.listening.types]
+            yield from ({"kind": "event", **entry, "event": {"type": kind}} for kind in run.listening.types)
         elif run.awaits_callback:
-            found.append({"kind": "callback", **entry})
+            yield {"kind": "callback", **entry}
         elif run.status == "retrying" or run.kind == "wait":
-            found.append({"kind": "timer", **entry})
+            yield {"kind": "timer", **entry}
         elif run.flying and run.child is not None:
-            found.append({"kind": "child", **entry, "child": run.child[0]})
+            yield {"kind": "child", **entry, "child": run.child[0]}
         elif known is not None and run.request is not None and is_remote(state, run, known):
-            found.append({"kind": "worker", **entry, "function": run.request.function})
+            yield {"kind": "worker", **entry, "function": run.request.function}
         elif run.flying:
-            found.append({"kind": "answer", **entry})
-    for incident in state.open_incidents():
-        blocked = state.runs[incident.run] if incident.run else None
-        task = {"task": blocked.name, "reference": blocked.pointer} if blocked else {"task": None, "reference": None}
-        found.append({"kind": "operator", **task, "incident": incident.number, "due_at": None})
-    return found
+            yield {"kind": "answer", **entry}
+
+
+def _operator(state: State, incident: Incident) -> Json:
+    blocked = state.runs[incident.run] if incident.run else None
+    task = {"task": blocked.name, "reference": blocked.pointer} if blocked else {"task": None, "reference": None}
+    return {"kind": "operator", **task, "incident": incident.number, "due_at": None}
 
 
 def reason_entry(state: State, cause: Cause) -> Json:
@@ -173,8 +182,10 @@ def reason_entry(state: State, cause: Cause) -> Json:
     }
 
 
-def rollback_view(state: State) -> Json | None:
-    """What is rolled back, why, and how far it is; None before a rollback of the whole orchestration starts."""
+def rollback_view(state: State, *, most: int = MOST_LISTED) -> Json | None:
+    """What is rolled back, why, and how far it is; None before a rollback of the whole orchestration starts. Lists have at
+    most so many entries, `totals` says how many there are.
+    """
     if state.cause is None:
         return None
     decided = state.rollbacks.get(ROOT)
@@ -186,21 +197,31 @@ def rollback_view(state: State) -> Json | None:
         "left_behind": [],
         "outcome": outcome(state),
         "steps": [],
+        "totals": {"plan": 0, "done": 0, "skipped": 0, "left_behind": 0},
     }
     if decided is None:
         return view
-    names = [state.runs[step.run].name for step in decided.steps]
-    ended = list(zip(names, decided.ended, strict=True))
-    view["plan"] = names
-    view["done"] = _in_order_done(state, decided)
-    view["skipped"] = [name for name, how in ended if how == "skipped"]
-    view["left_behind"] = [{"task": state.runs[left.run].name, "why": left.why} for left in decided.left_behind]
-    view["steps"] = [_step(state, decided, i, step) for i, step in enumerate(decided.steps)]
+    done, skipped, left = _ended(decided, "done"), _ended(decided, "skipped"), decided.left_behind
+    view["totals"] = {
+        "plan": len(decided.steps),
+        "done": len(done),
+        "skipped": len(skipped),
+        "left_behind": len(left),
+    }
+    view["plan"] = _names(state, decided.steps[:most])
+    view["done"] = _names(state, done[:most])
+    view["skipped"] = _names(state, skipped[:most])
+    view["left_behind"] = [{"task": state.runs[each.run].name, "why": each.why} for each in left[:most]]
+    view["steps"] = [_step(state, decided, i, step) for i, step in enumerate(decided.steps[:most])]
     return view
 
 
-def _in_order_done(state: State, decided: Rollback) -> list[str]:
-    return [state.runs[step.run].name for step, how in zip(decided.steps, decided.ended, strict=True) if how == "done"]
+def _ended(decided: Rollback, how: str) -> list[UndoStep]:
+    return [step for step, ended in zip(decided.steps, decided.ended, strict=True) if ended == how]
+
+
+def _names(state: State, steps: Sequence[UndoStep]) -> list[str]:
+    return [state.runs[step.run].name for step in steps]
 
 
 def _step(state: State, decided: Rollback, index: int, step: UndoStep) -> Json:

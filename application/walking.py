@@ -15,6 +15,7 @@ import msgspec
 from application.history import event_json
 from application.pictures import Change, Json, changes, lacking, picture, rollback_now, shared_names, sketch, touched
 from application.replay import Divergence, divergences
+from application.status import rollback_view, waiting_for
 from domain import commands as c
 from domain import events as e
 from domain.basis import COMMANDS
@@ -98,10 +99,16 @@ class Walk:
     def unlike(self, status: Json) -> list[str]:
         """Places of a recorded status representation that are not what the history folds to."""
         now = msgspec.to_builtins(self.picture(len(self.history)))
+        now |= msgspec.to_builtins(self.look(len(self.history), _bounded))
         tasks = status.get("tasks")
         if isinstance(tasks, list):
             now["tasks"] = now["tasks"][: len(tasks)]
         return list(lacking({name: value for name, value in status.items() if name != "links"}, now))
+
+
+def _bounded(state: State) -> Json:
+    """The lists of a status, as long as a status has them."""
+    return {"waiting_for": waiting_for(state), "rollback": rollback_view(state)}
 
 
 class Moment:

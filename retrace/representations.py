@@ -58,6 +58,7 @@ class Rollback(TypedDict):
     left_behind: list[dict[str, Any]]
     outcome: Literal["none", "complete", "partial"] | None
     steps: list[dict[str, Any]]
+    totals: dict[str, int]
 
 
 class Incident(TypedDict):
@@ -124,7 +125,9 @@ class RollbackPlan(TypedDict):
 
     version: int
     steps: list[dict[str, Any]]
+    steps_total: int
     not_undone: list[dict[str, Any]]
+    not_undone_total: int
     blocked_by_pivot: bool
 
 

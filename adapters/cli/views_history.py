@@ -48,6 +48,9 @@ def plan_view(plan: Mapping[str, Any]) -> RenderableType:
     ]
     parts: list[RenderableType] = [table(_STEPS, rows) if rows else Text("A cancel would undo nothing now.")]
     parts += [Text(printable(f"not undone: {left['task']} ({left['why']})")) for left in plan["not_undone"]]
+    for part, what in (("steps", "steps"), ("not_undone", "that it would not undo")):
+        if (hidden := plan.get(f"{part}_total", 0) - len(plan[part])) > 0:
+            parts.append(Text(f"and {hidden} more {what}"))
     if plan["blocked_by_pivot"]:
         parts.append(Text("The point of no return is passed: a cancel needs --override-pivot."))
     return Group(*parts)

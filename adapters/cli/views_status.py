@@ -40,6 +40,10 @@ _TASKS = [
 ]
 
 
+_READ = 20
+"""Entries of a list that are shown."""
+
+
 def status_view(status: Mapping[str, Any]) -> RenderableType:
     """One orchestration: what it is, where it stands, every run of a task."""
     facts = table([("", "whole"), ("", "free")], [[name, value] for name, value in _facts(status) if value])
@@ -136,7 +140,10 @@ def _facts(status: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("output", None if status["output"] is None else compact(status["output"])),
         ("error", fault(status["error"])),
     ]
-    facts += [("waits for", waiting(entry)) for entry in status["waiting_for"]]
+    awaited = status["waiting_for"]
+    facts += [("waits for", waiting(entry)) for entry in awaited[:_READ]]
+    if len(awaited) > _READ:
+        facts.append(("", f"and {len(awaited) - _READ} more, at least"))
     facts += _rollback(status["rollback"] or {})
     for incident in status["incidents"]:
         what = f"{incident['kind']} of {incident['task']}: {fault(incident['error'])}"
@@ -156,16 +163,24 @@ def _rollback(rollback: Mapping[str, Any]) -> list[tuple[str, str]]:
     why = [reason["kind"], reason.get("task") and f"of {reason['task']}", reason.get("text") and f"({reason['text']})"]
     plan = rollback["plan"]
     left = [f"{each['task']} ({each['why']})" for each in rollback["left_behind"]]
+    totals = rollback.get("totals", {})
     return [
         ("rolls back", " ".join(str(word) for word in why if word)),
         (
             "plan",
-            "not fixed yet: some outcomes are still open" if plan is None else ", ".join(plan) or "nothing to undo",
+            "not fixed yet: some outcomes are still open" if plan is None else _some(plan, totals.get("plan")) or "nothing to undo",
         ),
-        ("undone", ", ".join(rollback["done"])),
-        ("skipped", ", ".join(rollback["skipped"])),
-        ("left behind", ", ".join(left)),
+        ("undone", _some(rollback["done"], totals.get("done"))),
+        ("skipped", _some(rollback["skipped"], totals.get("skipped"))),
+        ("left behind", _some(left, totals.get("left_behind"))),
     ]
+
+
+def _some(names: Sequence[str], total: int | None) -> str:
+    """Those that a person would read."""
+    shown = names[:_READ]
+    rest = max(total or 0, len(names)) - len(shown)
+    return ", ".join(shown) + (f", and {rest} more" if rest else "")
 
 
 def _time(at: str | None) -> str:

@@ -283,8 +283,17 @@ class RollbackReason(Open):
     actor: str | None = None
 
 
+class RollbackTotals(Open):
+    """How many there are of what a list shows the first 500 of."""
+
+    plan: int
+    done: int
+    skipped: int
+    left_behind: int
+
+
 class Rollback(Open):
-    """What is or was undone; `plan` is null until everything has settled."""
+    """What is or was undone; `plan` is null until everything has settled. At most 500 entries of each list."""
 
     reason: RollbackReason
     plan: list[str] | None
@@ -293,6 +302,7 @@ class Rollback(Open):
     left_behind: list[Any]
     outcome: Literal["none", "complete", "partial"] | None
     steps: list[RollbackStep]
+    totals: RollbackTotals
 
 
 class Incident(Open):
@@ -412,9 +422,11 @@ class PlannedStep(Open):
 
 
 class RollbackPlan(Open):
-    """What a cancel now would do."""
+    """What a cancel now would do: at most 500 steps, and 500 tasks that it would not undo."""
 
     version: int
     steps: list[PlannedStep]
+    steps_total: int
     not_undone: list[Any]
+    not_undone_total: int
     blocked_by_pivot: bool
