@@ -18,7 +18,7 @@ from domain.data import definition_at
 from domain.errors import Problem
 from domain.events import Remark
 from domain.mapping import TaskMapping
-from domain.plan import Call, For, Fork, Join, Listen, Node, Plan, Try
+from domain.plan import Call, For, Fork, Join, Listen, Node, Parallel, Plan, Try
 from domain.plan import Run as RunWork
 from domain.positions import short
 from domain.rollback import candidates
@@ -276,8 +276,19 @@ def _differences(run: Run, old: Node, new: Node, tasks: TaskMapping) -> Iterator
             starts = [tasks.of(branch.start) if branch.start else None for branch in one.branches]
             if one.compete != other.compete or starts != [branch.start for branch in other.branches]:
                 yield "other-branches", "its branches are others, or stand in another order"
+            elif not _end_alike(one.parallel, other.parallel):
+                yield "other-branches", "how many of its branches have to complete, or may fail, is another number"
+        case For() as one, For() as other if not _end_alike(one.parallel, other.parallel):
+            yield "other-branches", "its turns cannot come to run side by side or in turn meanwhile, or end otherwise"
         case Join() as one, Join() as other if one.tokens != other.tokens:
             yield "other-tokens", f"it waits for {one.tokens} tokens, and would for {other.tokens}"
+
+
+def _end_alike(one: Parallel | None, other: Parallel | None) -> bool:
+    """Whether branches side by side go on as they began; only the limit may be another."""
+    if one is None or other is None:
+        return one is other
+    return msgspec.structs.replace(one, limit=other.limit) == other
 
 
 def _variables_of(node: Node, slot: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from adapters.documents.checks import targets
 from adapters.documents.inspection import inner_scopes
-from domain.plan import END, EXIT, Node, Plan, Scope, Switch, Try
+from domain.plan import END, EXIT, For, Fork, Node, Parallel, Plan, Scope, Switch, Try
 
 _SHAPES = {"switch": ("{", "}"), "wait": ("([", "])"), "listen": ("([", "])"), "raise": ("[/", "/]")}
 
@@ -24,7 +24,20 @@ def label(node: Node) -> str:
         marks.append("if")
     if node.pivot:
         marks.append("pivot")
+    if isinstance(node.work, For | Fork) and node.work.parallel is not None:
+        marks += _side_by_side(node.work.parallel)
     return f"{node.name} ({', '.join(marks)})"
+
+
+def _side_by_side(parallel: Parallel) -> list[str]:
+    marks = ["parallel" if parallel.limit is None else f"{parallel.limit} at once"]
+    if parallel.need is not None:
+        marks.append("first" if parallel.alone else f"at least {parallel.need}")
+    if parallel.tolerate:
+        marks.append(f"{parallel.tolerate} may fail")
+    elif parallel.tolerate is None and parallel.need is None:
+        marks.append("all may fail")
+    return marks
 
 
 class _Chart:

@@ -46,7 +46,7 @@ class CarefulWorld(World):
     """
 
     def __init__(self, plans: dict[str, Plan]) -> None:
-        super().__init__(plans, lambda attempt: None, settle_timeout_s=20.0)
+        super().__init__(plans, lambda attempt: None, settle_timeout_s=20.0, portion=2, max_undos=2)
         self.ever: list[Attempt] = []
         self.refusing = False
         self.did: set[tuple[str, str]] = set()
@@ -213,11 +213,23 @@ def tasks(depth: int, *, pivots: bool, child: bool) -> st.SearchStrategy[list[An
 
 
 @st.composite
+def side_by_side(draw: st.DrawFn, most: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if draw(st.booleans()):
+        found["limit"] = draw(st.integers(1, 3))
+    if draw(st.booleans()):
+        found["completion"] = draw(st.sampled_from(["all", "first", {"at_least": min(2, most)}]))
+    if draw(st.booleans()):
+        found["tolerate"] = draw(st.sampled_from(["all", 0, 1]))
+    return found
+
+
+@st.composite
 def task(draw: st.DrawFn, depth: int, *, pivots: bool, child: bool) -> dict[str, Any]:
     kinds = ["call"] * 4 + ["wait", "raise", "end", "listen"]
     kinds += ["pivot"] if pivots else []
     kinds += ["child"] if child else []
-    kinds += ["do", "fork", "compete", "for", "try", "try"] if depth else []
+    kinds += ["do", "fork", "compete", "for", "turns", "branches", "try", "try"] if depth else []
     kind = draw(st.sampled_from(kinds))
     inner: dict[str, Any] = {"depth": depth - 1, "child": child}
     body: dict[str, Any]
@@ -240,6 +252,14 @@ def task(draw: st.DrawFn, depth: int, *, pivots: bool, child: bool) -> dict[str,
             count = draw(st.integers(1, 3))
             branches = [{f"b{n}": {"do": draw(tasks(**inner, pivots=False))}} for n in range(count)]
             body = {"fork": {"branches": branches, "compete": kind == "compete"}}
+        case "branches":
+            count = draw(st.integers(1, 4))
+            branches = [{f"b{n}": draw(task(**inner, pivots=False))} for n in range(count)]
+            body = {"fork": {"branches": branches}, "parallel": draw(side_by_side(count))}
+        case "turns":
+            count = draw(st.integers(0, 5))
+            turns = draw(tasks(**inner, pivots=False))
+            body = {"for": {"in": f"[range({count})]"}, "parallel": draw(side_by_side(3)), "do": turns}
         case "for":
             body = {"for": {"in": "[1, 2]"}, "do": draw(tasks(**inner, pivots=False))}
         case _:

@@ -39,6 +39,7 @@ DOCUMENT = {
         {"b": {"call": "h", "with": {"a": 1}, "output": {"as": "."}, "export": {"as": {"x": "${ .y }"}}}},
         {"c": {"switch": [{"x": {"when": ".x", "then": "b"}}, {"y": {"then": "continue"}}]}},
         {"d": {"fork": {"compete": True, "branches": [{"p": {"wait": "PT1S"}}, {"q": {"raise": {"error": "gone"}}}]}}},
+        {"k": {"for": {"in": ".x"}, "parallel": {"limit": 2, "completion": {"at_least": 2}, "tolerate": "all"}, "do": []}},
         {"e": {"for": {"in": ".x", "each": "y"}, "while": ".z", "do": [{"r": {"set": {"a": "${ $y }"}}}]}},
         {"g": {"try": [{"s": {"run": {"workflow": {"namespace": "n", "name": "d"}}}}],
                "catch": {"errors": {"with": {"status": 503}}, "as": "e", "retry": "often", "compensate": True,

@@ -82,6 +82,19 @@ def composites(task: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dic
             st.integers(0, 3),
             st.sampled_from([{}, {"while": "$index < 2 and true"}]),
         ),
+        st.builds(
+            lambda b, n, p: {"for": {"in": f"[range({n})]"}, "do": b, "parallel": p},
+            body,
+            st.integers(0, 5),
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "limit": st.integers(1, 3),
+                    "completion": st.sampled_from(["first", {"at_least": 2}]),
+                    "tolerate": st.sampled_from(["all", 1]),
+                },
+            ),
+        ),
         st.builds(lambda b, compete: {"fork": {"branches": b, "compete": compete}}, body, st.booleans()),
         st.builds(lambda b, k: {"try": b, "catch": k}, body, catch),
     )

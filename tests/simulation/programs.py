@@ -18,6 +18,7 @@ class Author:
         self._chance = chance
         self._children = children
         self._count = 0
+        self._wide = random.Random(chance.getstate()[1][1])  # what came later leaves the programs of older seeds as they are
 
     def definition(self, name: str) -> Json:
         chance = self._chance
@@ -100,10 +101,24 @@ class Author:
 
     def _for(self, depth: int, sequential: bool) -> Json:
         count = self._chance.randint(0, 3)
-        return {
+        task: Json = {
             "for": {"each": "item", "in": f"${{ [range({count})] }}"},
             "do": self._tasks(depth + 1, sequential=False),
         }
+        if self._wide.random() < 0.5:
+            task["for"]["in"] = f"${{ [range({2 * count})] }}"
+            task["parallel"] = self._side_by_side()
+        return task
+
+    def _side_by_side(self) -> Json:
+        chance, found = self._wide, dict[str, Any]()
+        if chance.random() < 0.7:
+            found["limit"] = chance.randint(1, 3)
+        if chance.random() < 0.4:
+            found["completion"] = chance.choice(["first", {"at_least": 2}])
+        if chance.random() < 0.5:
+            found["tolerate"] = chance.choice(["all", 1])
+        return found
 
     def _fork(self, depth: int, sequential: bool) -> Json:
         branches = [{self._name("branch"): {"do": self._tasks(depth + 1, sequential=False)}} for _ in range(2)]

@@ -112,3 +112,18 @@ def test_an_empty_plan_can_be_drawn():
     plan = compile_plan({"document": document, "do": []}, "sha256:0")[0]
     assert "  start --> finish" in mermaid(plan).splitlines()
     assert ET.fromstring(svg(plan)).tag == SVG + "svg"
+
+
+def test_what_runs_side_by_side_says_how():
+    fork = {"fork": {"branches": [{"b": {"wait": "PT1S"}}, {"c": {"wait": "PT1S"}}]}}
+    turns = {"for": {"in": ".x"}, "do": []}
+    tasks = [
+        {"e": {**turns, "parallel": {"limit": 5, "completion": {"at_least": 3}, "tolerate": 1}}},
+        {"f": {**turns, "parallel": {"tolerate": "all"}}},
+        {"g": {**fork, "parallel": {"completion": "first"}}},
+    ]
+    document = {"dsl": "1.0.3", "namespace": "n", "name": "d", "version": "1.0.0"}
+    plan = compile_plan({"document": document, "do": tasks}, "sha256:0")[0]
+    for label in ("e (for, 5 at once, at least 3, 1 may fail)", "f (for, parallel, all may fail)", "g (fork, parallel, first)"):
+        assert label in mermaid(plan)
+        assert label in svg(plan)

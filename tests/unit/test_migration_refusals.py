@@ -47,6 +47,21 @@ CHANGES = {
         [{"l": {"for": {"in": "${ [1] }", "each": "one"}, "do": [step("a")]}}],
         ["other-variables"],
     ),
+    "turns in turn that would run side by side": (
+        [{"l": {"for": {"in": "${ [1] }"}, "do": [step("a")]}}],
+        [{"l": {"for": {"in": "${ [1] }"}, "parallel": {}, "do": [step("a")]}}],
+        ["other-branches"],
+    ),
+    "another number of turns that have to complete": (
+        [{"l": {"for": {"in": "${ [1, 2] }"}, "parallel": {"limit": 2}, "do": [step("a")]}}],
+        [{"l": {"for": {"in": "${ [1, 2] }"}, "parallel": {"limit": 1, "completion": "first"}, "do": [step("a")]}}],
+        ["other-branches"],
+    ),
+    "another number of branches that may fail": (
+        [{"f": {"fork": {"branches": [step("a"), step("b")]}, "parallel": {}}}],
+        [{"f": {"fork": {"branches": [step("a"), step("b")]}, "parallel": {"tolerate": 1}}}],
+        ["other-branches"],
+    ),
     "other events": (
         [{"l": {"listen": {"to": {"one": {"with": {"type": "x"}}}}}}],
         [{"l": {"listen": {"to": {"one": {"with": {"type": "y"}}}}}}],
