@@ -15,7 +15,7 @@ from tests.support.forks import another, known_to
 from tests.support.pure_world import Attempt, Result, done
 from tests.support.scripted import Scripted
 
-NAMES = ["a", "b", "c", "l", "r", "d", "turn", "z"]
+NAMES = ["a", "b", "c", "l", "r", "d", "turn", "side", "z"]
 
 
 class Slow(Scripted):

@@ -25,6 +25,7 @@ TASKS = [
     {"f": {"fork": {"branches": [step("l"), step("r")]}}},
     {"t": {"try": [step("d")], "catch": {"do": [step("mend")]}}},
     {"each": {"for": {"each": "i", "in": "${ [1, 2] }"}, "do": [step("turn", **{"with": {"a": "${ $outputs.a }"}})]}},
+    {"many": {"for": {"in": "${ [1, 2, 3] }"}, "parallel": {"limit": 2}, "do": [step("side")]}},
     step("z"),
 ]
 
@@ -74,6 +75,8 @@ MAPPING = {
     "t/catch/mend": "T/catch/MEND",
     "each": "EACH",
     "each/turn": "EACH/TURN",
+    "many": "MANY",
+    "many/side": "MANY/SIDE",
     "z": "Z",
 }
 

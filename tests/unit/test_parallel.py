@@ -6,7 +6,10 @@ import pytest
 
 from domain import commands as c
 from domain import events as e
+from domain.forking import folded, not_from
+from domain.prefix import packed
 from tests.support.flows import SPEC, echo, fault_of, never, ran, runs_of
+from tests.support.forks import another, boundaries, fork as forked_at, known_to
 from tests.support.pure_world import World, done, doubt, plan_of, refused
 
 UNDONE = {"call": "f", "with": {"i": "${ $item }"}, "compensate": {"call": "undo", "with": {"i": "${ .i }"}}}
@@ -342,3 +345,48 @@ def test_one_in_another():
     }
     world = ran([each({"limit": 2}, inner)], {"xs": [[1, 2, 3], [], [4]]}, limits={"portion": 2})
     assert world.root.output == [[{"y": 1}, {"y": 2}, {"y": 3}], [], [{"y": 4}]]
+
+
+# Other versions, other courses -------------------------------------------------------------------------------------------------
+
+
+def test_a_migration_may_change_the_limit():
+    world = ran([each({"limit": 2})], items(9), never)
+    digest = known_to(world, another(world.plan_of["o_root"], [each({"limit": 4})]))
+    world.do("o_root", c.Migrate, to=digest)
+    assert in_hand(world) == [0, 1]
+    reply(world, 0, done())
+    assert in_hand(world) == [1, 2, 3, 4]
+    world.do("o_root", c.Migrate, to=known_to(world, another(world.plan_of["o_root"], [each({"limit": 1})], "1.2.0")))
+    for item in (1, 2, 3):
+        reply(world, item, done())
+    assert in_hand(world) == [4]
+    reply(world, 4, done())
+    assert in_hand(world) == [5]
+
+
+def test_what_was_put_off_begins_under_a_lower_limit_too(put_off):
+    lower = known_to(put_off, another(put_off.plan_of["o_root"], [each({"limit": 3})]))
+    put_off._decide("o_root", c.Migrate(at=put_off.now, seed=b"3", to=lower))
+    put_off._decide("o_root", c.FireTimers(at=put_off.now, seed=b"4"))
+    assert (len(put_off.flying), put_off.root.next_due()) == (6, None)
+    while put_off.flying:
+        put_off.reply(put_off.flying[0], done(7))
+    assert put_off.root.output == [7] * 50
+
+
+@pytest.mark.parametrize(
+    "parallel", [{"limit": 2}, {}, {"completion": {"at_least": 3}, "tolerate": 2}, {"tolerate": "all"}]
+)
+def test_a_fork_from_every_version_goes_its_own_way(parallel):
+    refusing = fails(1) if "tolerate" in parallel else echo
+    world = ran([each(parallel)], items(6), refusing, limits={"portion": 2})
+    world.answer = echo
+    forked = 0
+    for version in boundaries(world):
+        if not_from(folded(packed(world.history["o_root"][:version]))) is None:
+            id_ = f"o_fork{version}"
+            assert forked_at(world, version, id_).status == "completed"
+            assert len(world.states[id_].output) == (3 if "completion" in parallel else 6)
+            forked += 1
+    assert forked > 3
