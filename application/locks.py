@@ -1,4 +1,5 @@
-"""Locks by name that cost next to nothing while nobody contends. Whoever has to wait is served in turn; who only looks, before.
+"""Locks by name that cost next to nothing while nobody contends. Whoever has to wait is served in turn; who only looks,
+before all others.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def put_task(live: Live, event: e.AttemptStarted) -> PutTask:
 
 def _given_up(live: Live, events: list[e.Event]) -> list[WorkChange]:
     changes: list[WorkChange] = []
-    if not may_unwant(events):
+    if not may_unwant(live.state, events):
         return changes
     for attempt in live.remote - live.unwanted:
         run = live.state.runs[attempt[0]]

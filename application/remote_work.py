@@ -77,7 +77,7 @@ class RemoteWork:
         if self._poison and any(type(event) is e.IncidentResolved for event in events):
             self._poison = {key for key in self._poison if key.orchestration != live.orchestration}
             self._wake.set()
-        if may_unwant(events):
+        if may_unwant(live.state, events):
             self._wake.set()
         if any(type(event) is e.AttemptStarted and (event.run, event.number) in live.remote for event in events):
             self._tell(WORK)

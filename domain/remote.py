@@ -46,9 +46,15 @@ def remote_attempts(state: State, known: Callable[[str], bool]) -> set[Attempt]:
     return {(run.id, run.attempts) for run in runs if is_remote(state, run, known)}
 
 
-def may_unwant(events: list[e.Event]) -> bool:
-    """Whether these events can make any attempt unwanted."""
-    return any(isinstance(event, _MAY_UNWANT) for event in events)
+def may_unwant(state: State, events: list[e.Event]) -> bool:
+    """Whether these events, which are folded in, can make any attempt unwanted. A branch that fails and holds nothing any
+    more does not: one after the other of ten thousand may.
+    """
+    return any(isinstance(event, _MAY_UNWANT) and not _empty(state, event) for event in events)
+
+
+def _empty(state: State, event: e.Event) -> bool:
+    return isinstance(event, e.ScopeFailing) and not state.going and state.scopes[event.scope].tokens <= 0
 
 
 def unwanted(state: State, run: Run) -> Unwanted | None:

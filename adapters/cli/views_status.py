@@ -164,12 +164,10 @@ def _rollback(rollback: Mapping[str, Any]) -> list[tuple[str, str]]:
     plan = rollback["plan"]
     left = [f"{each['task']} ({each['why']})" for each in rollback["left_behind"]]
     totals = rollback.get("totals", {})
+    planned = _some(plan or [], totals.get("plan")) or "nothing to undo"
     return [
         ("rolls back", " ".join(str(word) for word in why if word)),
-        (
-            "plan",
-            "not fixed yet: some outcomes are still open" if plan is None else _some(plan, totals.get("plan")) or "nothing to undo",
-        ),
+        ("plan", "not fixed yet: some outcomes are still open" if plan is None else planned),
         ("undone", _some(rollback["done"], totals.get("done"))),
         ("skipped", _some(rollback["skipped"], totals.get("skipped"))),
         ("left behind", _some(left, totals.get("left_behind"))),

@@ -4,7 +4,7 @@
 
 Without ``--limit`` all are in progress at once. With ``--half`` it is cancelled when half of the branches are done, and
 ends when all of those are undone. ``--database``: ``sqlite``, ``postgresql`` (a fresh database of a server of our own) or a
-URL. The time is from the request that starts it until its end; memory is the most that the process had, over what it had
+URL. The time is from the request that starts it until its end (processor time: of this process); memory is the most that the process had, over what it had
 before; a status is read all the while, and at the end every page of the history and of the tasks.
 """
 
@@ -57,7 +57,10 @@ class _Participants:
         self.order.append(item)
 
     def functions(self) -> dict[str, Function]:
-        return {each.__name__: Function(each.__name__, each, is_async=True, source="bench") for each in (self.work, self.undo)}
+        return {
+            each.__name__: Function(each.__name__, each, is_async=True, source="bench")
+            for each in (self.work, self.undo)
+        }
 
 
 def definition(limit: int | None) -> dict[str, Any]:
@@ -85,7 +88,7 @@ async def _run(url: str, branches: int, limit: int | None, *, half: bool) -> Non
 
 
 async def _measured(http: httpx2.AsyncClient, branches: int, participants: _Participants, *, half: bool) -> None:
-    memory, began = _most_memory(), time.perf_counter()
+    memory, began, spent = _most_memory(), time.perf_counter(), time.process_time()
     body = {"definition": "bench/fan-out", "input": {"items": list(range(branches))}}
     answer = await http.post("/v1/orchestrations", json=body)
     assert answer.status_code == 201, answer.text
@@ -102,10 +105,11 @@ async def _measured(http: httpx2.AsyncClient, branches: int, participants: _Part
         if status["status"] in _ENDED:
             break
         await asyncio.sleep(_LOOK_S)
-    took = time.perf_counter() - began
+    took, spent = time.perf_counter() - began, time.process_time() - spent
     looks.sort()
     print(
-        f"{status['status']}: {branches} branches in {took:.2f} s, {1e6 * took / branches:.0f} us each; "
+        f"{status['status']}: {branches} branches in {took:.2f} s, {1e6 * took / branches:.0f} us each, "
+        f"{1e6 * spent / branches:.0f} us of them processor time; "
         f"{participants.done} done, {participants.undone} undone, at most {participants.most} at once; "
         f"{status['version']} events; {(_most_memory() - memory) / 2**20:.0f} MiB more; status "
         f"{1000 * looks[len(looks) // 2]:.1f} ms at the median, {1000 * looks[-1]:.1f} ms at most",

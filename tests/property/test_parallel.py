@@ -119,7 +119,9 @@ def test_a_fan_out_ends_as_it_should(shape, portion, data):
         outputs = [{"i": number} for number in dones]
         if shape.need is None:
             assert [each for each in state.output if "i" in each] == outputs
-            assert [n for n, each in enumerate(state.output) if "error" in each] == sorted(set(range(total)) - set(dones))
+            assert [n for n, each in enumerate(state.output) if "error" in each] == sorted(
+                set(range(total)) - set(dones)
+            )
         else:
             assert state.output == outputs
         check_undone(state, set(dones))

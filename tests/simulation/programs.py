@@ -18,7 +18,9 @@ class Author:
         self._chance = chance
         self._children = children
         self._count = 0
-        self._wide = random.Random(chance.getstate()[1][1])  # what came later leaves the programs of older seeds as they are
+        self._wide = random.Random(
+            chance.getstate()[1][1]
+        )  # what came later leaves the programs of older seeds as they are
 
     def definition(self, name: str) -> Json:
         chance = self._chance

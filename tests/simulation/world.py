@@ -23,6 +23,7 @@ from application.projection_store import Build
 from application.runtime import Node, Options
 from application.service import CommandRequest, StartRequest
 from application.verifying import Scope
+from domain.decision import Limits
 from domain.errors import (
     BusinessKeyInUseError,
     InvalidDefinitionError,
@@ -145,6 +146,7 @@ class Simulation:
                 partitions=PARTITIONS,
                 live_orchestrations=self.trouble.live_orchestrations,
                 lease_s=LEASE_S,
+                limits=Limits(portion=2, max_undos=2),
                 snapshot_after=self.trouble.snapshot_after,
                 retention_s=self.trouble.retention_s,
                 checkpoint_every_s=7.0,

@@ -124,6 +124,10 @@ def test_what_runs_side_by_side_says_how():
     ]
     document = {"dsl": "1.0.3", "namespace": "n", "name": "d", "version": "1.0.0"}
     plan = compile_plan({"document": document, "do": tasks}, "sha256:0")[0]
-    for label in ("e (for, 5 at once, at least 3, 1 may fail)", "f (for, parallel, all may fail)", "g (fork, parallel, first)"):
+    for label in (
+        "e (for, 5 at once, at least 3, 1 may fail)",
+        "f (for, parallel, all may fail)",
+        "g (fork, parallel, first)",
+    ):
         assert label in mermaid(plan)
         assert label in svg(plan)

@@ -9,7 +9,8 @@ from domain import events as e
 from domain.forking import folded, not_from
 from domain.prefix import packed
 from tests.support.flows import SPEC, echo, fault_of, never, ran, runs_of
-from tests.support.forks import another, boundaries, fork as forked_at, known_to
+from tests.support.forks import another, boundaries, known_to
+from tests.support.forks import fork as forked_at
 from tests.support.pure_world import World, done, doubt, plan_of, refused
 
 UNDONE = {"call": "f", "with": {"i": "${ $item }"}, "compensate": {"call": "undo", "with": {"i": "${ .i }"}}}
@@ -105,7 +106,8 @@ def test_a_decision_begins_a_portion_and_leaves_the_rest_to_the_next(limit):
     for task in (each(parallel), each(parallel, sets)):
         world = ran([task], items(50), limits={"portion": 5})
         assert world.root.output == [{"i": n} for n in range(50)]
-        decisions, begun = [], Counter()
+        decisions: list[e.Event] = []
+        begun: Counter[int] = Counter()
         for event in world.history["o_root"]:
             decisions += [event] if event.basis else []
             begun[len(decisions)] += isinstance(event, e.ScopeEntered)
