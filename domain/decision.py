@@ -96,11 +96,13 @@ class Decision:
         "_seed",
         "_strands",
         "actor",
+        "beginning",
         "cause",
         "events",
         "limits",
         "messages",
         "now",
+        "offering",
         "plan",
         "state",
         "to",
@@ -123,6 +125,10 @@ class Decision:
         self.now: datetime = command.at
         self.events: list[e.Event] = []
         self.messages: list[Message] = []
+        self.beginning: set[str] = set()
+        """Listens that are looking at what is held."""
+        self.offering = False
+        """Whether what is held is being offered."""
         self._seed = command.seed
         self._ids = 0
         self.actor = command.actor
