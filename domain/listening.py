@@ -39,7 +39,7 @@ def _listen(d: Decision, run: Run, node: Node) -> Strand:
         expected.append(values)
     strategies = [work.to, work.to.until_events] if work.to.until_events else [work.to]
     types = tuple(dict.fromkeys(f.event_type for strategy in strategies for f in strategy.filters or (EventFilter(),)))
-    streams = (yield from concerning(d, work, list(d.state.streams))) if d.state.streams else ()
+    streams = (yield from concerning(d, work, [*d.state.streams])) if d.state.streams else ()
     d.emit(e.ListenStarted, run=run.id, types=types, expected=tuple(expected), streams=streams)
     d.beginning.add(run.id)
     offered: dict[int, Held] = {}

@@ -184,8 +184,10 @@ def concerning(d: Decision, work: Listen, names: Sequence[str]) -> Strand:
         filters += work.to.until_events.filters or (EventFilter(),)
     found: list[str] = []
     for name in names:
+        if (stream := d.plan.streams.get(name)) is None:
+            continue
         for each in filters:
-            if (yield from _overlap(d, d.plan.streams[name], dict(each.attributes))):
+            if (yield from _overlap(d, stream, dict(each.attributes))):
                 found.append(name)
                 break
     return tuple(found)
