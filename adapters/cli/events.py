@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-_COLUMNS = [("TYPE", "whole"), ("SOURCE", "free"), ("ID", "free"), ("RECEIVED (UTC)", "whole"), ("UNTIL (UTC)", "whole"),
-            ("PARKED", "free")]  # fmt: skip
+_COLUMNS = [("TYPE", "free"), ("SOURCE", "free"), ("ID", "free"), ("RECEIVED (UTC)", "whole")]
+_FOR_ANYBODY, _FOR_ONE = ("UNTIL (UTC)", "whole"), ("PARKED", "free")
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Events from outside.")
 
@@ -39,10 +39,10 @@ def held(
 ) -> None:
     """Events that nobody has taken yet; of an orchestration also those that come before their turn."""
     found = list(session.client.held_events({"orchestration": id_, "type": type_, "source": source}, limit))
-    session.printer.show(found, lambda: _view(found))
+    session.printer.show(found, lambda: _view(found, of_one=id_ is not None))
 
 
-def _view(found: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _view(found: Sequence[Mapping[str, Any]], *, of_one: bool) -> RenderableType:
     from adapters.cli.output import moment, table
 
     if not found:
@@ -53,12 +53,11 @@ def _view(found: Sequence[Mapping[str, Any]]) -> RenderableType:
             each["source"],
             each["id"],
             moment(each["received_at"]),
-            moment(each["expires_at"]),
-            _parked(each["parked"]),
+            _parked(each["parked"]) if of_one else moment(each["expires_at"]),
         ]
         for each in found
     ]
-    return table(_COLUMNS, lines)
+    return table([*_COLUMNS, _FOR_ONE if of_one else _FOR_ANYBODY], lines)
 
 
 def _parked(place: Mapping[str, Any] | None) -> str:

@@ -60,7 +60,11 @@ async def test_what_is_told_of_sent_events(tmp_path):
     async with running_service(tmp_path) as api:
         id_ = await begun(api)
         outcomes = [await sent(api, id_, number) for number in ("3", "1", "1")]
-        outcomes += [await sent(api, id_, 1, named="again"), await sent(api, id_, 0), await sent(api, id_, 3, named="b")]
+        outcomes += [
+            await sent(api, id_, 1, named="again"),
+            await sent(api, id_, 0),
+            await sent(api, id_, 3, named="b"),
+        ]
         assert outcomes == ["parked", "matched", "duplicate", "duplicate", "late", "duplicate"]
         (entry,) = (await api.status(id_))["waiting_for"]
         (missing,) = entry["missing"]
