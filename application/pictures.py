@@ -54,7 +54,11 @@ def _with_data(state: State, shown: Json) -> Json:
 def _streams(state: State) -> Json:
     """How far each order of each stream has come."""
     return {
-        f"{name} {text}".rstrip(): {"next": order.next, "parked": sorted(order.parked), "skipped": order.skipped}
+        f"{name} {text}".rstrip(): {
+            "next": order.next,
+            "parked": sorted(order.parked),
+            "skipped": [list(each) for each in order.skipped],
+        }
         for name, stream in state.streams.items()
         for text, order in stream.orders.items()
     }

@@ -1,12 +1,17 @@
 """``streams``: events of a stream are offered in the order of their numbers; early ones wait, repeats and late ones are told."""
 
 import itertools
+import json
 
 import pytest
 
+from adapters.stored_states import StateMapper
+from application.status import waiting_for
+from application.walking import Walk
 from domain import commands as c
 from domain.errors import InvalidInputError, OrchestrationEndedError, OverloadedError
 from tests.support.flows import echo, never, ran, runs_of
+from tests.support.forks import another, boundaries, fork, known_to
 
 PAPERS = {"papers": {"with": {"type": "paper"}}}
 GAP = {"papers": {"with": {"type": "paper"}, "gap": {"after": {"minutes": 5}}}}
@@ -428,6 +433,143 @@ def test_terminated_with_parked_events():
     world.do("o_root", c.Terminate)
     world.pass_time(1000)
     assert world.root.status == "terminated"
+
+
+# Forks, migrations -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_has_what_was_parked_and_the_rest_of_the_patience():
+    world = waiting(3, GAP)
+    send(world, 3, id="e3")
+    world.pass_time(100)
+    send(world, 2, id="e2")
+    version = boundaries(world)[-1]
+    world.pass_time(150)
+    forked = fork(world, version)
+    world.pass_time(199)  # the original has ended, for it was forked 100 seconds before
+    assert (world.root.status, forked.status) == ("faulted", "running")
+    world.pass_time(102)
+    assert forked.status == "faulted"
+
+
+def test_a_fork_goes_its_own_way():
+    world = waiting(3, GAP)
+    send(world, 3)
+    forked = fork(world, boundaries(world)[-1])
+    world.receive("paper", 1, id_="o_fork", sequence=1)
+    world.receive("paper", 2, id_="o_fork", sequence=2)
+    assert (forked.output, world.root.status) == ([1, 2, 3], "running")
+
+
+def migrate(world, **top):
+    plan = another(world.plan_of["o_root"], **top)
+    world.do("o_root", c.Migrate, to=known_to(world, plan))
+
+
+def test_a_stream_goes_on_by_name_when_the_definition_is_another_one():
+    world = waiting(3, GAP)
+    send(world, 2)
+    migrate(world, streams=SKIP)
+    assert "stream.closed" not in world.topics()
+    send(world, 3)
+    world.pass_time(300)
+    assert taken(world) == [2, 3]
+
+
+def test_a_stream_that_is_gone_sets_free_what_was_parked():
+    world = waiting(3, GAP)
+    send(world, 3)
+    send(world, 2)
+    migrate(world, streams={})
+    assert (taken(world), world.root.parked, world.root.streams) == ([2, 3], 0, {})
+    assert send(world, 7) == "matched"
+
+
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_stream_that_is_new_begins_and_knows_who_waits(suspended):
+    world = waiting(3, {})
+    if suspended:
+        world.do("o_root", c.Suspend)
+    migrate(world, streams=GAP)
+    assert runs_of(world.root, "collect")[0].listening.streams == ("papers",)
+    assert send(world, 2) == "parked"
+    world.pass_time(300)
+    if suspended:
+        assert world.root.status == "suspended"
+        world.do("o_root", c.Resume)
+    assert world.root.status == "faulted"
+
+
+def test_a_migration_while_suspended_frees_without_offering():
+    world = waiting(2, GAP)
+    send(world, 2)
+    world.do("o_root", c.Suspend)
+    migrate(world, streams={})
+    assert (taken(world), len(world.root.held)) == ([], 1)
+    world.do("o_root", c.Resume)
+    assert taken(world) == [2]
+
+
+# What is shown -------------------------------------------------------------------------------------------------------------
+
+
+def lacking(world):
+    return [
+        (each["key"], each["numbers"], each["total"], each["parked"], each["due_at"] is not None)
+        for entry in waiting_for(world.root)
+        for each in entry["missing"]
+    ]
+
+
+def test_what_is_missing_is_told():
+    world = waiting(9, GAP)
+    assert lacking(world) == [(None, [1], 1, 0, False)]
+    for number in (4, 6):
+        send(world, number)
+    assert lacking(world) == [(None, [1, 2, 3, 5], 4, 2, True)]
+    send(world, 1)
+    assert lacking(world) == [(None, [2, 3, 5], 3, 2, True)]
+
+
+def test_many_are_counted_and_not_all_named():
+    world = waiting(9)
+    send(world, 10**12)
+    ((_, numbers, total, parked, _),) = lacking(world)
+    assert (numbers, total, parked) == (list(range(1, 101)), 10**12 - 1, 1)
+
+
+def test_of_several_orders_those_with_a_gap_are_told():
+    world = waiting(9, {"papers": {"with": {"type": "paper"}, "order": {"per": ".subject"}}})
+    send(world, 1, subject="a")
+    send(world, 3, subject="b")
+    assert lacking(world) == [("b", [1, 2], 2, 1, False)]
+
+
+def test_a_state_with_streams_survives_being_stored():
+    world = waiting(9, {"papers": {**GAP["papers"], "order": {"per": ".subject"}}})
+    for number, key in ((1, "a"), (3, "a"), (2, 7), (2, True)):
+        send(world, number, subject=key)
+    states = StateMapper(bytes, bytes)
+    packing = states.pack(world.root)
+    while True:
+        try:
+            next(packing)
+        except StopIteration as done:
+            raw = done.value
+            break
+    assert states.unpack(raw) == world.root
+
+
+def test_a_walk_shows_how_far_a_stream_has_come():
+    world = waiting(3, SKIP)
+    for number in (3, 1):
+        send(world, number)
+    world.pass_time(300)
+    walk = Walk(world.plan_of["o_root"], world.history["o_root"])
+    assert walk.picture(len(walk.history))["streams"] == {"papers": {"next": 4, "parked": [], "skipped": [[2, 2]]}}
+    changed = [change.path for moment in walk.moments for change in moment.difference]
+    assert ("streams", "papers") in changed or any(path[:2] == ("streams", "papers") for path in map(tuple, changed))
+    assert json.dumps(walk.moments[-1].as_json())
 
 
 def test_without_streams_nothing_is_recorded_of_them():
