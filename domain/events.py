@@ -431,7 +431,7 @@ class GapSkipped(Event, frozen=True, kw_only=True):
     stream: str
     first: int
     last: int
-    key: str | int | bool | None = None
+    per: str | int | bool | None = None
     gap_at: datetime | None = None
 
 
@@ -448,7 +448,7 @@ class ListenStarted(RunEvent, frozen=True, kw_only=True):
 
 class EventReceived(Event, frozen=True, kw_only=True):
     """A CloudEvent for this orchestration arrived. `outcome`: matched by a wait, or held until one wants it. With a `number`
-    in a `stream` (`key`: of which of its orders) it may also be parked until those before it have come, be a duplicate, or
+    in a `stream` (`per`: of which of its orders) it may also be parked until those before it have come, be a duplicate, or
     too late. `gap_at`: when those that are parked then have waited long enough for what is missing.
     """
 
@@ -460,7 +460,7 @@ class EventReceived(Event, frozen=True, kw_only=True):
     outcome: Literal["matched", "held", "parked", "duplicate", "late"]
     stream: str | None = None
     number: int | None = None
-    key: str | int | bool | None = None
+    per: str | int | bool | None = None
     gap_at: datetime | None = None
 
 

@@ -17,8 +17,8 @@ def take_place(s: State, ev: e.EventReceived) -> None:
     """An event of a stream, where it is new."""
     if ev.outcome in ("duplicate", "late") or ev.stream is None or ev.number is None:
         return
-    stream, text = s.streams[ev.stream], text_of(ev.key)
-    order = stream.orders.setdefault(text, stream.order(ev.key))
+    stream, text = s.streams[ev.stream], text_of(ev.per)
+    order = stream.orders.setdefault(text, stream.order(ev.per))
     if ev.outcome == "parked":
         order.parked[ev.number] = Held(ev.source, ev.id, ev.event, ev.at)
         s.parked += 1
@@ -43,7 +43,7 @@ def _wait(stream: Stream, text: str, gap_at: datetime | None) -> None:
 
 
 def _skipped(s: State, ev: e.GapSkipped) -> None:
-    stream, text = s.streams[ev.stream], text_of(ev.key)
+    stream, text = s.streams[ev.stream], text_of(ev.per)
     order = stream.orders[text]
     if order.skipped and order.skipped[-1][1] == ev.first - 1:
         order.skipped[-1] = (order.skipped[-1][0], ev.last)

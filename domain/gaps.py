@@ -42,7 +42,7 @@ def _skip(d: Decision, stream: EventStream, order: Order) -> None:
     while number in order.parked:
         number, left = number + 1, left - 1
     again = d.in_s(stream.gap_s) if left and stream.gap_s is not None else None
-    d.emit(e.GapSkipped, stream=stream.name, key=order.key, first=first, last=last, gap_at=again)
+    d.emit(e.GapSkipped, stream=stream.name, per=order.key, first=first, last=last, gap_at=again)
 
 
 def _fail(d: Decision, run: Run, stream: EventStream, order: Order) -> None:

@@ -156,7 +156,7 @@ def received(d: Decision, command: ReceiveEvent, outcome: str, place: Place | No
     event = command.event
     told: dict[str, Any] = {}
     if place is not None:
-        told = {"stream": place.stream.name, "number": place.number, "key": place.key, "gap_at": at}
+        told = {"stream": place.stream.name, "number": place.number, "per": place.key, "gap_at": at}
     members = {"source": event["source"], "id": event["id"], "digest": command.digest, "event": event}
     d.emit(e.EventReceived, **members, outcome=outcome, **told)
 
