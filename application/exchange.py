@@ -229,7 +229,8 @@ class EventExchange:
     def committed(self, live: Live, events: list[e.Event]) -> None:
         """A new subscription: look at what is held. All that began to wait during a look share the next one."""
         listening = [ev.run for ev in events if isinstance(ev, e.ListenStarted) and ev.run in live.subscribed]
-        if any(isinstance(ev, _ANEW) for ev in events) or self._has_room_again(live, events):
+        anew = any(isinstance(ev, _ANEW) for ev in events) or (listening and live.state.streams)
+        if anew or self._has_room_again(live, events):
             # What came while it was suspended or full, or since its original was at this point, was left to others.
             listening = sorted(live.subscribed)
         if listening:

@@ -19,7 +19,7 @@ from domain.failing import fail
 from domain.flow import begin, complete, continues, open_scope, starts
 from domain.plan import EventFilter, Listen, Node, Strategy
 from domain.state import Held, Run, ScopeState
-from domain.streams import concerning, gap_at, out_of_turn, place_of, received, repeated, turn_of
+from domain.streams import concerning, gap_at, out_of_turn, place_of, received, repeated, room, turn_of
 from domain.tasks import env_of
 
 Match = tuple[int, bool, dict[str, Any]]
@@ -85,8 +85,8 @@ def receive(d: Decision, command: ReceiveEvent) -> Strand:
     if not takers and not command.hold and place is None:
         return
     consumed = bool(takers) and not state.suspended  # while suspended it is recorded and nothing is decided
-    if not consumed and len(state.held) + state.parked >= d.limits.max_held:
-        held = f"{d.limits.max_held} events are held for it already and no task of it waits for one"
+    if not consumed and (kept := len(state.held) + state.parked) >= room(d, place):
+        held = f"{kept} events are held for it already and no task of it waits for one"
         raise OverloadedError(f"{held}; send this one again when its turn has come")
     parked = state.parked
     at = None if place is None else gap_at(d, place, "next")

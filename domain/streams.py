@@ -141,6 +141,14 @@ def gap_at(d: Decision, place: Place, turn: Turn) -> datetime | None:
     return begins if left else None
 
 
+def room(d: Decision, place: Place | None) -> int:
+    """How many events may be kept when another comes that nobody takes. It frees what is parked behind it, so what closes
+    a gap has as much room again: it must not be turned away for those that wait for it.
+    """
+    closes = place is not None and d.state.streams[place.stream.name].order(place.key).parked
+    return d.limits.max_held * (2 if closes else 1)
+
+
 def out_of_turn(d: Decision, command: ReceiveEvent, place: Place, turn: Turn) -> None:
     """Record an event that is not offered now, or never. Raises OverloadedError when no more can be parked."""
     waiting = len(d.state.held) + d.state.parked

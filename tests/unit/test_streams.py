@@ -361,6 +361,21 @@ def test_parked_and_held_share_one_limit():
     assert send(world, 6) == "matched"
 
 
+def test_what_closes_a_gap_is_not_turned_away_for_those_that_wait_for_it():
+    tasks = [
+        {"w": {"wait": {"hours": 1}}},
+        {"l": {"listen": {"to": {"one": {"with": {"type": "paper", "kind": "last"}}}}}},
+    ]
+    world = waiting(tasks=tasks, limits={"max_held": 3})
+    for number in (3, 4, 5):
+        send(world, number, kind="last")
+    assert [send(world, 1), send(world, 2)] == ["held", "held"]
+    with pytest.raises(OverloadedError):
+        send(world, 6)
+    world.pass_time(3600)
+    assert world.root.output == [3]
+
+
 # Suspend, cancel, end -------------------------------------------------------------------------------------------------------
 
 
