@@ -12,6 +12,7 @@ from domain import commands as c
 from domain.errors import InvalidInputError, OrchestrationEndedError, OverloadedError
 from tests.support.flows import echo, never, ran, runs_of
 from tests.support.forks import another, boundaries, fork, known_to
+from tests.support.what_if import walked, what_if
 
 PAPERS = {"papers": {"with": {"type": "paper"}}}
 GAP = {"papers": {"with": {"type": "paper"}, "gap": {"after": {"minutes": 5}}}}
@@ -523,6 +524,33 @@ def test_a_migration_while_suspended_frees_without_offering():
     assert (taken(world), len(world.root.held)) == ([], 1)
     world.do("o_root", c.Resume)
     assert taken(world) == [2]
+
+
+# What-if --------------------------------------------------------------------------------------------------------
+
+
+def papers_then_call():
+    call = {"c": {"call": "f", "with": {"papers": "${ . }"}}}
+    world = waiting(3, SKIP, tasks=[*collect(3), call])
+    for number in (3, 3, 1):
+        send(world, number)
+    world.pass_time(300)
+    send(world, 2)
+    send(world, 4)
+    assert world.root.status == "completed"
+    return world
+
+
+def test_what_if_puts_the_recorded_events_in_order_as_they_were():
+    world = papers_then_call()
+    same = walked(world)
+    assert (same.state.output, same.left) == (world.root.output, None)
+
+
+def test_what_if_nobody_had_asked_for_an_order():
+    world = papers_then_call()
+    found = what_if(world, another(world.plan_of["o_root"], streams={}))
+    assert found["calls"][0]["arguments"] == {"papers": [3, 3, 1]}
 
 
 # What is shown -------------------------------------------------------------------------------------------------------------
