@@ -175,14 +175,15 @@ def missing(state: State, streams: Iterable[str]) -> list[Json]:
         if stream is None:
             continue
         orders = [order for order in stream.orders.values() if order.parked or order.key is None]
-        for order in (orders or ([] if stream.orders else [stream.order(None)]))[:_MOST_MISSING]:
-            told: Json = {"stream": name, "key": order.key, "numbers": order.lacks(_MOST_MISSING)}
+        for order in (orders or ([] if stream.orders else [stream.order(None)]))[:_MOST_ORDERS]:
+            told: Json = {"stream": name, "key": order.key, "numbers": order.lacks(_MOST_NUMBERS)}
             gap_at = instant(stream.gaps.get(text_of(order.key)))
             found.append({**told, "total": order.lacking, "parked": len(order.parked), "due_at": gap_at})
     return found
 
 
-_MOST_MISSING: Final = 100
+_MOST_ORDERS: Final = 20
+_MOST_NUMBERS: Final = 100
 
 
 def reason_entry(state: State, cause: Cause) -> Json:

@@ -85,6 +85,9 @@ class Faulted(Exception):
         super().__init__(fault.detail)
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 class Decision:
     """The working state of one `decide`. `events` and `messages` are the outcome once `advance` gives no questions."""
 
@@ -125,7 +128,7 @@ class Decision:
         self.now: datetime = command.at
         self.events: list[e.Event] = []
         self.messages: list[Message] = []
-        self.beginning: set[str] = set()
+        self.beginning = _NONE
         """Listens that are looking at what is held."""
         self.offering = False
         """Whether what is held is being offered."""

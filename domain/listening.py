@@ -41,7 +41,7 @@ def _listen(d: Decision, run: Run, node: Node) -> Strand:
     types = tuple(dict.fromkeys(f.event_type for strategy in strategies for f in strategy.filters or (EventFilter(),)))
     streams = (yield from concerning(d, work, [*d.state.streams])) if d.state.streams else ()
     d.emit(e.ListenStarted, run=run.id, types=types, expected=tuple(expected), streams=streams)
-    d.beginning.add(run.id)
+    d.beginning |= {run.id}
     offered: dict[int, Held] = {}
     while (held := _another(d, offered)) is not None:
         if run.listening is None or run.listening.done or not run.open:
@@ -49,7 +49,7 @@ def _listen(d: Decision, run: Run, node: Node) -> Strand:
         match = yield from _match(d, run, work.to, held.event)
         if match is not None and held in d.state.held:  # another listen that begins in this decision may have taken it
             yield from _consume(d, run, work, held.event, match)
-    d.beginning.discard(run.id)
+    d.beginning -= {run.id}
 
 
 def _another(d: Decision, offered: dict[int, Held]) -> Held | None:

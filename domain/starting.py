@@ -64,7 +64,8 @@ def _starting(d: Decision, command: c.Start) -> Strand:
     if why is not None:
         uncaught(d, why.at("/input"), None)
     else:
-        open_streams(d)
+        if plan.streams:
+            open_streams(d)
         begin(d, ROOT, plan.root.start)
 
 

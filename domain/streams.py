@@ -134,7 +134,7 @@ def gap_at(d: Decision, place: Place, turn: Turn) -> datetime | None:
     order = stream.order(place.key)
     begins = None if place.stream.gap_s is None else d.in_s(place.stream.gap_s)
     if turn == "parked":
-        return stream.gaps.get(text_of(place.key)) if order.parked else begins
+        return stream.gaps.get(text_of(place.key)) or begins
     number, left = place.number + 1, len(order.parked)
     while number in order.parked:
         number, left = number + 1, left - 1
