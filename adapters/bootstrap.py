@@ -192,6 +192,7 @@ async def open_service(
             audit=node.audit,
             tasks=node.claims,
             functions=node.functions,
+            held_events=node.held_events,
             clock=world.clock.now,
             ready=ready,
             tokens=_tokens(settings, development=development),

@@ -21,7 +21,7 @@ import structlog
 from application.facts import FactFinder, Plans
 from application.identity import Chance, Identity
 from application.journal import Appended, Journal
-from application.live import Live, LiveCache, agenda_of, listening_runs
+from application.live import Live, LiveCache, agenda_of, subscribers_in, types_of
 from application.ports import Clock
 from application.remote_changes import Known, put_task, task_changes
 from application.storage import (
@@ -130,7 +130,7 @@ class Engine:
         self._facts = facts
         self._plans = plans
         self._chance = chance
-        self._limits = limits
+        self.limits = limits
         self._known = known
         self._followers: list[Follower] = []
         self._interested: dict[type[e.Event], list[Follower]] = {}
@@ -298,7 +298,7 @@ class Engine:
                 current = msgspec.structs.replace(current, at=at)
             facts: list[Any] = []
             try:
-                decision = opened(live.plan, live.state, current, self._limits, to=to)
+                decision = opened(live.plan, live.state, current, self.limits, to=to)
                 questions = step(decision)
                 while questions:
                     answers = await self._facts.answer(questions, live.partition)
@@ -310,7 +310,7 @@ class Engine:
                 continue  # a child that cannot be cancelled goes on; its parent awaits it
             asked, live.plan = False, decision.plan
             if decision.events:
-                limits = None if live.limits_recorded else self._limits
+                limits = None if live.limits_recorded else self.limits
                 record_basis(current, decision.events, facts, limits)
                 live.limits_recorded = True
                 part.events += decision.events
@@ -370,14 +370,13 @@ def _put_work(work: list[WorkChange], live: Live, events: list[e.Event], known: 
     if live.agenda != agenda:
         idle = agenda == (False, None)
         work.append(DropAgenda(orchestration) if idle else PutAgenda(orchestration, *agenda))
-    listening = listening_runs(state)
-    if listening != live.subscribed:
-        work += [DropSubscriptions(orchestration, name) for name in live.subscribed - listening]
-        for name in listening - live.subscribed:
-            found = state.runs[name].listening
-            assert found is not None
-            work += [PutSubscription(orchestration, name, slot, kind) for slot, kind in enumerate(found.types)]
-    live.agenda, live.subscribed = agenda, listening
+    subscribed = subscribers_in(state)
+    if subscribed != live.subscribed:
+        work += [DropSubscriptions(orchestration, name) for name in live.subscribed - subscribed]
+        for name in subscribed - live.subscribed:
+            types = types_of(state, name)
+            work += [PutSubscription(orchestration, name, slot, kind) for slot, kind in enumerate(types)]
+    live.agenda, live.subscribed = agenda, subscribed
     if not state.emitted:
         return
     emitted = [event for event in events if isinstance(event, e.EventEmitted)]

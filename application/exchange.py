@@ -13,14 +13,14 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
 
 from application.engine import Engine, Place
 from application.forwarding import NOBODY, Offer, Publish, Sender
-from application.live import Live
+from application.live import Live, types_of
 from application.locks import Locks
 from application.ownership import Ownership
 from application.reader import Reader
@@ -32,6 +32,7 @@ from domain import commands as c
 from domain import events as e
 from domain.errors import (
     EventIdReusedError,
+    InvalidInputError,
     NodeUnavailableError,
     NotFoundError,
     OrchestrationEndedError,
@@ -41,6 +42,9 @@ from domain.errors import (
 )
 
 _log = structlog.get_logger(__name__)
+Outcome = Literal["matched", "started", "held", "parked", "duplicate", "late"]
+_BEST_FIRST: Final[tuple[Outcome, ...]] = ("matched", "started", "held", "parked", "duplicate", "late")
+_ANEW: Final = (e.OrchestrationResumed, e.OrchestrationForked, e.StreamOpened)
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 
@@ -74,7 +78,9 @@ class EventExchange:
         """Subscribers that have not looked at what is held, with the types that they wait for."""
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        engine.follow(self, e.ListenStarted, e.OrchestrationResumed, e.OrchestrationForked)
+        engine.follow(
+            self, e.ListenStarted, e.OrchestrationResumed, e.OrchestrationForked, e.StreamOpened, e.EventConsumed
+        )
 
     # Ownership --------------------------------------------------------------------------------------------------------
 
@@ -158,28 +164,32 @@ class EventExchange:
         """Have this called with each event that arrives, until it returns: whether it started something."""
         self._starts = starts
 
-    async def _offer_to_all(self, held: HeldEvent, sender: Sender) -> Literal["matched", "started"] | None:
+    async def _offer_to_all(self, held: HeldEvent, sender: Sender) -> Outcome | None:
         """Offer an event to every subscriber, or to the first that takes it when its arrival is over; at its arrival it also
-        starts what it starts. What became of it; None: it is held.
+        starts what it starts. The best that became of it; None: it is held for whoever waits later.
         """
         started = False
         if self._starts is not None and not held.looked:
             started = await self._starts(msgspec.json.decode(held.event), held.received_at, sender.actor)
-        taken = await self._delivered(held, sender)
-        if started or taken or not held.looked:
-            await self._held.mark(held.source, held.id, taken=started or taken or None, looked=True)
-        return "matched" if taken else "started" if started else None
+        outcomes = await self._delivered(held, sender)
+        if started:
+            outcomes.add("started")
+        if outcomes or not held.looked:
+            await self._held.mark(held.source, held.id, taken=bool(outcomes) or None, looked=True)
+        return next((each for each in _BEST_FIRST if each in outcomes), None)
 
-    async def _delivered(self, held: HeldEvent, sender: Sender) -> bool:
-        taken = held.taken
+    async def _delivered(self, held: HeldEvent, sender: Sender) -> set[Outcome]:
+        """What became of it at those who took it."""
+        outcomes: set[Outcome] = {"matched"} if held.taken else set()
         after: Place | None = None
-        while (page := await self._log.subscribers(held.event_type, after)) and not (taken and held.looked):
+        while (page := await self._log.subscribers(held.event_type, after)) and not (outcomes and held.looked):
             for place in page:
-                taken = await self._deliver(place, held, sender) or taken
-                if taken and held.looked:
+                if (outcome := await self._deliver(place, held, sender)) is not None:
+                    outcomes.add(outcome)
+                if outcomes and held.looked:
                     break
             after = page[-1]
-        return taken
+        return outcomes
 
     async def _resume_look(self, source: str, id_: str) -> None:
         """An event whose arrival is not over, or for which somebody may have begun to wait."""
@@ -219,14 +229,23 @@ class EventExchange:
     def committed(self, live: Live, events: list[e.Event]) -> None:
         """A new subscription: look at what is held. All that began to wait during a look share the next one."""
         listening = [ev.run for ev in events if isinstance(ev, e.ListenStarted) and ev.run in live.subscribed]
-        if any(isinstance(ev, e.OrchestrationResumed | e.OrchestrationForked) for ev in events):
-            # What came while it was suspended, or since its original was at this point, was left to others.
+        anew = any(isinstance(ev, _ANEW) for ev in events) or (listening and live.state.streams)
+        if anew or self._has_room_again(live, events):
+            # What came while it was suspended or full, or since its original was at this point, was left to others.
             listening = sorted(live.subscribed)
         if listening:
-            types = {kind for run in listening for kind in _types(live, run)}
+            types = {kind for run in listening for kind in types_of(live.state, run)}
             self._new.setdefault((live.partition, live.orchestration), set()).update(types)
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.get_running_loop().create_task(self._look(), name="held events")
+
+    def _has_room_again(self, live: Live, events: list[e.Event]) -> bool:
+        """Whether events of its streams may have been turned away, and would be taken now."""
+        if not live.state.streams:
+            return False
+        kept = len(live.state.held) + live.state.parked
+        left = sum(isinstance(ev, e.EventConsumed) for ev in events)
+        return kept < self._engine.limits.max_held <= kept + left
 
     async def _look(self) -> None:
         while self._new:
@@ -255,34 +274,30 @@ class EventExchange:
                 return True
             if not held.looked:  # its arrival is not over
                 return await self._offer_to_all(held, NOBODY) is not None
-            taken = await self._deliver(to, held, NOBODY)
+            taken = await self._deliver(to, held, NOBODY) is not None
             if taken:
                 await self._held.mark(source, id_, taken=True)
             return taken
 
     # Delivering -------------------------------------------------------------------------------------------------------
 
-    async def _deliver(self, to: Place, held: HeldEvent, sender: Sender) -> bool:
+    async def _deliver(self, to: Place, held: HeldEvent, sender: Sender) -> Outcome | None:
+        """What one subscriber makes of an event; None: it does not take it."""
         event: dict[str, Any] = msgspec.json.decode(held.event)
         try:
             live = await self._reader.settled_at(to)
             if live.state.seen.get(f"{held.source} {held.id}") == held.digest:
-                return True  # delivered before, in a look that was not finished
+                return "matched"  # delivered before, in a look that was not finished
             members = {**msgspec.structs.asdict(sender), "event": event, "digest": held.digest, "hold": False}
-            return (await self._router.execute(to, c.ReceiveEvent, members)).received is not None
+            return (await self._router.execute(to, c.ReceiveEvent, members)).received  # type: ignore[return-value]
         except NodeUnavailableError:
             raise
-        except (OrchestrationEndedError, EventIdReusedError, NotFoundError, OverloadedError):
-            return False
+        except (OrchestrationEndedError, EventIdReusedError, NotFoundError, OverloadedError, InvalidInputError):
+            return None
         except StorageError:
             raise
         except Exception as error:  # a defect in one that waits must not keep the event from the others
             _log.exception("event.poison")
             if self._ownership.holds(to[0]):
                 await self._engine.report_poison(*to, f"an event could not be handled: {error!r}")
-            return False
-
-
-def _types(live: Live, run: str) -> tuple[str | None, ...]:
-    listening = live.state.runs[run].listening
-    return listening.types if listening else ()
+            return None

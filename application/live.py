@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -71,12 +72,26 @@ def agenda_of(state: State, remote: int = 0) -> tuple[bool, datetime | None]:
     return state.calls > remote, state.next_due()
 
 
-def listening_runs(state: State) -> frozenset[str]:
-    """Runs that wait for events."""
-    if not state.watched:
+def subscribers_in(state: State) -> frozenset[str]:
+    """Who waits for events: runs, and the streams, which take theirs as long as it has not ended."""
+    if not state.watched and not state.streams:
         return _NONE
-    waiting = (name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done)
+    waiting = [name for name in state.watched if (found := state.runs[name].listening) is not None and not found.done]
+    if state.streams and not state.final:
+        waiting += [f"{_STREAM}{name}:{stream.type or ''}" for name, stream in state.streams.items()]
     return frozenset(waiting)
+
+
+_STREAM: Final = "stream:"
+"""Runs are named by pointers, so no run is called like this."""
+
+
+def types_of(state: State, subscriber: str) -> tuple[str | None, ...]:
+    """The types of event that a subscriber waits for (None: any)."""
+    if subscriber.startswith(_STREAM):
+        return (subscriber.split(":", 2)[2] or None,)
+    found = state.runs[subscriber].listening
+    return found.types if found is not None else ()
 
 
 class _Folded(msgspec.Struct):
@@ -334,7 +349,7 @@ def _live(partition: int, orchestration: UUID, folded: _Folded, known: Callable[
     live.remote = remote_attempts(state, known)
     live.unwanted = {each for each in live.remote if unwanted(state, state.runs[each[0]]) == "claimed"}
     live.agenda = agenda_of(state, len(live.remote))
-    live.subscribed = listening_runs(state)
+    live.subscribed = subscribers_in(state)
     return live
 
 

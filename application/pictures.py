@@ -47,9 +47,23 @@ def picture(state: State) -> Json:
 def _with_data(state: State, shown: Json) -> Json:
     return {
         **shown,
+        **({"streams": _streams(state)} if state.streams else {}),
         "context": state.context,
         "variables": {s.id or "/": s.variables for s in state.scopes.values() if s.variables and s.phase == "active"},
         "held_events": [held.event.get("type") for held in state.held],
+    }
+
+
+def _streams(state: State) -> Json:
+    """How far each order of each stream has come."""
+    return {
+        f"{name} {text}".rstrip(): {
+            "next": order.next,
+            "parked": sorted(order.parked),
+            "skipped": [list(each) for each in order.skipped],
+        }
+        for name, stream in state.streams.items()
+        for text, order in stream.orders.items()
     }
 
 

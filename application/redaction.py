@@ -25,7 +25,7 @@ _FIRST_NUMBER: Final = 900_000_001
 _DATA: Final = frozenset(
     {
         "input", "output", "data", "context", "arguments", "items", "event", "value", "variables", "correlated", "expected",
-        "tags", "business_key", "actor", "source", "text", "detail", "title", "response", "why", "condition_fault",
+        "tags", "business_key", "actor", "source", "text", "detail", "title", "response", "why", "condition_fault", "per",
     }
 )  # fmt: skip
 """Members of events, and of commands in a basis, that hold what users said."""

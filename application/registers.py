@@ -104,9 +104,14 @@ class HeldEventStore(Protocol):
     ) -> None: ...
 
     async def waiting(
-        self, event_type: str | None, limit: int = 100, after: tuple[datetime, str, str] | None = None
+        self,
+        event_type: str | None,
+        limit: int = 100,
+        after: tuple[datetime, str, str] | None = None,
+        *,
+        source: str | None = None,
     ) -> list[HeldEvent]:
-        """Untaken events of this type (None: all), oldest first by (received_at, source, id)."""
+        """Untaken events of this type and source (None: all), oldest first by (received_at, source, id)."""
         ...
 
     async def unlooked(self, partitions: Sequence[int], limit: int = 100) -> list[HeldEvent]:

@@ -254,7 +254,8 @@ class Course:
         state = self.states.setdefault(id_, State())
         plan = self._plan(id_, state)
         if altered is not None:
-            plan = msgspec.structs.replace(plan, nodes=plan.nodes | {altered.pointer: altered})
+            # What is made up comes in its turn.
+            plan = msgspec.structs.replace(plan, nodes=plan.nodes | {altered.pointer: altered}, streams={})
         decision = opened(plan, state, command, self.stage.limits)
         questions = step(decision)
         while questions:

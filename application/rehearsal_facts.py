@@ -106,7 +106,7 @@ class Answers:
         unknown = failed or lost or self._stage.touches_unknown(ask.program, ask.values)
         pointer = _pointer_of(question.key[0])
         instead: Any = None
-        if not unknown or name == "listen.filter":
+        if not unknown or name in ("listen.filter", "streams.listen"):
             return result
         if name in _CONDITIONS:
             instead = True

@@ -32,6 +32,7 @@ from application.feed_context import FeedContext
 from application.forking import ForkSources
 from application.function_controls import FunctionControls
 from application.heads import HeadWatch
+from application.held_events import HeldEvents
 from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
@@ -353,6 +354,8 @@ class Node:
             world.crons,
         )
         self.exchange.start_with(self.schedules.start_by)
+        hold_s = self.options.held_events_for_s
+        self.held_events = HeldEvents(world.storage.held, reader, identity, hold_s=hold_s)
         self.schedule_catalog = ScheduleCatalog(self.schedules, world.clock, world.crons)
 
     def _introduction(self) -> NodeIdentity:

@@ -85,7 +85,9 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventOutcome(msgspec.Struct, frozen=True):
-    outcome: Literal["matched", "started", "held", "duplicate"]
+    """`parked`, `late`: of an event of a stream, before or after its turn."""
+
+    outcome: Literal["matched", "started", "held", "parked", "duplicate", "late"]
     version: int | None = None
 
 

@@ -6,7 +6,7 @@ the ``compensation`` of the task that is undone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
@@ -18,7 +18,7 @@ from domain.errors import Fault
 from domain.events import Cause, UndoStep
 from domain.remote import is_remote
 from domain.rollback import outcome, undoable
-from domain.state import COMPENSATE, ROOT, Incident, Rollback, Run, State
+from domain.state import COMPENSATE, ROOT, Incident, Rollback, Run, State, text_of
 
 Json = dict[str, Any]
 MOST_TASKS = 500
@@ -153,6 +153,8 @@ def _awaited(state: State, known: Known | None) -> Iterator[Json]:
         run = state.runs[name]
         entry: Json = {"task": run.name, "reference": run.pointer, "due_at": instant(run.due_at or run.timeout_at)}
         if run.listening is not None and not run.listening.done:
+            if run.listening.streams:
+                entry["missing"] = missing(state, run.listening.streams)
             yield from ({"kind": "event", **entry, "event": {"type": kind}} for kind in run.listening.types)
         elif run.awaits_callback:
             yield {"kind": "callback", **entry}
@@ -170,6 +172,27 @@ def _operator(state: State, incident: Incident) -> Json:
     blocked = state.runs[incident.run] if incident.run else None
     task = {"task": blocked.name, "reference": blocked.pointer} if blocked else {"task": None, "reference": None}
     return {"kind": "operator", **task, "incident": incident.number, "due_at": None}
+
+
+def missing(state: State, streams: Iterable[str]) -> list[Json]:
+    """Which numbers of its streams have to come next: the one that is next, or all that those which are parked wait for. An
+    order of several (`per`) is told when something is parked in it.
+    """
+    found: list[Json] = []
+    for name in streams:
+        stream = state.streams.get(name)
+        if stream is None:
+            continue
+        orders = [order for order in stream.orders.values() if order.parked or order.key is None]
+        for order in (orders or ([] if stream.orders else [stream.order(None)]))[:_MOST_ORDERS]:
+            told: Json = {"stream": name, "key": order.key, "numbers": order.lacks(_MOST_NUMBERS)}
+            gap_at = instant(stream.gaps.get(text_of(order.key)))
+            found.append({**told, "total": order.lacking, "parked": len(order.parked), "due_at": gap_at})
+    return found
+
+
+_MOST_ORDERS: Final = 20
+_MOST_NUMBERS: Final = 100
 
 
 def reason_entry(state: State, cause: Cause) -> Json:

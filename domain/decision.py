@@ -90,6 +90,9 @@ class Faulted(Exception):
         super().__init__(fault.detail)
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 class Decision:
     """The working state of one `decide`. `events` and `messages` are the outcome once `advance` gives no questions."""
 
@@ -101,12 +104,14 @@ class Decision:
         "_seed",
         "_strands",
         "actor",
+        "beginning",
         "begun",
         "cause",
         "events",
         "limits",
         "messages",
         "now",
+        "offering",
         "plan",
         "state",
         "to",
@@ -129,6 +134,10 @@ class Decision:
         self.now: datetime = command.at
         self.events: list[e.Event] = []
         self.messages: list[Message] = []
+        self.beginning = _NONE
+        """Listens that are looking at what is held."""
+        self.offering = False
+        """Whether what is held is being offered."""
         self._seed = command.seed
         self._ids = 0
         self.actor = command.actor

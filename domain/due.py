@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from domain import commands as c
 from domain import events as e
+from domain import gaps
 from domain.attempts import again, overdue
 from domain.branches import begin_deferred
 from domain.children import again_child
@@ -47,6 +48,8 @@ def timer(d: Decision, kind: str, key: str) -> Strand:
         _give_up(d, key)
     elif run is None:
         return
+    elif kind == "gap":
+        yield from gaps.overdue(d, run)
     elif kind == "attempt":
         why = fault("timeout", f"this attempt of {run.name} took longer than its limit").at(run.pointer)
         fail_scope(d, run.scopes["try"], why, cut=True)

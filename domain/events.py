@@ -415,23 +415,63 @@ class ForkWon(RunEvent, frozen=True, kw_only=True):
 # Events from and to the outside ---------------------------------------------------------------------------------------
 
 
+class StreamOpened(Event, frozen=True, kw_only=True):
+    """From here on the events of a stream are put in order. `type`: the one that they all have, if they do; `first`: their
+    first number; `listens`: the runs that wait for some of them already.
+    """
+
+    topic: ClassVar[str] = "stream.opened"
+    stream: str
+    type: str | None = None
+    first: int = 1
+    listens: tuple[str, ...] = ()
+
+
+class StreamClosed(Event, frozen=True, kw_only=True):
+    """A stream has no order any more: what was parked is held like any other event."""
+
+    topic: ClassVar[str] = "stream.closed"
+    stream: str
+
+
+class GapSkipped(Event, frozen=True, kw_only=True):
+    """The events with the numbers from `first` to `last` are not waited for any longer. `gap_at` as in `EventReceived`."""
+
+    topic: ClassVar[str] = "gap.skipped"
+    stream: str
+    first: int
+    last: int
+    per: str | int | bool | None = None
+    gap_at: datetime | None = None
+
+
 class ListenStarted(RunEvent, frozen=True, kw_only=True):
-    """`types`: the event types it waits for (None: any). `filters`: per filter (attributes, correlations expected)."""
+    """`types`: the event types it waits for (None: any). `filters`: per filter (attributes, correlations expected).
+    `streams`: those of whose events it may take some.
+    """
 
     topic: ClassVar[str] = "listen.started"
     types: tuple[str | None, ...]
     expected: tuple[dict[str, Any], ...] = ()
+    streams: tuple[str, ...] = ()
 
 
 class EventReceived(Event, frozen=True, kw_only=True):
-    """A CloudEvent for this orchestration arrived. `outcome`: matched by a wait, or held until one wants it."""
+    """A CloudEvent for this orchestration arrived. `outcome`: matched by a wait, or held until one wants it. With a `number`
+    in a `stream` (`per`: of which of its orders) it may also be parked until those before it have come, be a duplicate, or
+    too late. `gap_at`: when those that are parked then have waited long enough for what is missing.
+    """
 
     topic: ClassVar[str] = "event.received"
     source: str
     id: str
     digest: bytes
     event: dict[str, Any]
-    outcome: Literal["matched", "held"]
+    outcome: Literal["matched", "held", "parked", "duplicate", "late"]
+    stream: str | None = None
+    number: int | None = None
+    per: str | int | bool | None = None
+    gap_at: datetime | None = None
 
 
 class EventConsumed(RunEvent, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from domain import (
     folding_rollback,
     folding_runs,
     folding_scopes,
+    folding_streams,
 )
 from domain.folding import Handler
 from domain.folding_fork import take_over
@@ -35,6 +36,7 @@ HANDLERS: dict[type[e.Event], Handler] = {
     **folding_runs.HANDLERS,
     **folding_scopes.HANDLERS,
     **folding_listening.HANDLERS,
+    **folding_streams.HANDLERS,
     **folding_rollback.HANDLERS,
     **folding_incidents.HANDLERS,
     **folding_migration.HANDLERS,

@@ -57,6 +57,8 @@ def _shift(s: State, versions: int, pause: timedelta) -> None:
         return None if at is None else at + pause
 
     s.timeout_at, s.settle_at = later(s.timeout_at), later(s.settle_at)
+    for stream in s.streams.values():
+        stream.gaps = {text: at + pause for text, at in stream.gaps.items()}
     for scope in s.scopes.values():
         _shift_scope(scope, versions)
         scope.timeout_at, scope.settle_at = later(scope.timeout_at), later(scope.settle_at)

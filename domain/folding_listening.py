@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from domain import events as e
 from domain.folding import Handler, watch
+from domain.folding_streams import take_place
 from domain.lifecycle import fire_run
 from domain.state import Held, Listening, State
 
@@ -12,13 +13,20 @@ def _listen_started(s: State, ev: e.ListenStarted) -> None:
     run = s.runs[ev.run]
     fire_run["wait"](run)
     watch(s, run)
-    run.listening = Listening(ev.types, [dict(expected) for expected in ev.expected], [], set(), set(), 0, [])
+    expected = [dict(each) for each in ev.expected]
+    run.listening = Listening(ev.types, expected, [], set(), set(), 0, [], streams=ev.streams)
 
 
 def _event_received(s: State, ev: e.EventReceived) -> None:
-    s.seen[f"{ev.source} {ev.id}"] = ev.digest
+    name = f"{ev.source} {ev.id}"
+    if name in s.seen:
+        s.repeats += 1
+        return
+    s.seen[name] = ev.digest
     if ev.outcome == "held":
-        s.held.append(Held(ev.source, ev.id, ev.event))
+        s.held.append(Held(ev.source, ev.id, ev.event, ev.at))
+    if ev.stream is not None:
+        take_place(s, ev)
 
 
 def _event_consumed(s: State, ev: e.EventConsumed) -> None:

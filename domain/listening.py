@@ -1,7 +1,8 @@
 """Waiting for events: which listen wants an event, what it makes of it, and when it has had enough.
 
 One event serves every listen that waits at that moment. An event that no listen wants is held (at most a number of them)
-and offered, oldest first, to each listen that begins later. A filter whose expression fails does not match.
+and offered, oldest first, to each listen that begins later. A filter whose expression fails does not match. Events of a
+stream are offered in the order of their numbers (`domain.streams`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from domain.expressions import Evaluated, Expression
 from domain.failing import fail
 from domain.flow import begin, complete, continues, open_scope, starts
 from domain.plan import EventFilter, Listen, Node, Strategy
-from domain.state import Run, ScopeState
+from domain.state import Held, Run, ScopeState
+from domain.streams import concerning, gap_at, out_of_turn, place_of, received, repeated, room, turn_of
 from domain.tasks import env_of
 
 Match = tuple[int, bool, dict[str, Any]]
@@ -37,15 +39,26 @@ def _listen(d: Decision, run: Run, node: Node) -> Strand:
         expected.append(values)
     strategies = [work.to, work.to.until_events] if work.to.until_events else [work.to]
     types = tuple(dict.fromkeys(f.event_type for strategy in strategies for f in strategy.filters or (EventFilter(),)))
-    d.emit(e.ListenStarted, run=run.id, types=types, expected=tuple(expected))
-    for held in list(d.state.held):
+    streams = (yield from concerning(d, work, [*d.state.streams])) if d.state.streams else ()
+    d.emit(e.ListenStarted, run=run.id, types=types, expected=tuple(expected), streams=streams)
+    d.beginning |= {run.id}
+    offered: dict[int, Held] = {}
+    while (held := _another(d, offered)) is not None:
         if run.listening is None or run.listening.done or not run.open:
             break
-        if held not in d.state.held:
-            continue  # another listen that begins in this decision has taken it
         match = yield from _match(d, run, work.to, held.event)
-        if match is not None and held in d.state.held:
+        if match is not None and held in d.state.held:  # another listen that begins in this decision may have taken it
             yield from _consume(d, run, work, held.event, match)
+    d.beginning -= {run.id}
+
+
+def _another(d: Decision, offered: dict[int, Held]) -> Held | None:
+    """The oldest held event that was not offered yet; while one is offered others may be set free, or taken."""
+    for held in d.state.held:
+        if id(held) not in offered:
+            offered[id(held)] = held
+            return held
+    return None
 
 
 def receive(d: Decision, command: ReceiveEvent) -> Strand:
@@ -55,42 +68,65 @@ def receive(d: Decision, command: ReceiveEvent) -> Strand:
     if known is not None:
         if known != command.digest:
             raise EventIdReusedError
+        yield from repeated(d, command)
         return
     if state.final:
         raise OrchestrationEndedError(state.status)
+    place = (yield from place_of(d, event)) if state.streams else None
+    turn = "next" if place is None else turn_of(d, place)
+    if place is not None and turn != "next":
+        out_of_turn(d, command, place, turn)
+        return
     takers: list[tuple[Run, Listen, Match]] = []
-    for run in _listening(d):
-        work = d.node(run).work
-        assert isinstance(work, Listen)
+    for run, work in listening(d):
         match = yield from _match(d, run, work.to, event)
         if match is not None:
             takers.append((run, work, match))
-    if not takers and not command.hold:
+    if not takers and not command.hold and place is None:
         return
     consumed = bool(takers) and not state.suspended  # while suspended it is recorded and nothing is decided
-    if not consumed and len(state.held) >= d.limits.max_held:
-        held = f"{d.limits.max_held} events are held for it already and no task of it waits for one"
+    if not consumed and (kept := len(state.held) + state.parked) >= room(d, place):
+        held = f"{kept} events are held for it already and no task of it waits for one"
         raise OverloadedError(f"{held}; send this one again when its turn has come")
-    outcome = "matched" if consumed else "held"
-    d.emit(e.EventReceived, source=event["source"], id=event["id"], digest=command.digest, event=event, outcome=outcome)
+    parked = state.parked
+    at = None if place is None else gap_at(d, place, "next")
+    received(d, command, "matched" if consumed else "held", place, at)
     if consumed:
         for run, work, match in takers:
             yield from _consume(d, run, work, event, match)
+    if state.parked < parked and not state.suspended:
+        yield from offer_held(d)
 
 
 def offer_held(d: Decision) -> Strand:
-    """After a resume: events that came while suspended may be wanted."""
-    for held in list(d.state.held):
-        for run in _listening(d):
-            work = d.node(run).work
-            assert isinstance(work, Listen)
+    """Events that came while suspended, or before their turn, may be wanted.
+
+    Only one strand offers at a time, and none to a listen that is just looking by itself: an event would be taken twice, or
+    by an `until` that does not know of the one before. Both see what is set free while they wait for an answer.
+    """
+    if d.offering:
+        return
+    d.offering = True
+    offered: dict[int, Held] = {}
+    while (held := _another(d, offered)) is not None:
+        for run, work in listening(d):
+            if run.id in d.beginning:
+                continue
             match = yield from _match(d, run, work.to, held.event)
             if match is not None:
                 yield from _consume(d, run, work, held.event, match)
+    d.offering = False
 
 
-def _listening(d: Decision) -> list[Run]:
-    return [r for r in d.state.attended() if r.listening is not None and not r.listening.done and d.live(r.scope)]
+def listening(d: Decision) -> list[tuple[Run, Listen]]:
+    """The listens that may still take events, in the order in which they began."""
+    found: list[tuple[Run, Listen]] = []
+    for run in d.state.attended():
+        if run.listening is not None and not run.listening.done and d.live(run.scope):
+            work = d.node(run).work
+            assert isinstance(work, Listen)
+            found.append((run, work))
+    return found
 
 
 def _match(d: Decision, run: Run, to: Strategy, event: dict[str, Any]) -> Strand:

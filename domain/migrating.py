@@ -14,6 +14,7 @@ from domain import events as e
 from domain.decision import Decision
 from domain.errors import InvalidInputError, OrchestrationEndedError, Problem
 from domain.fitting import Fitting
+from domain.gaps import reopen
 
 
 def migrate(d: Decision, command: c.Migrate) -> None:
@@ -50,3 +51,5 @@ def move_to(d: Decision, mapping: Mapping[str, str], reason: str | None, anew: C
         remarks=tuple(fit.remarks),
     )
     d.plan = new
+    if new.streams or d.state.streams:
+        d.spawn(reopen(d))

@@ -104,6 +104,33 @@ class EventFilter(msgspec.Struct, frozen=True):
         return next((value for name, value in self.attributes if name == "type" and isinstance(value, str)), None)
 
 
+class EventStream(msgspec.Struct, frozen=True, kw_only=True):
+    """Events with an order of their own: those that have these attributes, as an `EventFilter` says it.
+
+    The number of an event is its attribute `attribute`, or what `by` gives; with `per` every value of that expression has
+    numbers of its own. They begin with `first` and have no gaps.
+    """
+
+    name: str
+    attributes: tuple[tuple[str, Any | Expression], ...]
+    attribute: str = "sequence"
+    by: Expression | None = None
+    first: int = 1
+    per: Expression | None = None
+    gap_s: float | None = None
+    """How long a missing event is waited for; None: for ever."""
+    gap_then: Literal["fault", "continue"] = "fault"
+
+    @property
+    def pointer(self) -> str:
+        return f"/streams/{self.name}"
+
+    @property
+    def event_type(self) -> str | None:
+        """The literal type of its events, if it says one."""
+        return EventFilter(self.attributes).event_type
+
+
 class Strategy(msgspec.Struct, frozen=True):
     """Which events a listen consumes: `one`, `any` (no filters: every event), or `all` (each filter once)."""
 
@@ -356,6 +383,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     timeout: Duration | None = None
     resource: Resource | None = None
     schedule: Schedule | None = None
+    streams: dict[str, EventStream] = {}
     parallel_undo: bool = False
     secrets: tuple[str, ...] = ()
 

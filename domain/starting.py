@@ -18,6 +18,7 @@ from domain.failing import uncaught
 from domain.flow import begin
 from domain.plan import Plan
 from domain.state import ROOT, ScopeState, State
+from domain.streams import open_streams
 
 
 def start(d: Decision, command: c.Start) -> None:
@@ -63,6 +64,8 @@ def _starting(d: Decision, command: c.Start) -> Strand:
     if why is not None:
         uncaught(d, why.at("/input"), None)
     else:
+        if plan.streams:
+            open_streams(d)
         begin(d, ROOT, plan.root.start)
 
 

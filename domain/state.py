@@ -57,6 +57,8 @@ class Listening(msgspec.Struct):
     queue: int = 0
     outputs: list[Any] = []
     done: bool = False
+    streams: tuple[str, ...] = ()
+    """The streams of whose events it may take some."""
 
 
 class Run(msgspec.Struct, array_like=True, gc=False):
@@ -230,6 +232,56 @@ class Held(msgspec.Struct):
     source: str
     id: str
     event: dict[str, Any]
+    at: datetime | None = None
+    """When it was received."""
+
+
+class Order(msgspec.Struct):
+    """How far one order of a stream has come. `parked`: by number those that came before their turn."""
+
+    key: str | int | bool | None
+    next: int
+    parked: dict[int, Held] = {}
+    skipped: list[tuple[int, int]] = []
+    """(first, last) of the numbers that are not waited for any longer."""
+
+    def lacks(self, most: int) -> list[int]:
+        """The numbers that have to come before what is parked can be offered, the lowest first; without any the next."""
+        if not self.parked:
+            return [self.next]
+        found: list[int] = []
+        begin = self.next
+        for number in sorted(self.parked):
+            found += range(begin, min(number, begin + most - len(found)))
+            begin = number + 1
+            if len(found) >= most:
+                break
+        return found
+
+    @property
+    def lacking(self) -> int:
+        """How many they are."""
+        return max(self.parked) + 1 - self.next - len(self.parked) if self.parked else 1
+
+
+class Stream(msgspec.Struct):
+    """Events that are put in order. `orders`: by the text of the key; `gaps`: when what is parked in some of them has
+    waited long enough.
+    """
+
+    type: str | None
+    first: int
+    orders: dict[str, Order] = {}
+    gaps: dict[str, datetime] = {}
+
+    def order(self, key: str | int | bool | None) -> Order:
+        """The order of a key as it stands; what is new is not kept."""
+        return self.orders.get(text_of(key)) or Order(key, self.first)
+
+
+def text_of(key: str | int | bool | None) -> str:
+    """The name of an order in a stream; empty where there is only one."""
+    return "" if key is None else msgspec.json.encode(key).decode()
 
 
 class Recorded(msgspec.Struct):
@@ -302,6 +354,11 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """(public id, version) of the orchestration that this is a fork of."""
     renamed: dict[str, list[str]] = {}
     """pointer -> those that its task had in earlier versions of the definition: runs are still named by them."""
+    streams: dict[str, Stream] = {}
+    parked: int = 0
+    """Events that wait for their turn in all of them."""
+    repeats: int = 0
+    """How often an event of a stream was received again, as far as that is recorded."""
 
     @property
     def final(self) -> bool:
@@ -465,7 +522,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
 
     def due(self) -> Iterator[tuple[datetime, str, str]]:
         """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``,
-        ``more``.
+        ``more``, ``gap``.
         """
         if self.final:
             return
@@ -490,9 +547,18 @@ class State(msgspec.Struct, array_like=True, gc=False):
                 continue  # it waits for the pivot
             if run.timeout_at:
                 yield run.timeout_at, "timeout", run.id
+            if self.streams and run.listening is not None and not run.listening.done:
+                gaps = [at for name in run.listening.streams for at in self.gaps_of(name).values()]
+                if gaps:
+                    yield min(gaps), "gap", run.id
             entered = self.scopes[run.scopes["try"]] if "try" in run.scopes else None
             if entered is not None and entered.phase == "active" and entered.timeout_at:
                 yield entered.timeout_at, "attempt", run.id
+
+    def gaps_of(self, stream: str) -> dict[str, datetime]:
+        """When the gaps of a stream have lasted too long, by the text of the key."""
+        found = self.streams.get(stream)
+        return found.gaps if found is not None else {}
 
     def settling(self, key: str) -> Iterator[Run]:
         """The attempts in flight that a failing scope or run (a key of `failing`, or ROOT) waits for, scope by scope in the

@@ -1,5 +1,5 @@
 """Every system that the examples call, as one small server on loopback: accounts, mail, car, hotel, flight, payment,
-stock, shipping and five banks.
+stock, shipping, documents and five banks.
 
     python -m examples.participants --port 8090
 
@@ -22,7 +22,7 @@ from typing import Any
 
 from aiohttp import web
 
-KINDS = ("accounts", "activations", "mails", "cars", "hotels", "flights", "payments", "stock", "shipments")
+KINDS = ("accounts", "activations", "mails", "cars", "hotels", "flights", "payments", "stock", "shipments", "documents")
 RATES = {"alpine": 4.4, "coastal": 3.9, "harbour": 3.7, "lakeside": 4.1, "meadow": 4.6}
 SLOW_S = 30.0
 """Longer than any example waits for an answer."""

@@ -254,6 +254,12 @@ class Client:
         """Orchestrations, newest first, at most `limit`. Filters by the names of the API; a list repeats its name."""
         yield from self._listed("/v1/orchestrations", filters, limit)
 
+    def held_events(self, filters: Mapping[str, Any], limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Events that wait for somebody, oldest first, at most `limit`: those for anybody, or (``orchestration``) those that
+        one keeps. Further filters: ``type``, ``source``.
+        """
+        yield from self._listed("/v1/events/held", filters, limit)
+
     def wait(self, orchestration: str, timeout_s: float = 300.0) -> Orchestration:
         """The status once the orchestration has ended.
 

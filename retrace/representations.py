@@ -179,7 +179,7 @@ class AccessEntry(TypedDict):
 class EventOutcome(TypedDict):
     """What became of an event; `version` only for one that was sent to an orchestration."""
 
-    outcome: Literal["matched", "started", "held", "duplicate"]
+    outcome: Literal["matched", "started", "held", "parked", "duplicate", "late"]
     version: int | None
 
 

@@ -18,6 +18,7 @@ from adapters.cli import (
     bundling,
     commands,
     definitions,
+    events,
     forks,
     functions,
     incidents,
@@ -71,6 +72,7 @@ app.add_typer(projections.app, name="projections")
 app.add_typer(functions.app, name="functions")
 worker.register(app)
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(events.app, name="events")
 
 
 @app.command()

@@ -65,6 +65,8 @@ def _place(path: Sequence[str]) -> str:
             return ".".join(["$" + rest[0], *rest[1:]]) if rest else ""
         case ["held_events", *_]:
             return "events kept for later"
+        case ["streams", name, *rest]:
+            return f"stream {name}, {'.'.join(rest)}" if rest else f"stream {name}"
     return ".".join(path)
 
 

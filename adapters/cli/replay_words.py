@@ -21,7 +21,7 @@ _EFFECTS = {
     "uncertain": "nobody knows whether it took effect",
     "completed": "it took effect",
 }
-_TIMES = {"due_at": "until", "retry_at": "again at", "timeout_at": "until"}
+_TIMES = {"due_at": "until", "retry_at": "again at", "timeout_at": "until", "gap_at": "the gap lasts until"}
 _UNDO = re.compile(r"/([^/]+)/compensate\Z")
 
 

@@ -123,7 +123,18 @@ def waiting(entry: Mapping[str, Any]) -> str:
         entry.get("event", {}).get("type") if entry["kind"] == "event" else entry.get("child") or entry.get("function")
     )
     due = f" until {moment(entry['due_at'])}" if entry.get("due_at") else ""
-    return f"{entry['kind']}{f' {what}' if what else ''} for {entry['task']}{due}"
+    return f"{entry['kind']}{f' {what}' if what else ''} for {entry['task']}{due}{_lacking(entry)}"
+
+
+def _lacking(entry: Mapping[str, Any]) -> str:
+    """The numbers of streams that have to come first."""
+    told = ""
+    for each in entry.get("missing") or ():
+        numbers, more = ", ".join(map(str, each["numbers"])), each["total"] - len(each["numbers"])
+        of = f" of {each['key']}" if each["key"] is not None else ""
+        due = f" until {moment(each['due_at'])}" if each["due_at"] else ""
+        told += f"; {each['stream']}{of} lacks {numbers}{f' and {more} more' if more else ''}{due}"
+    return told
 
 
 def _facts(status: Mapping[str, Any]) -> list[tuple[str, Any]]:

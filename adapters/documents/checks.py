@@ -7,11 +7,32 @@ Every check is linear in the size of the plan.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from adapters.documents.inspection import children_of, inner_scopes, scopes
 from adapters.documents.positions import join
 from adapters.documents.reader import Log
-from domain.plan import END, EXIT, Call, Emit, Join, Listen, Node, Plan, Raise, Run, Scope, Split, Switch, Try, Wait
+from domain.data import same
+from domain.expressions import Expression
+from domain.plan import (
+    END,
+    EXIT,
+    Call,
+    Emit,
+    EventFilter,
+    EventStream,
+    Join,
+    Listen,
+    Node,
+    Plan,
+    Raise,
+    Run,
+    Scope,
+    Split,
+    Switch,
+    Try,
+    Wait,
+)
 
 
 def check(plan: Plan, log: Log) -> None:
@@ -27,9 +48,37 @@ def check(plan: Plan, log: Log) -> None:
                 log.remark(pointer, f"nothing leads to the task {node.name!r}", "unreachable")
         _warn_of_loops(scope, reached, pausing, log)
     _warn_before_pivots(plan.root, False, log)
+    _warn_of_streams(plan, log)
     for pointer, run in children_of(plan):
         if (run.namespace, run.name) == (plan.namespace, plan.name):
             log.remark(join(pointer, "run", "workflow"), "this definition starts itself as its own child", "own-child")
+
+
+def _warn_of_streams(plan: Plan, log: Log) -> None:
+    if not plan.streams:
+        return
+    heard = [
+        filter_ for node in plan.nodes.values() if isinstance(node.work, Listen) for filter_ in _filters(node.work)
+    ]
+    for stream in plan.streams.values():
+        if not any(_may_meet(stream, dict(filter_.attributes)) for filter_ in heard):
+            log.remark(stream.pointer, f"no task takes events of the stream {stream.name!r}", "unheard-stream")
+
+
+def _filters(work: Listen) -> tuple[EventFilter, ...]:
+    ends = work.to.until_events
+    return (*(work.to.filters or (EventFilter(),)), *((ends.filters or (EventFilter(),)) if ends is not None else ()))
+
+
+def _may_meet(stream: EventStream, given: dict[str, Any]) -> bool:
+    """As far as literals tell."""
+    return all(
+        name not in given
+        or isinstance(wanted, Expression)
+        or isinstance(given[name], Expression)
+        or same(wanted, given[name])
+        for name, wanted in stream.attributes
+    )
 
 
 def targets(node: Node) -> list[str]:

@@ -18,10 +18,23 @@ from adapters.documents.positions import join
 from adapters.documents.reader import Cursor, Log
 from adapters.documents.reusables import Reusables, secrecy_of
 from adapters.documents.schedules import schedule
+from adapters.documents.streams import streams
 from domain.errors import InvalidDefinitionError, Problem
 from domain.plan import Plan, Resource, Retry, Scope
 
-_TOP = ("document", "input", "use", "do", "timeout", "output", "evaluate", "resource", "compensation", "schedule")
+_TOP = (
+    "document",
+    "input",
+    "use",
+    "do",
+    "timeout",
+    "output",
+    "evaluate",
+    "resource",
+    "compensation",
+    "schedule",
+    "streams",
+)
 _USE = ("authentications", "errors", "functions", "retries", "secrets", "timeouts")
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\Z")
 _IDENTIFIER = r"(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
@@ -77,6 +90,8 @@ def _plan(top: Cursor, digest: str) -> Plan | None:
         made["resource"] = _resource(found["resource"])
     if "schedule" in found:
         made["schedule"] = schedule(found["schedule"])
+    if "streams" in found:
+        made["streams"] = streams(found["streams"])
     if root is None or top.log.problems:
         return None
     return Plan(

@@ -21,13 +21,13 @@ def emit(task: Task) -> Emit:
     event = found["event"].members(("with",), ("with",)) if "event" in found else {}
     if "with" not in event:
         return Emit(Template())
-    attributes = event["with"]
+    given = event["with"]
     for name in ("source", "type"):
-        if isinstance(attributes.value, dict) and name not in attributes.value:
-            attributes.refuse(f"the member {name!r} is missing: an event that is emitted needs it", "missing")
-    for name, attribute in attributes.entries():
+        if isinstance(given.value, dict) and name not in given.value:
+            given.refuse(f"the member {name!r} is missing: an event that is emitted needs it", "missing")
+    for name, attribute in given.entries():
         _attribute(name, attribute)
-    return Emit(template(attributes))
+    return Emit(template(given))
 
 
 def listen(task: Task) -> Listen:
@@ -68,11 +68,7 @@ def strategy(cursor: Cursor, nested: bool = False) -> Strategy:
 def event_filter(cursor: Cursor) -> EventFilter:
     """``with`` and ``correlate``."""
     found = cursor.members(("with", "correlate"), ("with",))
-    attributes: list[tuple[str, Any | Expression]] = []
-    if "with" in found:
-        if found["with"].value == {}:
-            found["with"].refuse("expected at least one attribute", "missing")
-        attributes = [(name, _match(name, member)) for name, member in found["with"].entries()]
+    wanted = attributes(found["with"]) if "with" in found else ()
     correlate: list[tuple[str, Expression, Template | None]] = []
     if "correlate" in found:
         for name, member in found["correlate"].entries():
@@ -80,7 +76,14 @@ def event_filter(cursor: Cursor) -> EventFilter:
             if "from" in key:
                 expected = template(key["expect"]) if "expect" in key else None
                 correlate.append((name, expression(key["from"]), expected))
-    return EventFilter(tuple(attributes), tuple(correlate))
+    return EventFilter(wanted, tuple(correlate))
+
+
+def attributes(cursor: Cursor) -> tuple[tuple[str, Any | Expression], ...]:
+    """``with`` of a filter: the attributes that an event must have."""
+    if cursor.value == {}:
+        cursor.refuse("expected at least one attribute", "missing")
+    return tuple([(name, _match(name, member)) for name, member in cursor.entries()])
 
 
 def _match(name: str, cursor: Cursor) -> Any | Expression:

@@ -17,6 +17,7 @@ from domain.plan import (
     Duration,
     Emit,
     EventFilter,
+    EventStream,
     For,
     Fork,
     Listen,
@@ -85,6 +86,8 @@ def expressions_of(plan: Plan) -> list[Place]:
     found: list[Place] = []
     _data(plan, "", VARIABLES, found)
     _duration(plan.timeout, "/timeout/after", VARIABLES, found)
+    for stream in plan.streams.values():
+        _stream(stream, found)
     left: list[tuple[Scope, tuple[str, ...]]] = [(plan.root, VARIABLES)]
     while left:
         scope, names = left.pop()
@@ -206,6 +209,16 @@ def _filter(entry: EventFilter, pointer: str, names: tuple[str, ...], found: lis
     for name, source, expected in entry.correlate:
         found.append((join(pointer, "correlate", name, "from"), source, names))
         _template(expected, join(pointer, "correlate", name, "expect"), names, found)
+
+
+def _stream(stream: EventStream, found: list[Place]) -> None:
+    """They are evaluated beside all tasks."""
+    _filter(EventFilter(stream.attributes), stream.pointer, _OUTSIDE, found)
+    _optional(stream.by, join(stream.pointer, "order", "by"), _OUTSIDE, found)
+    _optional(stream.per, join(stream.pointer, "order", "per"), _OUTSIDE, found)
+
+
+_OUTSIDE = ("context", "input", "outputs", "workflow", "runtime")
 
 
 def _retry(retry: Retry | None, pointer: str, names: tuple[str, ...], found: list[Place]) -> None:

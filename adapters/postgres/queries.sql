@@ -580,6 +580,9 @@ LIMIT %(limit)s;
 -- name: held_of_type
 event_type = %(event_type)s
 
+-- name: held_of_source
+source = %(of_source)s
+
 -- name: held_after
 (received_at, source, id) > (%(received_at)s, %(source)s, %(id)s)
 

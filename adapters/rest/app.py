@@ -32,6 +32,7 @@ from adapters.rest import (
     events,
     forks,
     functions,
+    held_events,
     long_running,
     metrics,
     orchestrations,
@@ -62,6 +63,7 @@ __all__ = ["OPERATIONS", "Services", "build_app"]
 
 OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
+    *held_events.OPERATIONS,
     *events.OPERATIONS,
     *callbacks.OPERATIONS,
     *commands.OPERATIONS,

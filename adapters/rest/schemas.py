@@ -406,7 +406,7 @@ class DryRunAnswer(Open):
 class EventAnswer(Open):
     """What became of an event."""
 
-    outcome: Literal["matched", "started", "held", "duplicate"]
+    outcome: Literal["matched", "started", "held", "parked", "duplicate", "late"]
     version: int | None = None
 
 

@@ -17,6 +17,7 @@ from adapters.rest.metering import Meter
 from application.auditing import Audit
 from application.claims import TaskClaims
 from application.function_controls import FunctionControls
+from application.held_events import HeldEvents
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
 from application.schedule_catalog import ScheduleCatalog
@@ -48,6 +49,7 @@ class Services:
     tasks: TaskClaims | None = None
     functions: FunctionControls | None = None
     """None: nothing is handed out to remote workers."""
+    held_events: HeldEvents | None = None
     tokens: Mapping[str, str] | None = None
     actor: str = "anonymous"
     version: str = "0"

@@ -52,13 +52,21 @@ class SqlHeldEvents:
         await self._database.change(lambda transaction: transaction.run("mark_held", params))
 
     async def waiting(
-        self, event_type: str | None, limit: int = 100, after: tuple[datetime, str, str] | None = None
+        self,
+        event_type: str | None,
+        limit: int = 100,
+        after: tuple[datetime, str, str] | None = None,
+        *,
+        source: str | None = None,
     ) -> list[HeldEvent]:
         params: dict[str, object] = {"limit": limit}
         where: list[Fragment] = []
         if event_type is not None:
             params["event_type"] = event_type
             where.append("held_of_type")
+        if source is not None:
+            params["of_source"] = source
+            where.append("held_of_source")
         if after is not None:
             params |= {"received_at": after[0], "source": after[1], "id": after[2]}
             where.append("held_after")

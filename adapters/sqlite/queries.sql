@@ -516,6 +516,9 @@ LIMIT :limit;
 -- name: held_of_type
 event_type = :event_type
 
+-- name: held_of_source
+source = :of_source
+
 -- name: held_after
 (received_at, source, id) > (:received_at, :source, :id)
 

@@ -21,7 +21,7 @@ import msgspec
 from adapters.documents import read_definition
 from adapters.expressions.inline import evaluate
 from adapters.system import calm_collector
-from application.live import agenda_of, listening_runs
+from application.live import agenda_of, subscribers_in
 from domain import commands as c
 from domain import events as e
 from domain.decision import Limits
@@ -63,7 +63,7 @@ def live(plan: Plan, input_: Any, watch: bool = True) -> list[e.Event]:
             questions = step(decision, [evaluate(ask) for ask in asked if isinstance(ask, Evaluation)])
         if watch:
             agenda_of(state)
-            listening_runs(state)
+            subscribers_in(state)
         for event in decision.events:
             if isinstance(event, e.AttemptStarted):
                 seed += 1

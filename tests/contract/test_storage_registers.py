@@ -150,6 +150,11 @@ async def test_waiting_events_are_oldest_first_in_pages(storage):
     last = paid[0]
     assert await storage.held.waiting("paid", after=(last.received_at, last.source, last.id)) == paid[1:]
     assert await storage.held.waiting("refunded") == []
+    sources = {each.source for each in await storage.held.waiting(None)}
+    for source in sources:
+        assert {each.source for each in await storage.held.waiting(None, source=source)} == {source}
+    assert await storage.held.waiting(None, source="elsewhere") == []
+    assert await storage.held.waiting("paid", after=(last.received_at, last.source, last.id), source="elsewhere") == []
 
 
 async def test_marks_change_only_what_they_name(storage):

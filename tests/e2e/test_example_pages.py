@@ -68,7 +68,7 @@ async def run(page_blocks: list[str], api, ledger: str) -> list[httpx2.Response]
     return answers
 
 
-@pytest.mark.parametrize("name", ["signup", "trip", "quotes", "order", "transfer"])
+@pytest.mark.parametrize("name", ["signup", "trip", "quotes", "documents", "order", "transfer"])
 async def test_page_of_an_example(tmp_path, name, monkeypatch):
     monkeypatch.setenv("RETRACE_CONNECTION_BANK", f"sqlite:///{tmp_path / 'bank.db'}")
     commands = blocks(EXAMPLES / name / "README.md", "sh")
@@ -76,7 +76,7 @@ async def test_page_of_an_example(tmp_path, name, monkeypatch):
     async with running_examples(tmp_path, name) as (api, participants):
         answers = await run(commands, api, participants.url)
         last = [answer.json() for answer in answers if not {"entries", "items"} & set(answer.json())][-1]
-        assert last["status"] in ("completed", "cancelled", "compensated", "Offered", "Refunded"), last
+        assert last["status"] in ("completed", "cancelled", "compensated", "Offered", "Refunded", "Complete"), last
 
 
 async def test_readme(tmp_path):
@@ -120,3 +120,13 @@ async def test_tutorial(tmp_path):
 
 def _blocks_in(lines: list[str]) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", "".join(lines), re.DOTALL | re.MULTILINE)
+
+
+async def test_the_page_of_the_documents_tells_what_becomes_of_each_event(tmp_path):
+    async with running_examples(tmp_path, "documents") as (api, participants):
+        answers = await run(blocks(EXAMPLES / "documents" / "README.md", "sh"), api, participants.url)
+        outcomes = [each.json()["outcome"] for each in answers if each.status_code == 202]
+        assert outcomes[:4] == ["parked", "matched", "duplicate", "duplicate"]
+        assert answers[-2].json()["status"] == "Complete"
+        left = [each["id"] for each in answers[-1].json()["entries"]]
+        assert left == ["E-17-issue", "E-17-schedule", "E-17-certificate", "E-17-welcome-pack"]

@@ -307,6 +307,34 @@ def migrated() -> Story:
     return story
 
 
+def documents_in_any_order() -> Story:
+    """The welcome pack comes first, the certificate twice, under two ids."""
+    story = Story(example("documents/documents.yaml")).begin({"employee": "E-17"})
+    for document in ("welcome-pack", "certificate", "issue", "certificate", "schedule"):
+        story.receive(f"com.example.document.{document}", {"document": document}, id_=story.id, subject="E-17")
+    return story
+
+
+def one_that_never_came() -> Story:
+    """A gap is skipped; then the definition is another one, which knows no order."""
+    papers = {
+        "papers": {
+            "with": {"type": "paper"},
+            "order": {"per": ".subject"},
+            "gap": {"after": "PT1H", "then": "continue"},
+        }
+    }
+    collect = {"listen": {"to": {"any": [{"with": {"type": "paper"}}], "until": "length == 4"}}}
+    first = feature("one-that-never-came", [{"collect": collect}], streams=papers)
+    story = Story(first).begin()
+    for number in (3, 4, 1, 6):
+        story.receive("paper", number, id_=story.id, sequence=number, subject="a")
+    story.pass_time(HOUR)
+    story.receive("paper", 2, id_=story.id, sequence=2, subject="a")
+    story.ask(c.Migrate, to=story.deploy(feature("one-that-never-came", [{"collect": collect}], version="1.1.0")))
+    return story
+
+
 STORIES: dict[str, Callable[[], Story]] = {
     story.__name__: story
     for story in (
@@ -340,5 +368,7 @@ STORIES: dict[str, Callable[[], Story]] = {
         parallel_undo,
         forked,
         migrated,
+        documents_in_any_order,
+        one_that_never_came,
     )
 }

@@ -228,7 +228,12 @@ class MemoryHeldEvents(_Part):
         return sorted(self._data.held.values(), key=lambda each: (each.received_at, each.source, each.id))
 
     async def waiting(
-        self, event_type: str | None, limit: int = 100, after: tuple[datetime, str, str] | None = None
+        self,
+        event_type: str | None,
+        limit: int = 100,
+        after: tuple[datetime, str, str] | None = None,
+        *,
+        source: str | None = None,
     ) -> list[HeldEvent]:
         async with self._calls.call("waiting"):
             found = (
@@ -236,6 +241,7 @@ class MemoryHeldEvents(_Part):
                 for each in self._oldest_first()
                 if not each.taken
                 and event_type in {None, each.event_type}
+                and source in {None, each.source}
                 and (after is None or (each.received_at, each.source, each.id) > after)
             )
             return [each for _, each in zip(range(limit), found, strict=False)]

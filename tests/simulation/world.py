@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from application.identity import Identity
-from application.live import listening_runs
+from application.live import subscribers_in
 from application.operations import Progress
 from application.projection_store import Build
 from application.runtime import Node, Options
@@ -335,7 +335,7 @@ class Simulation:
                 for incident in state.open_incidents():
                     action = self.chance.choice(incident.actions)
                     await self._try(partial(_resolve, request, incident.number, action))
-                for kind in TYPES if listening_runs(state) else ():
+                for kind in TYPES if subscribers_in(state) else ():
                     await self.publish(to=state.id, kind=kind)
             if not unfinished:
                 return

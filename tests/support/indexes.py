@@ -15,6 +15,10 @@ def check_indexes(state: State) -> None:
     assert state.flying == sum(run.flying for run in runs.values())
     assert state.calls == sum(run.flying and run.child is None for run in runs.values())
     assert set(state.watched) <= set(state.open)
+    orders = [(stream, order) for stream in state.streams.values() for order in stream.orders.values()]
+    assert state.parked == sum(len(order.parked) for _, order in orders)
+    assert all(number > order.next for _, order in orders for number in order.parked)
+    assert all(stream.orders[text].parked for stream in state.streams.values() for text in stream.gaps)
     for run in open_runs:
         entered = state.scopes[run.scopes["try"]] if "try" in run.scopes else None
         timed = run.due_at or run.timeout_at or run.more_at or (entered is not None and entered.timeout_at)

@@ -18,7 +18,7 @@ import msgspec
 from adapters.documents import compile_plan
 from adapters.stored_events import EventMapper
 from application.chain import GENESIS, event_hash, log_hash
-from application.live import agenda_of, listening_runs
+from application.live import agenda_of, subscribers_in, types_of
 from application.projector import row_of
 from application.replay import divergences
 from domain import events as e
@@ -169,7 +169,7 @@ def work_complaints(stored: Stored, all_: list[Folded], now: datetime) -> Iterat
         if found[1] is not None and found[1] < now - _HANDLED_WITHIN:
             yield f"{each.state.id}: a timer of {found[1]} was not handled by {now}"
         listening = {run for orchestration, run in partition.subscriptions if orchestration == each.orchestration}
-        wanted = {name for name in listening_runs(each.state) if _types(each.state, name)}
+        wanted = {name for name in subscribers_in(each.state) if types_of(each.state, name)}
         if listening != wanted:
             yield f"{each.state.id}: subscribed by {listening}, listening are {wanted}"
     for partition in stored.partitions:
@@ -177,11 +177,6 @@ def work_complaints(stored: Stored, all_: list[Folded], now: datetime) -> Iterat
             yield f"{partition.emitted} emitted events were not published"
         if partition.commands:
             yield f"{partition.commands} commands of other nodes were not carried out"
-
-
-def _types(state: State, run: str) -> tuple[str | None, ...]:
-    listening = state.runs[run].listening
-    return listening.types if listening else ()
 
 
 def histories_complaints(stored: Stored) -> list[str]:

@@ -37,6 +37,23 @@ def test_unreachable_tasks(text, warnings):
 
 
 @pytest.mark.parametrize(
+    ("filter_", "warned"),
+    [
+        ("{type: paper}", False),
+        ("{type: other}", True),
+        ("{source: s}", False),
+        ("{type: '${ . == \"paper\" }'}", False),
+    ],
+)
+@pytest.mark.parametrize(
+    "form", ["{to: {one: {with: F}}}", "{to: {any: [{with: {type: x}}], until: {one: {with: F}}}}"]
+)
+def test_a_stream_that_nobody_listens_to(filter_, warned, form):
+    text = f"- a: {{listen: {form.replace('F', filter_)}}}\nstreams: {{papers: {{with: {{type: paper}}}}}}"
+    assert warnings_of(text) == ([("unheard-stream", "/streams/papers", 4)] if warned else [])
+
+
+@pytest.mark.parametrize(
     ("text", "warnings"),
     [
         ("- a: {set: {x: 1}, then: a}", [("endless-loop", "/do/0/a", 3)]),

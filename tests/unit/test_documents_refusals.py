@@ -299,6 +299,21 @@ WHOLE = [
     ("{}", [("", "missing", 1, 1), ("", "missing", 1, 1)]),
     (HEAD + "do: []\nbogus: 1\n", [("/bogus", "unknown-keyword", 3, 1)]),
     (HEAD + "do: []\nschedule: {on: {all: [{with: {type: a}}]}}\n", [("/schedule/on/all", "unsupported", 3, 17)]),
+    (HEAD + "do: []\nstreams: []\n", [("/streams", "wrong-type", 3, 1)]),
+    (HEAD + "do: []\nstreams: {1a: {with: {type: a}}}\n", [("/streams/1a", "invalid", 3, 11)]),
+    (HEAD + "do: []\nstreams: {a: {with: {}, x: 1}}\n", [
+        ("/streams/a/with", "missing", 3, 15), ("/streams/a/x", "unknown-keyword", 3, 25)]),
+    (HEAD + "do: []\nstreams: {a: {order: {by: 3, from: x, per: 1, of: 1}}}\n", [
+        ("/streams/a", "missing", 3, 11), ("/streams/a/order/by", "wrong-type", 3, 23),
+        ("/streams/a/order/from", "wrong-type", 3, 30), ("/streams/a/order/per", "wrong-type", 3, 39),
+        ("/streams/a/order/of", "unknown-keyword", 3, 47)]),
+    (HEAD + "do: []\nstreams: {a: {with: {type: a}, order: {by: Sequence, from: 1.5}}}\n", [
+        ("/streams/a/order/by", "invalid", 3, 40), ("/streams/a/order/from", "wrong-type", 3, 54)]),
+    (HEAD + "do: []\nstreams: {a: {with: {type: a}, gap: {after: '${ .x }', then: wait}}}\n", [
+        ("/streams/a/gap/after", "unsupported", 3, 38), ("/streams/a/gap/then", "invalid", 3, 56)]),
+    (HEAD + "do: []\nstreams: {a: {with: {type: a}, gap: {then: fault}}}\n", [("/streams/a/gap", "missing", 3, 32)]),
+    (HEAD + "do: []\nstreams: {a: {with: {Type: a}, order: {by: '${ $secrets.x }'}}}\n", [
+        ("/streams/a/with/Type", "invalid", 3, 22), ("/streams/a/order/by", "secret-not-allowed", 3, 40)]),
     (HEAD + "do: {}\n", [("/do", "wrong-type", 2, 1)]),
     (HEAD + "do: []\nuse: {extensions: []}\n", [("/use/extensions", "unsupported", 3, 7)]),
     (HEAD + "do: []\nuse: {catalogs: {}}\n", [("/use/catalogs", "unsupported", 3, 7)]),

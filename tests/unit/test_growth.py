@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import domain
-from application.live import agenda_of, listening_runs
+from application.live import agenda_of, subscribers_in
 from domain import commands as c
 from domain import events as e
 from domain.decision import Limits
@@ -87,7 +87,7 @@ def life(plan: Plan, count: int) -> tuple[int, int]:
             decision = opened(plan, state, pending.pop(0), Limits(portion=20))
             assert not step(decision)
             agenda_of(state)
-            listening_runs(state)
+            subscribers_in(state)
             events += len(decision.events)
             if any(isinstance(event, e.BranchesDeferred) for event in decision.events):
                 pending.append(c.FireTimers(at=START, seed=b"%d" % events))

@@ -62,6 +62,19 @@ def test_a_named_member_is_nowhere_and_the_history_replays():
     assert (found.verify(), found.unlike(), found.broken_links()) == ([], [], [])
 
 
+def test_the_key_of_an_order_of_events_is_replaced_too():
+    paper = {"type": "paper"}
+    streams = {"papers": {"with": paper, "order": {"per": ".subject"}}}
+    story = Story(feature("letters", [{"l": {"listen": {"to": {"all": [{"with": paper}] * 2}}}}], streams=streams))
+    story.begin({"customer": "Ada Lovelace"})
+    for number in (2, 1):
+        story.receive("paper", number, id_=story.id, sequence=number, subject="Ada Lovelace")
+    made = redacted(next(story.bundles()), "customer")
+    assert "Lovelace" not in everything(made)
+    history = replay.load(made)
+    assert history.verify() == []
+
+
 def test_the_same_value_is_replaced_alike_wherever_it_stands():
     made = redacted(bundle_of(scenes.trip_rolled_back), "traveller")
     bodies = [each["data"]["arguments"].get("body") for each in made["history"] if each["type"] == "attempt.started"]

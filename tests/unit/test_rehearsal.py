@@ -127,6 +127,12 @@ def test_the_signup_warns_of_a_mail_that_cannot_be_unsent():
     assert lines(report)["activate times out"] == "compensated; undone: createAccount; left_behind: activate sendMail"
 
 
+def test_the_documents_come_in_their_turn():
+    report = report_of(example("documents/documents.yaml"))
+    assert lines(report)["everything succeeds"] == "completed"
+    assert report["not_reached"] == []
+
+
 # Kinds of tasks ----------------------------------------------------------------------------------------------------------
 
 
