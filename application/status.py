@@ -16,9 +16,10 @@ import msgspec
 from domain.data import cause_json
 from domain.errors import Fault
 from domain.events import Cause, UndoStep
+from domain.people import task_id
 from domain.remote import is_remote
 from domain.rollback import outcome, undoable
-from domain.state import COMPENSATE, ROOT, Incident, Rollback, Run, State
+from domain.state import COMPENSATE, ROOT, Human, Incident, Rollback, Run, State
 
 Json = dict[str, Any]
 MOST_TASKS = 500
@@ -146,6 +147,8 @@ def waiting_for(state: State, known: Known | None = None) -> list[Json]:
         entry: Json = {"task": run.name, "reference": run.pointer, "due_at": instant(run.due_at or run.timeout_at)}
         if run.listening is not None and not run.listening.done:
             found += [{"kind": "event", **entry, "event": {"type": kind}} for kind in run.listening.types]
+        elif run.human is not None and run.awaits_person:
+            found.append({"kind": "human", **entry, **_asked_of(state, run, run.human)})
         elif run.awaits_callback:
             found.append({"kind": "callback", **entry})
         elif run.status == "retrying" or run.kind == "wait":
@@ -161,6 +164,16 @@ def waiting_for(state: State, known: Known | None = None) -> list[Json]:
         task = {"task": blocked.name, "reference": blocked.pointer} if blocked else {"task": None, "reference": None}
         found.append({"kind": "operator", **task, "incident": incident.number, "due_at": None})
     return found
+
+
+def _asked_of(state: State, run: Run, human: Human) -> Json:
+    return {
+        "id": task_id(state.id, human.number),
+        "title": human.title,
+        "candidates": {"users": list(human.candidates.users), "groups": list(human.candidates.groups)},
+        "assignee": human.assignee,
+        "due_at": instant(human.due_at or run.timeout_at),
+    }
 
 
 def reason_entry(state: State, cause: Cause) -> Json:

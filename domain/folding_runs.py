@@ -44,7 +44,7 @@ def _scheduled(s: State, ev: e.TaskScheduled) -> None:
 
 
 def _forget_the_last_time(run: Run) -> None:
-    run.fault = run.failing = run.winner = run.due_at = run.ended_at = run.first_at = run.listening = None
+    run.fault = run.failing = run.winner = run.due_at = run.ended_at = run.first_at = run.listening = run.human = None
     run.caught, run.base, run.held = 0, run.attempts, False
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from domain.errors import Fault
-from domain.events import AttemptStarted, Cause, Effect, LeftBehind, UndoStep
+from domain.events import AttemptStarted, Candidates, Cause, Effect, Escalation, LeftBehind, UndoStep
 from domain.lifecycle import INITIAL, ORCHESTRATION_FINAL, RUN_OPEN
 
 ROOT = ""
@@ -57,6 +57,46 @@ class Listening(msgspec.Struct):
     queue: int = 0
     outputs: list[Any] = []
     done: bool = False
+
+
+class Handing(msgspec.Struct, array_like=True):
+    """One step of who had a task for people: ``assigned | claimed | released | reassigned | escalated | answered``. `user` has
+    it after that, gave it back, or answered.
+    """
+
+    at: datetime
+    what: str
+    user: str | None
+    actor: str | None
+    reason: str | None = None
+
+
+class Human(msgspec.Struct, array_like=True):
+    """A task for people: what is asked, of whom, and who has it."""
+
+    number: int
+    title: str
+    description: str | None = None
+    form: Any = None
+    data: Any = None
+    candidates: Candidates = Candidates()
+    assignee: str | None = None
+    priority: int = 0
+    due_at: datetime | None = None
+    asked_at: datetime | None = None
+    escalations: tuple[Escalation, ...] = ()
+    escalated: int = 0
+    """How many of them took place."""
+    answered: bytes | None = None
+    """Digest of the answer."""
+    outcome: str | None = None
+    handings: list[Handing] = []
+    """The latest; the history has all."""
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When it is escalated next."""
+        return self.escalations[self.escalated].at if self.escalated < len(self.escalations) else None
 
 
 class Run(msgspec.Struct, array_like=True, gc=False):
@@ -125,6 +165,17 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     """Public id of the orchestration that it belongs to, where that is one from which this was forked: its requests and its
     undo speak of that one, and a child of it is not ours to undo.
     """
+    human: Human | None = None
+
+    @property
+    def awaits_person(self) -> bool:
+        """A person is asked and has not answered."""
+        return self.human is not None and self.status == "waiting" and self.human.answered is None
+
+    @property
+    def begun_by_person(self) -> bool:
+        """A person has it, so nobody knows what has been done."""
+        return self.human is not None and self.status == "waiting" and self.human.assignee is not None
 
     @property
     def awaits_callback(self) -> bool:
@@ -283,6 +334,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """(public id, version) of the orchestration that this is a fork of."""
     renamed: dict[str, list[str]] = {}
     """pointer -> those that its task had in earlier versions of the definition: runs are still named by them."""
+    people: list[str] = []
+    """The runs of the tasks for people, in the order of their numbers."""
 
     @property
     def final(self) -> bool:
@@ -441,7 +494,9 @@ class State(msgspec.Struct, array_like=True, gc=False):
         return self.runs[run.after].data if run.after else self.scopes[run.scope].input
 
     def due(self) -> Iterator[tuple[datetime, str, str]]:
-        """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``."""
+        """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``,
+        ``escalate``.
+        """
         if self.final:
             return
         watched = self.attended()
@@ -459,6 +514,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
                 continue
             if run.due_at and run.status != "running":
                 yield run.due_at, "due", run.id
+            if run.human is not None and run.awaits_person and (at := run.human.next_at) is not None:
+                yield at, "escalate", run.id
             if pivot is not None and self.contains(run.id, pivot.scope):
                 continue  # it waits for the pivot
             if run.timeout_at:

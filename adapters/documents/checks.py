@@ -11,7 +11,24 @@ from collections.abc import Iterable
 from adapters.documents.inspection import children_of, inner_scopes, scopes
 from adapters.documents.positions import join
 from adapters.documents.reader import Log
-from domain.plan import END, EXIT, Call, Emit, Join, Listen, Node, Plan, Raise, Run, Scope, Split, Switch, Try, Wait
+from domain.plan import (
+    END,
+    EXIT,
+    Call,
+    Emit,
+    Human,
+    Join,
+    Listen,
+    Node,
+    Plan,
+    Raise,
+    Run,
+    Scope,
+    Split,
+    Switch,
+    Try,
+    Wait,
+)
 
 
 def check(plan: Plan, log: Log) -> None:
@@ -78,7 +95,7 @@ def _leading_to(scope: Scope, goals: Iterable[str]) -> set[str]:
 
 
 def _pauses(node: Node, pausing: dict[str, bool]) -> bool:
-    if isinstance(node.work, Wait | Listen | Call | Run | Emit | Join):
+    if isinstance(node.work, Wait | Listen | Call | Human | Run | Emit | Join):
         return True
     inner = [scope for part, scope in inner_scopes(node) if part != "compensate"]
     return any(pausing.get(pointer, False) for scope in inner for pointer in scope.nodes)

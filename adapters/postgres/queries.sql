@@ -1014,3 +1014,68 @@ WHERE partition = %(partition)s AND namespace = %(namespace)s AND name = %(name)
 SELECT namespace, name, revision, course FROM schedules
 WHERE partition = ANY (%(partitions)s::smallint[])
 ORDER BY namespace, name;
+
+-- Tasks for people ------------------------------------------------------------------------------------------------------
+
+-- name: drop_human_task
+DELETE FROM human_tasks AS h
+USING unnest(%b::smallint[], %b::uuid[], %b::integer[]) AS gone (partition, orchestration, number)
+WHERE h.partition = gone.partition AND h.orchestration = gone.orchestration AND h.number = gone.number;
+
+-- name: put_human_task
+INSERT INTO human_tasks (
+    partition, orchestration, number, public_id, namespace, name, status, assignee, people, rank, due_at, created_at, content
+)
+SELECT partition, orchestration, number, public_id, namespace, name, status, assignee, people::jsonb, rank, due_at,
+       created_at, content
+FROM unnest(
+    %b::smallint[], %b::uuid[], %b::integer[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+    %b::integer[], %b::timestamptz[], %b::timestamptz[], %b::bytea[]
+) AS come (
+    partition, orchestration, number, public_id, namespace, name, status, assignee, people, rank, due_at, created_at, content
+)
+ON CONFLICT (partition, orchestration, number) DO UPDATE
+SET status = excluded.status, assignee = excluded.assignee, people = excluded.people, rank = excluded.rank,
+    due_at = excluded.due_at, content = excluded.content;
+
+-- name: human_tasks
+SELECT each.partition, each.public_id, each.number, each.status, each.assignee, each.rank, each.due_at, each.created_at,
+       each.content
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM human_tasks AS h
+    WHERE h.partition = p.partition /* where */
+    ORDER BY rank, created_at, public_id, number
+    LIMIT %(limit)s
+) AS each
+WHERE p.partition = ANY (%(partitions)s)
+ORDER BY each.rank, each.created_at, each.public_id, each.number
+LIMIT %(limit)s;
+
+-- name: human_for
+h.people ?| ARRAY(SELECT json_array_elements_text(%(people)s::json))
+
+-- name: human_assignee
+h.assignee = %(assignee)s
+
+-- name: human_status
+h.status = %(status)s
+
+-- name: human_namespace
+h.namespace = %(namespace)s
+
+-- name: human_name
+h.name = %(name)s
+
+-- name: human_orchestration
+h.public_id = %(public_id)s
+
+-- name: human_overdue
+h.due_at <= %(overdue)s
+
+-- name: human_not_overdue
+(h.due_at IS NULL OR h.due_at > %(overdue)s)
+
+-- name: human_page
+(h.rank, h.created_at, h.public_id, h.number)
+    > (%(last_rank)s, %(last_created_at)s, %(last_public_id)s, %(last_number)s)

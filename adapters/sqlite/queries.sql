@@ -890,3 +890,53 @@ WHERE partition = :partition AND namespace = :namespace AND name = :name;
 
 -- name: schedules
 SELECT namespace, name, revision, course FROM schedules WHERE partition = :partition ORDER BY namespace, name;
+
+-- Tasks for people ------------------------------------------------------------------------------------------------------
+
+-- name: drop_human_task
+DELETE FROM human_tasks WHERE partition = ? AND orchestration = ? AND number = ?;
+
+-- name: put_human_task
+INSERT INTO human_tasks (
+    partition, orchestration, number, public_id, namespace, name, status, assignee, people, rank, due_at, created_at, content
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (partition, orchestration, number) DO UPDATE
+SET status = excluded.status, assignee = excluded.assignee, people = excluded.people, rank = excluded.rank,
+    due_at = excluded.due_at, content = excluded.content;
+
+-- name: human_tasks
+SELECT partition, public_id, number, status, assignee, rank, due_at, created_at, content
+FROM human_tasks AS h
+WHERE partition = :partition /* where */
+ORDER BY rank, created_at, public_id, number
+LIMIT :limit;
+
+-- name: human_for
+EXISTS (
+    SELECT 1 FROM json_each(h.people) AS had JOIN json_each(:people) AS wanted ON had.value = wanted.value
+)
+
+-- name: human_assignee
+h.assignee = :assignee
+
+-- name: human_status
+h.status = :status
+
+-- name: human_namespace
+h.namespace = :namespace
+
+-- name: human_name
+h.name = :name
+
+-- name: human_orchestration
+h.public_id = :public_id
+
+-- name: human_overdue
+h.due_at <= :overdue
+
+-- name: human_not_overdue
+(h.due_at IS NULL OR h.due_at > :overdue)
+
+-- name: human_page
+(h.rank, h.created_at, h.public_id, h.number) > (:last_rank, :last_created_at, :last_public_id, :last_number)
