@@ -327,8 +327,8 @@ class TaskReassigned(RunEvent, frozen=True, kw_only=True):
 
 
 class TaskEscalated(RunEvent, frozen=True, kw_only=True):
-    """An escalation (`step`: its index) took place. New `candidates` take the task from whoever has it. `event`: the reminder,
-    a CloudEvent that goes through the outbox.
+    """An escalation (`step`: its index) took place. New `candidates` take the task from whoever has it. `event`: the
+    reminder, a CloudEvent that goes through the outbox.
     """
 
     topic: ClassVar[str] = "task.escalated"

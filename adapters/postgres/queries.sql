@@ -1023,9 +1023,8 @@ USING unnest(%b::smallint[], %b::uuid[], %b::integer[]) AS gone (partition, orch
 WHERE h.partition = gone.partition AND h.orchestration = gone.orchestration AND h.number = gone.number;
 
 -- name: put_human_task
-INSERT INTO human_tasks (
-    partition, orchestration, number, public_id, namespace, name, status, assignee, people, rank, due_at, created_at, content
-)
+INSERT INTO human_tasks (partition, orchestration, number, public_id, namespace, name, status, assignee, people, rank,
+                         due_at, created_at, content)
 SELECT partition, orchestration, number, public_id, namespace, name, status, assignee, people::jsonb, rank, due_at,
        created_at, content
 FROM unnest(

@@ -897,9 +897,8 @@ SELECT namespace, name, revision, course FROM schedules WHERE partition = :parti
 DELETE FROM human_tasks WHERE partition = ? AND orchestration = ? AND number = ?;
 
 -- name: put_human_task
-INSERT INTO human_tasks (
-    partition, orchestration, number, public_id, namespace, name, status, assignee, people, rank, due_at, created_at, content
-)
+INSERT INTO human_tasks (partition, orchestration, number, public_id, namespace, name, status, assignee, people, rank,
+                         due_at, created_at, content)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (partition, orchestration, number) DO UPDATE
 SET status = excluded.status, assignee = excluded.assignee, people = excluded.people, rank = excluded.rank,

@@ -71,7 +71,12 @@ async def test_a_task_is_found_claimed_and_answered(api):
     task = (await asked(api))["id"]
     (entry,) = await listed(api, candidate="bob", group="clerks", definition="bank/loan", overdue="false")
     assert (entry["id"], entry["title"], entry["status"], entry["overdue"]) == (task, "Approve 5", "open", False)
-    assert await listed(api, candidate="eve") == await listed(api, assignee="bob") == await listed(api, overdue="true") == []
+    assert (
+        await listed(api, candidate="eve")
+        == await listed(api, assignee="bob")
+        == await listed(api, overdue="true")
+        == []
+    )
     status, shown = await post(api, task, "claim", user="bob", groups=["clerks"])
     assert (status, shown["assignee"], shown["status"], shown["data"]) == (200, "bob", "claimed", {"amount": 5})
     assert [each["id"] for each in await listed(api, assignee="bob", status="claimed")] == [task]

@@ -27,7 +27,9 @@ ASK: dict[str, Any] = {
 }
 
 
-def asking(*more: Any, script: Any = None, around: dict[str, Any] | None = None, top: Any = None, **with_: Any) -> Scripted:
+def asking(
+    *more: Any, script: Any = None, around: dict[str, Any] | None = None, top: Any = None, **with_: Any
+) -> Scripted:
     """A task ``approve`` for people, then `more`."""
     task = {"approve": {"call": "human", "with": {**ASK, **with_}, **(around or {})}}
     world = Scripted([task, *more], script or {}, **(top or {}))
@@ -299,7 +301,10 @@ def test_people_may_undo_something() -> None:
     world.start_it()
     world.cancel()
     world.answer_to("fail", refused())
-    assert (world.root.status, [entry["kind"] for entry in represent(world.root)["waiting_for"]]) == ("compensating", ["human"])
+    assert (world.root.status, [entry["kind"] for entry in represent(world.root)["waiting_for"]]) == (
+        "compensating",
+        ["human"],
+    )
     answer(world, "anyone")
     assert world.root.status == "cancelled"
 
