@@ -60,7 +60,7 @@ class Listening(msgspec.Struct):
 
 
 class Handing(msgspec.Struct, array_like=True):
-    """One step of who had a task for people: ``assigned | claimed | released | reassigned | escalated | answered``. `user` has
+    """A step of who had a task for people: ``assigned | claimed | released | reassigned | escalated | answered``. `user` has
     it after that, gave it back, or answered.
     """
 

@@ -24,6 +24,7 @@ from adapters.cli import (
     nodes,
     operations,
     orchestrations,
+    people,
     projections,
     rehearse,
     replaying,
@@ -71,6 +72,7 @@ app.add_typer(projections.app, name="projections")
 app.add_typer(functions.app, name="functions")
 worker.register(app)
 app.add_typer(schedules.app, name="schedules")
+app.add_typer(people.app, name="human")
 
 
 @app.command()
