@@ -91,6 +91,6 @@ def status_of(state: State, run: Run, human: Human) -> str:
     """``open | claimed | completed | refused | withdrawn``."""
     if human.answered is not None:
         return "completed" if human.outcome == "completed" else "refused"
-    if state.final or not run.awaits_person:
+    if state.final or human is not run.human or not run.awaits_person:
         return "withdrawn"
     return "open" if human.assignee is None else "claimed"

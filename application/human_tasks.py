@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from application.cursors import Seal
+from application.definitions import split_reference
 from application.facts import FactFinder
 from application.human_changes import summary
 from application.human_store import EVERYONE, HumanQuery, HumanRow, HumanStore, Place
@@ -29,7 +30,7 @@ from application.status import instant
 from application.storage import canonical
 from domain import commands as c
 from domain.decision import Validation
-from domain.errors import Fault, InvalidInputError, NotFoundError, Problem, TaskEndedError
+from domain.errors import Fault, InvalidInputError, NotFoundError, Problem
 from domain.state import Handing, Human, Run, State
 
 Json = dict[str, Any]
@@ -118,8 +119,7 @@ class HumanTasks:
         """One page of open tasks: {"items": [...], "next": cursor or None}. Raises MalformedCursorError."""
         namespace = name = wanted = None
         if request.definition is not None:
-            namespace, _, name = ("/" + request.definition).rpartition("/")
-            namespace = namespace.lstrip("/") or "default"
+            namespace, name, _ = split_reference(request.definition)
         if request.candidate is not None or request.groups:
             groups = [*request.groups, *(self._people.groups_of(request.candidate) if request.candidate else ())]
             users = () if request.candidate is None else (f"u:{request.candidate}",)
@@ -149,22 +149,20 @@ class HumanTasks:
         """What is asked, and how it stands; also after it has ended. Raises NotFoundError."""
         id_, number = _opened(task_id)
         state, run, human = await self._find(id_, number)
-        if run is None or human is None:
-            raise NotFoundError("The task was given up when what is around it began anew; it was asked again since.")
-        shown = summary(state, run, human)
+        shown, latest = summary(state, run, human), human is run.human
         return {
             **shown,
             "overdue": _overdue(human.due_at, self._clock.now()) and shown["status"] in ("open", "claimed"),
             "form": human.form,
             "data": human.data,
             "escalations": [_escalation(human, index) for index in range(len(human.escalations))],
-            "output": run.output if human.outcome == "completed" and not run.open else None,
-            "error": run.fault.as_json() if human.outcome == "refused" and run.fault is not None else None,
+            "output": run.output if shown["status"] == "completed" and latest and not run.open else None,
+            "error": run.fault.as_json() if shown["status"] == "refused" and latest and run.fault is not None else None,
             "handings": [_handing(step) for step in human.handings],
             "links": _links(shown),
         }
 
-    async def _find(self, id_: str, number: int) -> tuple[State, Run | None, Human | None]:
+    async def _find(self, id_: str, number: int) -> tuple[State, Run, Human]:
         try:
             state = (await self._reader.settled(id_)).state
         except NotFoundError:
@@ -172,9 +170,10 @@ class HumanTasks:
         if number > len(state.people):
             raise NotFoundError(_NO_SUCH)
         run = state.runs[state.people[number - 1]]
-        if run.human is None or run.human.number != number:
-            return state, None, None
-        return state, run, run.human
+        human = run.asked(number)
+        if human is None:
+            raise NotFoundError("The task was given up long ago, and asked again since.")
+        return state, run, human
 
     # Changing ---------------------------------------------------------------------------------------------------------
 
@@ -221,8 +220,6 @@ class HumanTasks:
 
     async def _check(self, task_id: str, output: Any) -> None:
         _, _, human = await self._find(*_opened(task_id))
-        if human is None:
-            raise TaskEndedError
         if human.form is None:
             return
         found = await self._facts.violations(Validation(human.form, None, output))

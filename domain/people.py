@@ -80,20 +80,23 @@ def reassign(d: Decision, command: ReassignTask) -> None:
 
 
 def _find(d: Decision, number: int) -> tuple[Run, Human]:
-    """Raises NotFoundError, or TaskEndedError for a task that was asked anew."""
+    """Raises NotFoundError, or TaskEndedError for one that was asked again too often to be remembered."""
     people = d.state.people
     if not 1 <= number <= len(people):
         raise NotFoundError("There is no task with this id.")
     run = d.state.runs[people[number - 1]]
-    if run.human is None or run.human.number != number:
-        raise TaskEndedError("The task was given up; it was asked again under another id, or will be.")
-    return run, run.human
+    human = run.asked(number)
+    if human is None:
+        raise TaskEndedError("The task was given up long ago, and asked again since.")
+    return run, human
 
 
 def _open(d: Decision, number: int) -> tuple[Run, Human]:
     run, human = _find(d, number)
     if human.answered is not None:
         raise TaskEndedError("The task was answered.")
+    if human is not run.human:
+        raise TaskEndedError("The task was given up; it was asked again under another id, or will be.")
     if not run.awaits_person or d.state.final:
         raise TaskEndedError(f"Nobody wants an answer any more: {run.fault.detail}" if run.fault else None)
     if d.state.suspended and run.timeout_at is not None and run.timeout_at <= d.now:

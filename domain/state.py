@@ -166,6 +166,13 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     undo speak of that one, and a child of it is not ours to undo.
     """
     human: Human | None = None
+    asked_before: list[Human] = []
+    """What was asked of people before its ``try`` was entered again; the latest."""
+
+    def asked(self, number: int) -> Human | None:
+        """What was asked under this number."""
+        every = self.asked_before if self.human is None else [self.human, *self.asked_before]
+        return next((human for human in every if human.number == number), None)
 
     @property
     def awaits_person(self) -> bool:

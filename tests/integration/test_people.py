@@ -179,3 +179,56 @@ async def test_who_has_a_token_acts_for_itself_unless_it_may_act_for_others(tmp_
         api.http.headers["Authorization"] = "Bearer bob"
         assert [each["id"] for each in await listed(api, candidate="bob")] == [one, other]
         assert (await post(api, other, "claim"))[1]["assignee"] == "bob"
+
+
+REMINDING = """
+document: {dsl: '1.0.3', namespace: bank, name: reminding, version: '1.0.0'}
+do:
+  - approve:
+      call: human
+      with: {title: Quick, candidates: [ann], escalation: [{after: PT0.05S, remind: true, priority: 7}]}
+"""
+LISTENING = """
+document: {dsl: '1.0.3', namespace: bank, name: listening, version: '1.0.0'}
+do:
+  - wait: {listen: {to: {one: {with: {type: retrace.human.escalated.v1}}}}}
+"""
+
+
+async def test_a_reminder_is_an_event_for_whoever_listens(api):
+    for document in (REMINDING, LISTENING):
+        assert (await api.deploy(document))["http_status"] == 201
+    listener = (await api.start("bank/listening"))["id"]
+    id_ = (await api.start("bank/reminding"))["id"]
+    (told,) = (await api.ended(listener))["output"]
+    assert (told["id"], told["title"], told["candidates"]["users"], told["priority"]) == (
+        f"{id_}-1",
+        "Quick",
+        ["ann"],
+        7,
+    )
+    assert (await listed(api, definition="bank/reminding"))[0]["priority"] == 7
+    assert await listed(api, definition="reminding") == []
+
+
+AGAIN = """
+document: {dsl: '1.0.3', namespace: bank, name: again, version: '1.0.0'}
+do:
+  - t:
+      try: [{approve: {call: human, with: {title: Once more}}}]
+      catch: {retry: {limit: {attempt: {count: 3}}}}
+"""
+
+
+async def test_a_refusal_that_is_asked_again_at_once_is_answered(api):
+    assert (await api.deploy(AGAIN))["http_status"] == 201
+    id_ = (await api.start("bank/again", {"amount": 5}))["id"]
+    for number in (1, 2, 3):
+        error = {"type": "no", "status": 422}
+        status, shown = await post(api, f"{id_}-{number}", "fail", user="ann", error=error)
+        assert (status, shown["status"]) == (200, "refused")
+        await api.reached(
+            id_, lambda status, number=number: [w.get("id") for w in status["waiting_for"]] == [f"{id_}-{number + 1}"]
+        )
+        status, shown = await post(api, f"{id_}-{number}", "fail", user="ann", error=error)
+        assert (status, shown["status"]) == (200, "refused")

@@ -319,8 +319,12 @@ def test_a_task_that_is_asked_again_has_another_number() -> None:
     refuse(world)
     world.pass_time(1)
     assert human(world).number == 2
+    assert refuse(world) == []
     with pytest.raises(TaskEndedError):
         answer(world, number=1)
+    earlier = world.run("approve").asked(1)
+    assert earlier is not None
+    assert status_of(world.root, world.run("approve"), earlier) == "refused"
     answer(world, number=2)
     assert world.root.status == "completed"
 
