@@ -50,7 +50,7 @@ def _moves(event: e.Event) -> bool:
 def _put(live: Live, run: Run, human: Human, events_at: datetime) -> PutHuman:
     namespace, _, name = live.state.definition.partition("@")[0].partition("/")
     users, groups = human.candidates.users, human.candidates.groups
-    people = [*(f"u:{user}" for user in users), *(f"g:{group}" for group in groups)] or [EVERYONE]
+    people = (*(f"u:{user}" for user in users), *(f"g:{group}" for group in groups)) or (EVERYONE,)
     return PutHuman(
         live.orchestration,
         human.number,
@@ -59,7 +59,7 @@ def _put(live: Live, run: Run, human: Human, events_at: datetime) -> PutHuman:
         name,
         "open" if human.assignee is None else "claimed",
         human.assignee,
-        msgspec.json.encode(people).decode(),
+        people,
         -human.priority,
         human.due_at,
         human.asked_at or events_at,

@@ -138,7 +138,7 @@ class PutHuman(msgspec.Struct, frozen=True, tag=True):
     name: str
     status: str
     assignee: str | None
-    people: str
+    people: tuple[str, ...]
     rank: int
     due_at: datetime | None
     created_at: datetime

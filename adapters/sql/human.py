@@ -1,11 +1,12 @@
 """Open tasks for people over a SQL database.
 
-A list reads one index range per partition in the order of lists and merges them; filters are applied on the way.
+A list reads one index range per partition, for each of the people it is for, and merges them; the other filters are applied
+on the way.
 """
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
 
 from adapters.sql.database import Database, Row
 from adapters.sql.rows import as_instant
@@ -29,18 +30,31 @@ class SqlHumanTasks:
         if query.public_id is not None:
             params["public_id"] = query.public_id
             where.append("human_orchestration")
-        if query.people is not None:
-            params["people"] = msgspec.json.encode(list(query.people)).decode()
-            where.append("human_for")
         if query.overdue is not None:
             params["overdue"], overdue = query.overdue
             where.append("human_overdue" if overdue else "human_not_overdue")
         if query.after is not None:
             names = ("last_rank", "last_created_at", "last_public_id", "last_number")
             params |= dict(zip(names, query.after, strict=True))
-            where.append("human_page")
-        rows = await self._database.across("human_tasks", params, *where, order=_urgent_first, limit=query.limit)
+            where.append("human_page" if query.people is None else "human_page_for")
+        rows: Sequence[Row]
+        if query.people is None:
+            rows = await self._database.across("human_tasks", params, *where, order=_urgent_first, limit=query.limit)
+        else:
+            rows = await self._merged(query.people, params, where, query.limit)
         return [_row(row) for row in rows]
+
+    async def _merged(
+        self, people: Sequence[str], params: dict[str, object], where: Sequence[Fragment], limit: int
+    ) -> Sequence[Row]:
+        """One range for each of these; what several may take comes once."""
+        found: dict[tuple[str, int], Row] = {}
+        for person in dict.fromkeys(people):
+            rows = await self._database.across(
+                "human_tasks_for", {**params, "person": person}, *where, order=_urgent_first, limit=limit
+            )
+            found |= {(row[1], row[2]): row for row in rows}
+        return sorted(found.values(), key=_urgent_first)[:limit]
 
 
 def _urgent_first(row: Row) -> Row:

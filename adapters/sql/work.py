@@ -77,10 +77,24 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("put_task", tasks),
         ("give_up_task", unwanted),
         ("end_task", ended),
+        ("drop_human_candidates", list(people)),
         ("drop_human_task", [key for key, change in people.items() if isinstance(change, DropHuman)]),
         (
             "put_human_task",
-            [(key[0], *msgspec.structs.astuple(put)) for key, put in people.items() if isinstance(put, PutHuman)],
+            [_human(key[0], put) for key, put in people.items() if isinstance(put, PutHuman)],
+        ),
+        (
+            "put_human_candidate",
+            [
+                (*key, person, put.rank, put.created_at, put.public_id)
+                for key, put in people.items()
+                if isinstance(put, PutHuman)
+                for person in put.people
+            ],
         ),
     ]
     return [(statement, rows) for statement, rows in every if rows]
+
+
+def _human(partition: int, put: PutHuman) -> Row:
+    return partition, *(getattr(put, name) for name in put.__struct_fields__ if name != "people")

@@ -44,7 +44,7 @@ WORK = st.one_of(
         st.integers(1, 3),
         st.just("open"),
         st.none(),
-        st.sampled_from(['["u:ann"]', '["g:clerks", "u:ann"]', '["*"]']),
+        st.sampled_from([("u:ann",), ("g:clerks", "u:ann"), ("*",)]),
         st.integers(-2, 0),
         st.none() | st.builds(minutes, FEW),
         st.builds(minutes, FEW),
@@ -113,8 +113,16 @@ async def a_write(model, head, wanted, base):
             known = len(await model.log.stream(head.partition, orchestration))
         versions[number] = max(1, known + 1 - back)
         events.append((orchestration, versions[number]))
-    work = [msgspec.structs.replace(each, orchestration=identity(base + each.orchestration)) for each in wanted["work"]]
+    work = [whose(each, base, head.partition) for each in wanted["work"]]
     return written(msgspec.structs.replace(head, **wanted["stale"]), *events, work=tuple(work))
+
+
+def whose(change, base, partition):
+    """Of an orchestration of this example."""
+    number = base + change.orchestration
+    if isinstance(change, PutHuman):
+        change = msgspec.structs.replace(change, public_id=f"o_{number}_{partition}")
+    return msgspec.structs.replace(change, orchestration=identity(number))
 
 
 async def image(storage, base):

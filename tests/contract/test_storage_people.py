@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from application.human_store import EVERYONE, HumanQuery
@@ -24,7 +23,7 @@ def task(orchestration: int, number: int = 1, *people: str, **members: Any) -> P
         "name": "loan",
         "status": "claimed" if "assignee" in members else "open",
         "assignee": None,
-        "people": msgspec.json.encode(people or (EVERYONE,)).decode(),
+        "people": people or (EVERYONE,),
         "rank": 0,
         "due_at": None,
         "created_at": minutes(0),

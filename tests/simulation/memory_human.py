@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from application.human_store import HumanQuery, HumanRow
 from application.storage import PutHuman
 from tests.simulation.memory_data import Calls, MemoryData
@@ -27,7 +25,7 @@ def _fits(put: PutHuman, query: HumanQuery) -> bool:
     for name in ("assignee", "status", "namespace", "name", "public_id"):
         if getattr(query, name) not in (None, getattr(put, name)):
             return False
-    if query.people is not None and not set(query.people) & set(msgspec.json.decode(put.people)):
+    if query.people is not None and not set(query.people) & set(put.people):
         return False
     if query.overdue is None:
         return True

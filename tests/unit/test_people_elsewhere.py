@@ -135,7 +135,7 @@ def test_rows_follow_the_events() -> None:
     live = Live("o_root", 0, identity(1), world.root)
     (put,) = human_changes(live, world.history["o_root"])
     assert isinstance(put, PutHuman)
-    assert (put.number, put.status, put.people) == (1, "open", '["u:ann","g:clerks"]')
+    assert (put.number, put.status, put.people) == (1, "open", ("u:ann", "g:clerks"))
     (put,) = human_changes(live, tell(world, c.ClaimTask))
     assert isinstance(put, PutHuman)
     assert (put.status, put.assignee) == ("claimed", "ann")
