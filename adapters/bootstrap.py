@@ -191,6 +191,7 @@ async def open_service(
             requests=storage.requests,
             audit=node.audit,
             tasks=node.claims,
+            human_tasks=node.human_tasks,
             functions=node.functions,
             held_events=node.held_events,
             clock=world.clock.now,
@@ -261,6 +262,8 @@ def _options(settings: Settings, *, development: bool) -> Options:
         checkpoint_every_s=settings.checkpoint_every,
         public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
         revise=development,
+        groups=settings.groups,
+        on_behalf=None if _tokens(settings, development=development) is None else frozenset(settings.on_behalf),
     )
 
 

@@ -101,6 +101,10 @@ class Settings(BaseSettings):
     """Nodes that share the port, each a process of its own (PostgreSQL); ``auto``: one for each processor."""
     api_tokens: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict, repr=False)
     """Name of a bearer -> digest (SHA-256, lower-case hexadecimal) of the token."""
+    groups: Annotated[dict[str, list[str]], NoDecode] = Field(default_factory=dict)
+    """Group -> the people in it, for tasks for people."""
+    on_behalf: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Names of tokens that may claim and answer tasks for other people: a front end, say."""
     auth: Literal["none"] | None = None
     """``none``: whoever reaches the service may do anything."""
     metrics: Literal["open"] | None = None
@@ -202,7 +206,20 @@ class Settings(BaseSettings):
             bearers[name] = digest.lower()
         return bearers
 
-    @field_validator("audit_trust", "network_allow", "network_deny", mode="before")
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _read_groups(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        groups: dict[str, list[str]] = {}
+        for entry in (entry.strip() for entry in value.split(",") if entry.strip()):
+            name, separator, members = (part.strip() for part in entry.partition("="))
+            if not name or not separator or not members:
+                raise ValueError(f"has {entry!r}; write group=name name, several groups separated by commas")
+            groups[name] = list(dict.fromkeys([*groups.get(name, []), *members.split()]))
+        return groups
+
+    @field_validator("on_behalf", "audit_trust", "network_allow", "network_deny", mode="before")
     @classmethod
     def _separate(cls, value: Any) -> Any:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

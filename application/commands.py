@@ -78,6 +78,10 @@ class OrchestrationCommands:
         self._dry_runs = dry_runs
         self._archive = archive
 
+    def admit_change(self) -> None:
+        """Raises OverloadedError when no more changes can be taken at the moment."""
+        self._load.admit_change()
+
     # Starting ---------------------------------------------------------------------------------------------------------
 
     async def start(self, request: StartRequest) -> str:

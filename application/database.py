@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from application.accesses import AccessStore
 from application.audit_log import AuditLog
 from application.checkpoint_store import CheckpointStore
+from application.human_store import HumanStore
 from application.inbox import Inbox, Signals
 from application.leases import Leases
 from application.operation_store import OperationStore
@@ -57,6 +58,8 @@ class Storage(Protocol):
     def audit_log(self) -> AuditLog: ...
     @property
     def tasks(self) -> TaskStore: ...
+    @property
+    def human_tasks(self) -> HumanStore: ...
     @property
     def checkpoints(self) -> CheckpointStore: ...
 

@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from application.facts import FactFinder, Plans
+from application.human_changes import human_changes
 from application.identity import Chance, Identity
 from application.journal import Appended, Journal
 from application.live import Live, LiveCache, agenda_of, subscribers_in, types_of
@@ -377,12 +378,15 @@ def _put_work(work: list[WorkChange], live: Live, events: list[e.Event], known: 
             types = types_of(state, name)
             work += [PutSubscription(orchestration, name, slot, kind) for slot, kind in enumerate(types)]
     live.agenda, live.subscribed = agenda, subscribed
+    if state.people:
+        work += human_changes(live, events)
     if not state.emitted:
         return
-    emitted = [event for event in events if isinstance(event, e.EventEmitted)]
+    sent = (event.event for event in events if isinstance(event, e.EventEmitted | e.TaskEscalated))
+    emitted = [event for event in sent if event is not None]
     first = state.emitted - len(emitted)
     for offset, event in enumerate(emitted):
-        work.append(PutEmitted(orchestration, first + offset, msgspec.json.encode(event.event)))
+        work.append(PutEmitted(orchestration, first + offset, msgspec.json.encode(event)))
 
 
 def invalid_input(violations: list[tuple[str, str]]) -> InvalidInputError:

@@ -50,6 +50,8 @@ class Live(msgspec.Struct):
     subscribed: frozenset[str] = frozenset()
     remote: set[Attempt] = msgspec.field(default_factory=set)
     unwanted: set[Attempt] = msgspec.field(default_factory=set)
+    people: dict[str, int] = msgspec.field(default_factory=dict)
+    """Runs that wait for a person, with the numbers that their rows have."""
     deciding: bool = False
     epoch: int | None = None
     """The epoch of the partition under which this was read; None: the partition was not ours."""
@@ -92,6 +94,14 @@ def types_of(state: State, subscriber: str) -> tuple[str | None, ...]:
         return (subscriber.split(":", 2)[2] or None,)
     found = state.runs[subscriber].listening
     return found.types if found is not None else ()
+
+
+def asked_people(state: State) -> dict[str, int]:
+    """Runs that wait for a person, with the numbers of what they ask."""
+    if not state.people or state.final:
+        return {}
+    waiting = ((name, state.runs[name].human) for name in state.watched if state.runs[name].awaits_person)
+    return {name: human.number for name, human in waiting if human is not None}
 
 
 class _Folded(msgspec.Struct):
@@ -350,6 +360,7 @@ def _live(partition: int, orchestration: UUID, folded: _Folded, known: Callable[
     live.unwanted = {each for each in live.remote if unwanted(state, state.runs[each[0]]) == "claimed"}
     live.agenda = agenda_of(state, len(live.remote))
     live.subscribed = subscribers_in(state)
+    live.people = asked_people(state)
     return live
 
 

@@ -48,7 +48,7 @@ class Outbox:
         """Behind which event the next attempt begins, where the last one was given up on the way."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        engine.follow(self, e.EventEmitted)
+        engine.follow(self, e.EventEmitted, e.TaskEscalated)
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
         self._waiting.add(live.partition)

@@ -18,7 +18,7 @@ import msgspec
 from application.redaction_documents import redacted_document
 from application.redaction_texts import SHORTEST, Texts, spellings
 from domain.errors import RetraceError
-from domain.events import TOPICS, Event, OrchestrationForked
+from domain.events import TOPICS, Event, OrchestrationForked, TaskEscalated
 from domain.prefix import packed, unpacked
 
 _FIRST_NUMBER: Final = 900_000_001
@@ -26,10 +26,11 @@ _DATA: Final = frozenset(
     {
         "input", "output", "data", "context", "arguments", "items", "event", "value", "variables", "correlated", "expected",
         "tags", "business_key", "actor", "source", "text", "detail", "title", "response", "why", "condition_fault", "per",
+        "description", "form", "candidates", "assignee", "user", "users", "groups",
     }
 )  # fmt: skip
 """Members of events, and of commands in a basis, that hold what users said."""
-_NESTED: Final = frozenset({"fault", "reason", "result"})
+_NESTED: Final = frozenset({"fault", "error", "reason", "result"})
 """Members of which only some parts are data; a reason that is a text is data."""
 _NAMED: Final = ("input", "output", "data", "context", "arguments", "items", "value", "variables", "correlated", "tags")
 """Members of events in which names are looked for."""
@@ -151,6 +152,10 @@ class Values:
         hidden = self._members(told)
         if isinstance(event, OrchestrationForked):
             hidden["prefix"] = packed(map(self.event, unpacked(event.prefix)))
+        if isinstance(event, TaskEscalated) and event.event is not None:
+            data = {**event.event["data"], "priority": None}
+            # The priority is what the machine goes by, as it is beside the reminder.
+            hidden["event"] |= {"data": {**self.hide(data), "priority": event.event["data"]["priority"]}}
         if "basis" in told:
             hidden["basis"] = self._basis(told["basis"])
         return msgspec.msgpack.decode(_encode(hidden), type=TOPICS[event.topic])
@@ -174,7 +179,7 @@ class Values:
                 hidden[name] = self._digest(value)
             elif name in _NESTED and isinstance(value, dict):
                 hidden[name] = self._members(value)
-            elif name == "left_behind":
+            elif name in ("left_behind", "escalations"):
                 hidden[name] = [self._members(each) for each in value]
             elif name == "deferred":
                 hidden[name] = [[path, self.hide(program), names, self.hide(v)] for path, program, names, v in value]

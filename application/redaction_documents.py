@@ -18,6 +18,8 @@ _GRAMMAR: Final = frozenset(
 """Members whose values are words of the language or names."""
 _DATA: Final = frozenset({"set", "metadata", "const", "enum", "default", "examples"})
 """Members that hold data, whatever it looks like."""
+_MACHINERY: Final = frozenset({"due", "priority", "escalation"})
+"""Members of what people are asked that the machine goes by: numbers there stay."""
 _MADE_OF: Final = frozenset({"from", "as"})
 """Members of ``input``, ``output`` and ``export`` that make data."""
 
@@ -31,7 +33,8 @@ def _masked(value: Any, within: str, hide: Hide) -> Any:
     """`within`: the member that this is the value of."""
     match value:
         case dict():
-            return {name: _member(name, each, within, hide, called="call" in value) for name, each in value.items()}
+            called = value.get("call")
+            return {name: _member(name, each, within, hide, called=called) for name, each in value.items()}
         case list():
             return [_masked(each, within, hide) for each in value]
         case str():
@@ -39,8 +42,11 @@ def _masked(value: Any, within: str, hide: Hide) -> Any:
     return value
 
 
-def _member(name: str, value: Any, within: str, hide: Hide, *, called: bool) -> Any:
-    if name == "with" and called and isinstance(value, dict):
+def _member(name: str, value: Any, within: str, hide: Hide, *, called: Any) -> Any:
+    if name == "with" and called == "human" and isinstance(value, dict):
+        kept = {each: _masked(given, each, hide) for each, given in value.items() if each in _MACHINERY}
+        return {each: kept[each] if each in kept else hide(given) for each, given in value.items()}
+    if name == "with" and called is not None and isinstance(value, dict):
         return {hide(each): given if each == "method" else hide(given) for each, given in value.items()}
     made = name in _MADE_OF and within in ("input", "output", "export")
     if made or name in _DATA or (name == "with" and within == "event") or (name == "input" and within == "workflow"):

@@ -53,7 +53,7 @@ class Mark(msgspec.Struct, frozen=True):
 
     place: Place
     digest: str
-    kind: Literal["callout", "undo", "listen"]
+    kind: Literal["callout", "undo", "listen", "human"]
     length: int
     """Of the log."""
     count: int
@@ -145,7 +145,7 @@ class Course:
         if flight is not None:
             await self._report(flight)
             return True
-        return await self._bring_event() or await self._let_time_pass()
+        return await self._bring_event() or await self._let_answer() or await self._let_time_pass()
 
     def _first_mishap(self) -> Flight | None:
         places = {mishap.place for mishap in self.script.mishaps if mishap.outcome != "timed_out"} & self.flying.keys()
@@ -222,6 +222,29 @@ class Course:
         await self._do(place.orchestration, c.ReceiveEvent, altered=altered, event=event, digest=digest, hold=False)
         return len(self.log) > before
 
+    async def _let_answer(self) -> bool:
+        """The first person who is asked answers, or says no; where the script says that nobody does, time passes."""
+        for id_, state in list(self.states.items()):
+            for run in state.attended() if not state.final else ():
+                mishap = self.script.mishap(place := Place(id_, run.id))
+                if run.human is None or not run.awaits_person or (mishap and mishap.outcome == "timed_out"):
+                    continue
+                node, human = self.node(place), run.human
+                user = human.assignee or next(iter(human.candidates.users), "somebody")
+                members: dict[str, Any] = {
+                    "number": human.number,
+                    "user": user,
+                    "groups": list(human.candidates.groups),
+                }
+                if mishap is None:
+                    members |= {"outcome": "completed", "output": self.stage.answer_of(node)}
+                else:
+                    why = fault_of(mishap, "human", run.name)
+                    members |= {"outcome": "refused", "error": msgspec.to_builtins(why)}
+                await self._do(id_, c.AnswerTask, digest=b"rehearsal", **members)
+                return True
+        return False
+
     async def _let_time_pass(self) -> bool:
         """Jump to whatever is next: the end of a request without an answer, or a timer."""
         timers = [(when, id_) for id_, state in self.states.items() if (when := state.next_due()) is not None]
@@ -243,7 +266,7 @@ class Course:
         began = len(self.log)
         await self._decide(id_, cls(at=self.now, seed=self._seed(), **members), altered)
         for where, event in self.log[began:]:
-            if isinstance(event, e.AttemptStarted | e.ListenStarted):
+            if isinstance(event, e.AttemptStarted | e.ListenStarted | e.TaskAssigned):
                 self._mark(where, event)
 
     def _seed(self) -> bytes:
@@ -289,7 +312,7 @@ class Course:
             self.flying.pop(place, None)
             self.flying[place] = Flight(place, event.number, name, event.callout, deadline)
 
-    def _mark(self, id_: str, event: e.AttemptStarted | e.ListenStarted) -> None:
+    def _mark(self, id_: str, event: e.AttemptStarted | e.ListenStarted | e.TaskAssigned) -> None:
         state, place = self.states[id_], Place(id_, event.run)
         run = state.runs[event.run]
         if run.number > _MOST_RUNS:
@@ -299,11 +322,12 @@ class Course:
         self._seen.add(place)
         if isinstance(event, e.AttemptStarted) and event.child is not None:
             return
-        listens = isinstance(event, e.ListenStarted)
-        kind: Literal["callout", "undo", "listen"] = "listen" if listens else "callout"
+        kind: Literal["callout", "undo", "listen", "human"] = "callout"
+        if not isinstance(event, e.AttemptStarted):
+            kind = "listen" if isinstance(event, e.ListenStarted) else "human"
         if state.undoing(run.scope) is not None:
             kind = "undo"
-        if _hungry(run) or place in self.flying:
+        if _hungry(run) or run.awaits_person or place in self.flying:
             point = (len(self.log), self._count, self.now, tuple(self.flying.values()), len(self.assumed))
             self.marks.append(Mark(place, self.digests[id_], kind, *point))
 

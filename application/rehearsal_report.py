@@ -182,7 +182,7 @@ def _called(course: Course) -> Iterator[Json]:
     attempts = Counter(
         Place(id_, event.run)
         for id_, event in course.log
-        if isinstance(event, e.AttemptStarted) and event.child is None
+        if isinstance(event, e.TaskAssigned) or (isinstance(event, e.AttemptStarted) and event.child is None)
     )
     for place, count in attempts.items():
         state = course.states[place.orchestration]
@@ -262,7 +262,10 @@ def _waiting(course: Course) -> str | None:
     if course.rest != "waits":
         return None
     names = [
-        state.runs[run].name for state in course.states.values() for run in state.open if state.runs[run].listening
+        state.runs[run].name
+        for state in course.states.values()
+        for run in state.open
+        if state.runs[run].listening or state.runs[run].awaits_person
     ]
     return f"{', '.join(names) or 'it'} waits for ever: no timeout ends it"
 

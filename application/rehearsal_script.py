@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from domain.errors import KIT, OURS, SPEC, Fault, fault
-from domain.plan import Call, Do, For, Fork, Listen, Node, Plan, Scope, Try
+from domain.plan import Call, Do, For, Fork, Human, Listen, Node, Plan, Scope, Try
 
 Outcome = Literal["refused", "uncertain", "timed_out", "no_event"]
 FORWARD: tuple[Outcome, ...] = ("refused", "uncertain", "timed_out")
@@ -77,6 +77,8 @@ def fault_of(mishap: Mishap, kind: str, name: str) -> Fault:
         return fault("runtime", f"function {name} broke")
     if mishap.outcome == "uncertain":
         return fault("communication", f"{name}: the connection was lost after the request had been sent")
+    if kind == "human":
+        return Fault(f"{OURS}refused", 422, "Refused", f"the person who was asked for {name} said no")
     if kind == "function":
         return Fault(f"{OURS}refused", 422, "Refused", f"function {name} refused")
     answer = {"status": 409, "headers": {}, "content": None}
@@ -90,7 +92,7 @@ def expected_faults(plan: Plan) -> dict[str, tuple[tuple[Outcome, Fault], ...]]:
     while left:
         scope, awaited = left.pop()
         for node in scope.nodes.values():
-            if isinstance(node.work, Call) and awaited:
+            if isinstance(node.work, Call | Human) and awaited:
                 found[node.pointer] = tuple(each for n, each in enumerate(awaited) if each not in awaited[:n])
             left += [(inner, awaited + _caught(node, inner)) for inner in _scopes(node)]
     return found

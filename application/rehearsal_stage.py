@@ -17,7 +17,7 @@ from application.rehearsal_plans import asking, chosen, stand_in
 from application.rehearsal_script import Choice
 from application.samples import sample
 from domain.decision import Limits
-from domain.plan import Call, Node, Plan
+from domain.plan import Call, Human, Node, Plan
 
 
 class Stage:
@@ -82,6 +82,9 @@ class Stage:
         for name in (node.pointer, node.name):
             if name in self._outputs:
                 return self._outputs[name]
+        if isinstance(node.work, Human) and node.work.form is not None:
+            self.made_up = True
+            return sample(node.work.form.document)
         schema = node.output_schema.document if node.output_schema is not None else None
         if isinstance(node.work, Call) and node.output_as is None and schema is not None:
             self.made_up = True

@@ -201,12 +201,12 @@ class _Director:
         if mark.kind == "listen":
             yield Mishap(mark.place, "no_event")
             return
-        for outcome in FORWARD:
+        for outcome in ("refused", "timed_out") if mark.kind == "human" else FORWARD:
             yield Mishap(mark.place, outcome)
         if mark.digest not in self._expected:
             self._expected[mark.digest] = expected_faults(self._stage.plan_of(mark.digest))
         for outcome, why in self._expected[mark.digest].get(mark.place.pointer, ()):
-            if outcome != "timed_out":
+            if outcome != "timed_out" and (mark.kind != "human" or outcome == "refused"):
                 yield Mishap(mark.place, outcome, why)
 
     def _failing_undos(self) -> Iterator[_Job]:

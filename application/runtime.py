@@ -5,6 +5,8 @@ Everything from outside comes in as `World`, so a service, a test and a simulati
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import msgspec
 import structlog
 
@@ -35,6 +37,7 @@ from application.heads import HeadWatch
 from application.held_events import HeldEvents
 from application.histories import Histories
 from application.housekeeping import Housekeeping
+from application.human_tasks import HumanTasks, People
 from application.identity import Chance, Identity
 from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
@@ -111,6 +114,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_every_s: float = 60.0
     public_url: str = "http://127.0.0.1:8080"
     """Where others reach the service; callbacks are told it."""
+    groups: Mapping[str, Collection[str]] = {}
+    """Group -> the people in it."""
+    on_behalf: Collection[str] | None = None
+    """Callers that may act for others where tasks for people are concerned; None: all may."""
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
 
@@ -280,6 +287,16 @@ class Node:
                 most_waiting=options.most_waiting_commits,
                 most_in_progress=options.most_in_progress,
             ),
+        )
+        self.human_tasks = HumanTasks(
+            storage.human_tasks,
+            self.router,
+            reader,
+            identity,
+            facts,
+            self.commands.admit_change,
+            world.clock,
+            People(options.groups, options.on_behalf),
         )
         self.queries = OrchestrationQueries(
             self.engine,

@@ -16,9 +16,10 @@ import msgspec
 from domain.data import cause_json
 from domain.errors import Fault
 from domain.events import Cause, UndoStep
+from domain.people import task_id
 from domain.remote import is_remote
 from domain.rollback import outcome, undoable
-from domain.state import COMPENSATE, ROOT, Incident, Rollback, Run, State, text_of
+from domain.state import COMPENSATE, ROOT, Human, Incident, Rollback, Run, State, text_of
 
 Json = dict[str, Any]
 MOST_TASKS = 500
@@ -156,6 +157,8 @@ def _awaited(state: State, known: Known | None) -> Iterator[Json]:
             if run.listening.streams:
                 entry["missing"] = missing(state, run.listening.streams)
             yield from ({"kind": "event", **entry, "event": {"type": kind}} for kind in run.listening.types)
+        elif run.human is not None and run.awaits_person:
+            yield {"kind": "human", **entry, **_asked_of(state, run, run.human)}
         elif run.awaits_callback:
             yield {"kind": "callback", **entry}
         elif run.status == "retrying" or run.kind == "wait":
@@ -193,6 +196,16 @@ def missing(state: State, streams: Iterable[str]) -> list[Json]:
 
 _MOST_ORDERS: Final = 20
 _MOST_NUMBERS: Final = 100
+
+
+def _asked_of(state: State, run: Run, human: Human) -> Json:
+    return {
+        "id": task_id(state.id, human.number),
+        "title": human.title,
+        "candidates": {"users": list(human.candidates.users), "groups": list(human.candidates.groups)},
+        "assignee": human.assignee,
+        "due_at": instant(human.due_at or run.timeout_at),
+    }
 
 
 def reason_entry(state: State, cause: Cause) -> Json:

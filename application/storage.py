@@ -128,6 +128,30 @@ class EndTask(msgspec.Struct, frozen=True, tag=True):
     at: datetime
 
 
+class PutHuman(msgspec.Struct, frozen=True, tag=True):
+    """A task for people is open, and this is how it stands (human_store.py). Replaces what was said of it before."""
+
+    orchestration: UUID
+    number: int
+    public_id: str
+    namespace: str
+    name: str
+    status: str
+    assignee: str | None
+    people: tuple[str, ...]
+    rank: int
+    due_at: datetime | None
+    created_at: datetime
+    content: bytes
+
+
+class DropHuman(msgspec.Struct, frozen=True, tag=True):
+    """It was answered or withdrawn."""
+
+    orchestration: UUID
+    number: int
+
+
 WorkChange = (
     PutAgenda
     | DropAgenda
@@ -138,6 +162,8 @@ WorkChange = (
     | PutTask
     | GiveUpTask
     | EndTask
+    | PutHuman
+    | DropHuman
 )
 
 

@@ -31,6 +31,9 @@ MOST_DECISIONS: Final = 10_000
 """After the recorded path was left."""
 
 
+PersonCommand = c.ClaimTask | c.ReleaseTask | c.ReassignTask | c.AnswerTask
+
+
 class Left(msgspec.Struct, frozen=True):
     """Where the recorded path was left: what was recorded as this version, and what comes instead (None: nothing)."""
 
@@ -262,7 +265,21 @@ class Course:
         if isinstance(command, c.Resolve) and not self._same_incident(command.number):
             self.assumptions[f"the recorded answer to incident {command.number} has nothing to answer"] = None
             return None
+        if isinstance(command, PersonCommand):
+            return self._for_a_person(command)
         return command
+
+    def _for_a_person(self, command: PersonCommand) -> c.Command | None:
+        """What a person did goes to the task of this name that waits for one here, whatever its number."""
+        recorded = self.record.state
+        name = recorded.runs[recorded.people[command.number - 1]].name
+        for run in map(self.state.runs.__getitem__, reversed(self.state.people)):
+            if run.name == name and run.human is not None and run.awaits_person:
+                return msgspec.structs.replace(command, number=run.human.number)
+        self.assumptions[f"what was recorded of a person at {name} makes no difference, since nobody is asked then"] = (
+            None
+        )
+        return None
 
     def _same_incident(self, number: int) -> bool:
         recorded, here = self.record.state.incidents, self.state.incidents

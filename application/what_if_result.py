@@ -59,6 +59,8 @@ def _at_rest(course: Course) -> tuple[bool, str | None]:
         if run.listening is not None and not run.listening.done:
             kinds = " or ".join(kind or "any type" for kind in run.listening.types)
             return ended, f"{run.name} waits for an event of {kinds}, which is not recorded{'' if ended else ' yet'}"
+        if run.awaits_person:
+            return ended, f"{run.name} waits for a person, whose answer is not recorded{'' if ended else ' yet'}"
     return True, "nothing is recorded that it could go on with"
 
 

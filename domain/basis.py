@@ -34,6 +34,10 @@ COMMANDS: Final[dict[str, type[c.Command]]] = {
     "resolve": c.Resolve,
     "note": c.AddNote,
     "poison": c.ReportPoison,
+    "claim": c.ClaimTask,
+    "release": c.ReleaseTask,
+    "reassign": c.ReassignTask,
+    "answer": c.AnswerTask,
     "child": c.ReportChild,
     "undo": c.UndoChild,
 }

@@ -97,6 +97,48 @@ class ReportCallback(Command, frozen=True, kw_only=True):
     retryable: bool = False
 
 
+class ClaimTask(Command, frozen=True, kw_only=True):
+    """`user`, who is in `groups`, takes the task for people with this number."""
+
+    number: int
+    user: str
+    groups: list[str] = []
+
+
+class ReleaseTask(Command, frozen=True, kw_only=True):
+    """`user` gives it back."""
+
+    number: int
+    user: str
+    groups: list[str] = []
+
+
+class ReassignTask(Command, frozen=True, kw_only=True):
+    """It is for somebody else: for `assignee`, or (None) for whoever of the candidates takes it. `users` and `groups` are the
+    candidates from now on; the same as before where both are None.
+    """
+
+    number: int
+    reason: str
+    assignee: str | None = None
+    users: list[str] | None = None
+    groups: list[str] | None = None
+
+
+class AnswerTask(Command, frozen=True, kw_only=True):
+    """`user` answers: it is done (`output`), or definitely not (`error`: members of a `Fault`). `digest`: of user and
+    answer.
+    """
+
+    number: int
+    user: str
+    digest: bytes
+    outcome: Literal["completed", "refused"]
+    groups: list[str] = []
+    output: Any = None
+    error: dict[str, Any] | None = None
+
+
 class FireTimers(Command, frozen=True, kw_only=True):
     """Handle every timer that is due."""
 

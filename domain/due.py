@@ -19,6 +19,7 @@ from domain.errors import (
 )
 from domain.failing import fail, fail_composite, fail_scope, raise_incident, start_rollback
 from domain.flow import complete
+from domain.people import escalate, unanswered
 from domain.plan import Run as RunWork
 from domain.plan import Try
 from domain.tasks import enter_try
@@ -59,6 +60,10 @@ def timer(d: Decision, kind: str, key: str) -> Strand:
         begin_deferred(d, run, work)
     elif kind == "timeout" and run.kind in ("listen", "wait") and not run.entries:
         fail(d, run, fault("timeout", f"{run.name} took longer than its timeout"))
+    elif kind == "escalate":
+        escalate(d, run)
+    elif kind == "timeout" and run.human is not None and run.status == "waiting":
+        unanswered(d, run)
     elif kind == "timeout" and run.awaits_callback:
         yield from overdue(d, run)
     elif kind == "timeout":

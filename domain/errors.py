@@ -24,6 +24,8 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     ├── IncidentResolvedError       orchestration-ended     current_status; the incident is at its end
     ├── VersionMismatchError        version-mismatch
     ├── StaleTokenError             stale-token
+    ├── TaskClaimedError            task-claimed            somebody else has the task for people
+    ├── TaskEndedError              task-ended              it was answered or withdrawn
     ├── OverloadedError             overloaded              retry_after_s
     │   ├── TooManyRequestsError    overloaded              the client is too fast for what is in progress
     │   ├── OwnershipLostError      overloaded              another node took the partition over; nothing was done
@@ -216,6 +218,18 @@ class StaleTokenError(RetraceError):
     """The token is no longer valid; someone else has the task."""
 
     code = "stale-token"
+
+
+class TaskClaimedError(RetraceError):
+    """Somebody else has the task."""
+
+    code = "task-claimed"
+
+
+class TaskEndedError(RetraceError):
+    """The task was answered, or is not wanted any more."""
+
+    code = "task-ended"
 
 
 class OverloadedError(RetraceError):

@@ -265,6 +265,88 @@ class CallbackReceived(RunEvent, frozen=True, kw_only=True):
     digest: bytes
 
 
+class Candidates(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who may take a task: these people, and whoever is in one of these groups; everyone, where both are empty."""
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+class Escalation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happens at an instant to a task that is still open: others may take it, it becomes more urgent, somebody is
+    reminded.
+    """
+
+    at: datetime
+    candidates: Candidates | None = None
+    priority: int | None = None
+    remind: bool = False
+
+
+class TaskAssigned(RunEvent, frozen=True, kw_only=True):
+    """A person is asked. `number` counts the tasks for people of the orchestration, from 1; `form` is a JSON Schema, `data`
+    is shown. With `assignee` it is claimed from the start.
+    """
+
+    topic: ClassVar[str] = "task.assigned"
+    number: int
+    title: str
+    description: str | None = None
+    form: Any = None
+    data: Any = None
+    candidates: Candidates = Candidates()
+    assignee: str | None = None
+    priority: int = 0
+    due_at: datetime | None = None
+    escalations: tuple[Escalation, ...] = ()
+
+
+class TaskClaimed(RunEvent, frozen=True, kw_only=True):
+    """A person took the task; nobody else may answer it now. `actor` is who asked for it, `user` the person."""
+
+    topic: ClassVar[str] = "task.claimed"
+    user: str
+
+
+class TaskReleased(RunEvent, frozen=True, kw_only=True):
+    """The person gave it back; any candidate may take it."""
+
+    topic: ClassVar[str] = "task.released"
+    user: str
+
+
+class TaskReassigned(RunEvent, frozen=True, kw_only=True):
+    """Somebody decided who is to do it. Without `assignee` any candidate may take it; `candidates`: if they are others
+    now.
+    """
+
+    topic: ClassVar[str] = "task.reassigned"
+    reason: str
+    assignee: str | None = None
+    candidates: Candidates | None = None
+
+
+class TaskEscalated(RunEvent, frozen=True, kw_only=True):
+    """An escalation (`step`: its index) took place. New `candidates` take the task from whoever has it. `event`: the
+    reminder, a CloudEvent that goes through the outbox.
+    """
+
+    topic: ClassVar[str] = "task.escalated"
+    step: int
+    candidates: Candidates | None = None
+    priority: int | None = None
+    event: dict[str, Any] | None = None
+
+
+class TaskAnswered(RunEvent, frozen=True, kw_only=True):
+    """The person has answered; what follows from it are the next events. `digest` tells a repeat from another answer."""
+
+    topic: ClassVar[str] = "task.answered"
+    user: str
+    outcome: Literal["completed", "refused"]
+    digest: bytes
+
+
 class AttemptFailed(RunEvent, frozen=True, kw_only=True):
     """This attempt failed and another will follow at `retry_at`."""
 

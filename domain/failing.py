@@ -180,8 +180,10 @@ def composite(d: Decision, run: Run) -> bool:
 
 
 def abandon(d: Decision, run: Run, why: Fault) -> None:
-    """Drop a run at once; an attempt in flight, a callback that has not come or an earlier doubt makes it uncertain."""
-    if run.flying or run.awaits_callback or run.effect == "uncertain":
+    """Drop a run at once; an attempt in flight, a callback that has not come, a person who has it or an earlier doubt
+    makes it uncertain.
+    """
+    if run.flying or run.awaits_callback or run.begun_by_person or run.effect == "uncertain":
         d.emit(e.TaskUncertain, run=run.id, attempt=run.attempts or None, fault=why.at(run.pointer))
     else:
         d.emit(e.TaskCancelled, run=run.id)

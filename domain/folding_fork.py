@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec import UNSET
 
 from domain import events as e
@@ -62,6 +63,11 @@ def _shift(s: State, versions: int, pause: timedelta) -> None:
     for scope in s.scopes.values():
         _shift_scope(scope, versions)
         scope.timeout_at, scope.settle_at = later(scope.timeout_at), later(scope.settle_at)
+    for name in s.people:
+        if (human := s.runs[name].human) is not None:
+            human.due_at = later(human.due_at)
+            moved = (msgspec.structs.replace(step, at=step.at + pause) for step in human.escalations)
+            human.escalations = tuple(moved)
     for run in s.runs.values():
         run.began -= versions if run.began else 0
         run.order -= versions if run.order else 0

@@ -5,7 +5,7 @@ What happened to the world (`Run.effect`) and where the flow stands (`Run.status
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import UNSET
 
@@ -13,6 +13,8 @@ from domain import events as e
 from domain.folding import Handler, close, fly, move, watch, weaken
 from domain.lifecycle import IllegalTransitionError, fire_run
 from domain.state import Run, State
+
+_ASKED_BEFORE: Final = 20
 
 
 def _new_run(s: State, ev: e.TaskScheduled | e.TaskSkipped) -> Run:
@@ -44,7 +46,9 @@ def _scheduled(s: State, ev: e.TaskScheduled) -> None:
 
 
 def _forget_the_last_time(run: Run) -> None:
-    run.fault = run.failing = run.winner = run.due_at = run.ended_at = run.first_at = run.listening = None
+    if run.human is not None:
+        run.asked_before = [*run.asked_before[1 - _ASKED_BEFORE :], run.human]
+    run.fault = run.failing = run.winner = run.due_at = run.ended_at = run.first_at = run.listening = run.human = None
     run.caught, run.base, run.held = 0, run.attempts, False
     if run.kind in ("for", "fork"):  # not every part of it need be entered this time
         run.earlier, run.scopes = {**run.earlier, **run.scopes}, {}

@@ -23,6 +23,7 @@ from domain.due import fire
 from domain.forking import fork
 from domain.listening import receive
 from domain.migrating import migrate
+from domain.people import answer, claim, reassign, release
 from domain.plan import Plan
 from domain.resolving import poison, resolve
 from domain.settling import settle
@@ -134,6 +135,10 @@ _HANDLERS: dict[type[c.Command], Any] = {
     c.Resolve: resolve,
     c.AddNote: _note,
     c.ReportPoison: poison,
+    c.ClaimTask: claim,
+    c.ReleaseTask: release,
+    c.ReassignTask: reassign,
+    c.AnswerTask: answer,
     c.ReportChild: lambda d, command: d.spawn(report_child(d, command)),
     c.UndoChild: undo_child,
 }

@@ -208,6 +208,13 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
         return self.retry.attempt_timeout if self.retry else None
 
 
+class Human(msgspec.Struct, frozen=True, tag="human"):
+    """A task for a person. `with_`: its ``with`` but for the form; `form`: what the answer has to look like."""
+
+    with_: Template
+    form: Schema | None = None
+
+
 class Run(msgspec.Struct, frozen=True, tag="run"):
     """A child orchestration. `version` may be ``latest``."""
 
@@ -290,7 +297,7 @@ class Join(msgspec.Struct, frozen=True, tag="join"):
     tokens: int
 
 
-Work = Set | Switch | Raise | Wait | Emit | Listen | Call | Run | Do | Fork | For | Try | Split | Join
+Work = Set | Switch | Raise | Wait | Emit | Listen | Call | Human | Run | Do | Fork | For | Try | Split | Join
 KINDS: dict[type, str] = {cls: cls.__struct_config__.tag for cls in Work.__args__}
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import msgspec
 
 from domain.errors import Fault
-from domain.events import AttemptStarted, Cause, Effect, LeftBehind, UndoStep
+from domain.events import AttemptStarted, Candidates, Cause, Effect, Escalation, LeftBehind, UndoStep
 from domain.lifecycle import INITIAL, ORCHESTRATION_FINAL, RUN_OPEN
 
 ROOT = ""
@@ -59,6 +59,46 @@ class Listening(msgspec.Struct):
     done: bool = False
     streams: tuple[str, ...] = ()
     """The streams of whose events it may take some."""
+
+
+class Handing(msgspec.Struct, array_like=True):
+    """A step of who had a task for people: ``assigned | claimed | released | reassigned | escalated | answered``. `user` has
+    it after that, gave it back, or answered.
+    """
+
+    at: datetime
+    what: str
+    user: str | None
+    actor: str | None
+    reason: str | None = None
+
+
+class Human(msgspec.Struct, array_like=True):
+    """A task for people: what is asked, of whom, and who has it."""
+
+    number: int
+    title: str
+    description: str | None = None
+    form: Any = None
+    data: Any = None
+    candidates: Candidates = Candidates()
+    assignee: str | None = None
+    priority: int = 0
+    due_at: datetime | None = None
+    asked_at: datetime | None = None
+    escalations: tuple[Escalation, ...] = ()
+    escalated: int = 0
+    """How many of them took place."""
+    answered: bytes | None = None
+    """Digest of the answer."""
+    outcome: str | None = None
+    handings: list[Handing] = []
+    """The latest; the history has all."""
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When it is escalated next."""
+        return self.escalations[self.escalated].at if self.escalated < len(self.escalations) else None
 
 
 class Run(msgspec.Struct, array_like=True, gc=False):
@@ -140,10 +180,29 @@ class Run(msgspec.Struct, array_like=True, gc=False):
     earlier: dict[str, str] = {}
     """slot -> its latest scope from before it was scheduled the last time, of a ``for`` or a ``fork``."""
 
+    human: Human | None = None
+    asked_before: list[Human] = []
+    """What was asked of people before its ``try`` was entered again; the latest."""
+
     @property
     def in_progress(self) -> int:
         """Branches that have begun and not ended."""
         return len(self.scopes) - self.done - self.closed
+
+    def asked(self, number: int) -> Human | None:
+        """What was asked under this number."""
+        every = self.asked_before if self.human is None else [self.human, *self.asked_before]
+        return next((human for human in every if human.number == number), None)
+
+    @property
+    def awaits_person(self) -> bool:
+        """A person is asked and has not answered."""
+        return self.human is not None and self.status == "waiting" and self.human.answered is None
+
+    @property
+    def begun_by_person(self) -> bool:
+        """A person has it, so nobody knows what has been done."""
+        return self.human is not None and self.status == "waiting" and self.human.assignee is not None
 
     @property
     def awaits_callback(self) -> bool:
@@ -359,6 +418,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
     """Events that wait for their turn in all of them."""
     repeats: int = 0
     """How often an event of a stream was received again, as far as that is recorded."""
+    people: list[str] = []
+    """The runs of the tasks for people, in the order of their numbers."""
 
     @property
     def final(self) -> bool:
@@ -522,7 +583,7 @@ class State(msgspec.Struct, array_like=True, gc=False):
 
     def due(self) -> Iterator[tuple[datetime, str, str]]:
         """Every timer: (when, kind, run or scope); kinds ``workflow``, ``settle``, ``timeout``, ``attempt``, ``due``,
-        ``more``, ``gap``.
+        ``more``, ``gap``, ``escalate``.
         """
         if self.final:
             return
@@ -543,6 +604,8 @@ class State(msgspec.Struct, array_like=True, gc=False):
                 yield run.due_at, "due", run.id
             if run.more_at and run.winner is None and self.live(run.scope):
                 yield run.more_at, "more", run.id
+            if run.human is not None and run.awaits_person and (at := run.human.next_at) is not None:
+                yield at, "escalate", run.id
             if pivot is not None and self.contains(run.id, pivot.scope):
                 continue  # it waits for the pivot
             if run.timeout_at:

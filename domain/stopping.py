@@ -25,6 +25,7 @@ from domain.errors import (
 )
 from domain.failing import end, start_rollback
 from domain.listening import offer_held
+from domain.people import answered
 from domain.state import Run
 
 
@@ -97,7 +98,9 @@ def _recorded(d: Decision, run: Run, number: int, result: dict[str, Any]) -> Str
         return
     members = {k: v for k, v in result.items() if k in ("outcome", "output", "retry_after_s", "retryable")}
     command = c.ReportResult(at=d.now, seed=b"", run=run.id, number=number, fault=why, **members)
-    if "callback" in result:
+    if "person" in result:
+        yield from answered(d, run, result["outcome"], result.get("output"), why)
+    elif "callback" in result:
         yield from taken(d, run, command)
     elif run.open and run.flying and run.attempts == number:
         yield from judge(d, run, command)

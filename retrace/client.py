@@ -21,6 +21,7 @@ import httpx2
 
 from retrace.audit import Audit
 from retrace.connection import Connection, RetraceProblem, structured_string
+from retrace.people import HumanTasks
 from retrace.representations import (
     FINAL,
     CalledFunction,
@@ -59,6 +60,8 @@ class Client:
         self._server = Connection(url, token, timeout_s, transport)
         self.audit = Audit(self._server)
         """The log of everything."""
+        self.people = HumanTasks(self._server)
+        """What people are asked."""
 
     def __enter__(self) -> Self:
         return self

@@ -25,6 +25,7 @@ from adapters.cli import (
     nodes,
     operations,
     orchestrations,
+    people,
     projections,
     rehearse,
     replaying,
@@ -73,6 +74,7 @@ app.add_typer(functions.app, name="functions")
 worker.register(app)
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(events.app, name="events")
+app.add_typer(people.app, name="human")
 
 
 @app.command()

@@ -68,6 +68,8 @@ def asked(command: Mapping[str, Any]) -> str:
             return f"{actor} asked to {verb} it{why}"
         case "resolve":
             return f"{actor} resolved incident {command['number']} by {command['action']}{why}"
+        case "claim" | "release" | "answer" | "reassign":
+            return _person(command, actor) + why
         case "note":
             return f"{actor} noted: {command['text']}"
         case "poison":
@@ -93,6 +95,20 @@ def _answered(command: Mapping[str, Any]) -> str:
         case "uncertain":
             return f"nobody knows whether {task} took effect{attempt}{why}"
     return f"{task} took effect{attempt}, but its answer cannot be used{why}"
+
+
+def _person(command: Mapping[str, Any], actor: str) -> str:
+    task, user = f"task {command['number']}", command.get("user")
+    by = "" if user in (None, actor) else f", for {user}"
+    match command["command"]:
+        case "claim":
+            return f"{actor} took {task}{by}"
+        case "release":
+            return f"{actor} gave {task} back{by}"
+        case "reassign":
+            return f"{actor} gave {task} to {command.get('assignee') or 'others'}"
+    verb = "said no to" if command["outcome"] == "refused" else "answered"
+    return f"{actor} {verb} {task}{by}{_colon(command.get('error'))}"
 
 
 def _child(command: Mapping[str, Any]) -> str:
@@ -129,6 +145,12 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
             return f"to {data['definition']}" + (f"; {moves}" if moves else "")
         case "attempt.started":
             return (f"attempt {attempt}: " if attempt != 1 else "") + _call(data)
+        case "task.assigned":
+            return f"number {data['number']}, {_for(data.get('assignee'), data.get('candidates'))}: {data['title']}"
+        case "task.reassigned":
+            return f"{_for(data.get('assignee'), data.get('candidates'))}: {data['reason']}"
+        case "task.escalated":
+            return _escalated(data)
         case "attempt.failed":
             return f"attempt {attempt}: {_fault(data['fault'])}; again at {_time(data['retry_at'])}"
         case "compensation.completed":
@@ -150,6 +172,21 @@ def _details(type_: str, data: Mapping[str, Any], attempt: int | None) -> str:
             return ""  # what was asked says it, or there is nothing to say
     words = [_word(name, value) for name, value in data.items() if name not in _INTERNAL and value not in _NOTHING]
     return "; ".join(word for word in words if word)
+
+
+def _for(assignee: str | None, candidates: Mapping[str, Any] | None) -> str:
+    """Whom a task is for."""
+    if assignee is not None:
+        return f"for {assignee}"
+    names = [*(candidates or {}).get("users", ()), *(candidates or {}).get("groups", ())]
+    return f"for one of {', '.join(names)}" if names else "for anyone"
+
+
+def _escalated(data: Mapping[str, Any]) -> str:
+    told = [_for(None, data["candidates"])] if data.get("candidates") else []
+    told += [f"priority {data['priority']}"] if data.get("priority") is not None else []
+    told += ["a reminder is sent"] if data.get("event") else []
+    return ", ".join(told)
 
 
 def _fault(error: Mapping[str, Any] | None) -> str:

@@ -122,6 +122,8 @@ def waiting(entry: Mapping[str, Any]) -> str:
     what = (
         entry.get("event", {}).get("type") if entry["kind"] == "event" else entry.get("child") or entry.get("function")
     )
+    if entry["kind"] == "human":
+        what = f"task {entry['id']}" + (f" at {entry['assignee']}" if entry["assignee"] else "")
     due = f" until {moment(entry['due_at'])}" if entry.get("due_at") else ""
     return f"{entry['kind']}{f' {what}' if what else ''} for {entry['task']}{due}{_lacking(entry)}"
 

@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from adapters.documents.compilation import Compilation, Task
 from adapters.documents.data import graft, template
+from adapters.documents.people import human
 from adapters.documents.positions import escape
 from adapters.documents.reader import Cursor
 from adapters.documents.sql import sql
 from domain.expressions import is_wrapped
-from domain.plan import Call, Do, Retry, Run, Template
+from domain.plan import Call, Do, Human, Retry, Run, Template
 
 _UNSUPPORTED = frozenset({"grpc", "asyncapi", "a2a", "mcp"})
 _OURS: dict[str, Literal["http", "openapi", "sql"]] = {"http": "http", "openapi": "openapi", "sql": "sql"}
@@ -26,12 +27,14 @@ _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\Z")
 _VERSION = re.compile(r"latest\Z|(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)([-+][0-9A-Za-z.+-]+)?\Z")
 
 
-def call(task: Task) -> Call | Do:
-    """``call``: HTTP, an operation of OpenAPI, SQL, or a function."""
+def call(task: Task) -> Call | Human | Do:
+    """``call``: HTTP, an operation of OpenAPI, SQL, a person, or a function."""
     called = task.members["call"]
     name = called.text("the name of a function")
     if name in task.making.use.functions:
         return _defined_function(name, task)
+    if name == "human":
+        return human(task)
     arguments = Template({})
     method, reads = None, False
     if name in _UNSUPPORTED:

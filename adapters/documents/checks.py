@@ -21,6 +21,7 @@ from domain.plan import (
     Emit,
     EventFilter,
     EventStream,
+    Human,
     Join,
     Listen,
     Node,
@@ -127,7 +128,7 @@ def _leading_to(scope: Scope, goals: Iterable[str]) -> set[str]:
 
 
 def _pauses(node: Node, pausing: dict[str, bool]) -> bool:
-    if isinstance(node.work, Wait | Listen | Call | Run | Emit | Join):
+    if isinstance(node.work, Wait | Listen | Call | Human | Run | Emit | Join):
         return True
     inner = [scope for part, scope in inner_scopes(node) if part != "compensate"]
     return any(pausing.get(pointer, False) for scope in inner for pointer in scope.nodes)

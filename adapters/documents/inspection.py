@@ -20,6 +20,7 @@ from domain.plan import (
     EventStream,
     For,
     Fork,
+    Human,
     Listen,
     Node,
     Plan,
@@ -107,7 +108,12 @@ def schemas_of(plan: Plan) -> list[tuple[str, Schema]]:
         ("", plan),
         *((node.pointer, node) for scope in scopes(plan) for node in scope.nodes.values()),
     ]
-    return [
+    forms = [
+        (join(node.pointer, "with", "form"), node.work.form)
+        for node in plan.nodes.values()
+        if isinstance(node.work, Human) and node.work.form is not None
+    ]
+    return forms + [
         (join(pointer, part, "schema"), schema)
         for pointer, owner in owners
         for part in ("input", "output", "export")
@@ -166,6 +172,8 @@ def _work(node: Node, names: tuple[str, ...], found: list[Place]) -> None:
             late = ("secrets", "callback") if callback else ("secrets",)
             _template(template, join(pointer, "with"), (*names, *late), found)
             _retry(retry, join(pointer, "retry"), (*names, "error"), found)
+        case Human(with_=template):
+            _template(template, join(pointer, "with"), names, found)
         case Do(arguments=arguments):
             _template(arguments, join(pointer, "with"), names, found)
         case Run(input=template, retry=retry):

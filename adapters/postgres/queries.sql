@@ -1017,3 +1017,94 @@ WHERE partition = %(partition)s AND namespace = %(namespace)s AND name = %(name)
 SELECT namespace, name, revision, course FROM schedules
 WHERE partition = ANY (%(partitions)s::smallint[])
 ORDER BY namespace, name;
+
+-- Tasks for people ------------------------------------------------------------------------------------------------------
+
+-- name: drop_human_task
+DELETE FROM human_tasks AS h
+USING unnest(%b::smallint[], %b::uuid[], %b::integer[]) AS gone (partition, orchestration, number)
+WHERE h.partition = gone.partition AND h.orchestration = gone.orchestration AND h.number = gone.number;
+
+-- name: put_human_task
+INSERT INTO human_tasks (partition, orchestration, number, public_id, namespace, name, status, assignee, rank, due_at,
+                         created_at, content)
+SELECT partition, orchestration, number, public_id, namespace, name, status, assignee, rank, due_at, created_at,
+       content
+FROM unnest(
+    %b::smallint[], %b::uuid[], %b::integer[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::integer[],
+    %b::timestamptz[], %b::timestamptz[], %b::bytea[]
+) AS come (
+    partition, orchestration, number, public_id, namespace, name, status, assignee, rank, due_at, created_at, content
+)
+ON CONFLICT (partition, orchestration, number) DO UPDATE
+SET status = excluded.status, assignee = excluded.assignee, rank = excluded.rank, due_at = excluded.due_at,
+    created_at = excluded.created_at, content = excluded.content;
+
+-- name: drop_human_candidates
+DELETE FROM human_candidates AS k
+USING unnest(%b::smallint[], %b::uuid[], %b::integer[]) AS gone (partition, orchestration, number)
+WHERE k.partition = gone.partition AND k.orchestration = gone.orchestration AND k.number = gone.number;
+
+-- name: put_human_candidate
+INSERT INTO human_candidates (partition, orchestration, number, person, rank, created_at, public_id)
+SELECT * FROM unnest(
+    %b::smallint[], %b::uuid[], %b::integer[], %b::text[], %b::integer[], %b::timestamptz[], %b::text[]
+);
+
+-- name: human_tasks
+SELECT each.partition, each.public_id, each.number, each.status, each.assignee, each.rank, each.due_at, each.created_at,
+       each.content
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT * FROM human_tasks AS h
+    WHERE h.partition = p.partition /* where */
+    ORDER BY rank, created_at, public_id, number
+    LIMIT %(limit)s
+) AS each
+WHERE p.partition = ANY (%(partitions)s)
+ORDER BY each.rank, each.created_at, each.public_id, each.number
+LIMIT %(limit)s;
+
+-- name: human_tasks_for
+SELECT each.partition, each.public_id, each.number, each.status, each.assignee, each.rank, each.due_at, each.created_at,
+       each.content
+FROM partitions AS p
+CROSS JOIN LATERAL (
+    SELECT h.* FROM human_candidates AS k
+    JOIN human_tasks AS h ON h.partition = k.partition AND h.orchestration = k.orchestration AND h.number = k.number
+    WHERE k.partition = p.partition AND k.person = %(person)s /* where */
+    ORDER BY k.rank, k.created_at, k.public_id, k.number
+    LIMIT %(limit)s
+) AS each
+WHERE p.partition = ANY (%(partitions)s)
+ORDER BY each.rank, each.created_at, each.public_id, each.number
+LIMIT %(limit)s;
+
+-- name: human_assignee
+h.assignee = %(assignee)s
+
+-- name: human_status
+h.status = %(status)s
+
+-- name: human_namespace
+h.namespace = %(namespace)s
+
+-- name: human_name
+h.name = %(name)s
+
+-- name: human_orchestration
+h.public_id = %(public_id)s
+
+-- name: human_overdue
+h.due_at <= %(overdue)s
+
+-- name: human_not_overdue
+(h.due_at IS NULL OR h.due_at > %(overdue)s)
+
+-- name: human_page
+(h.rank, h.created_at, h.public_id, h.number)
+    > (%(last_rank)s, %(last_created_at)s, %(last_public_id)s, %(last_number)s)
+
+-- name: human_page_for
+(k.rank, k.created_at, k.public_id, k.number)
+    > (%(last_rank)s, %(last_created_at)s, %(last_public_id)s, %(last_number)s)

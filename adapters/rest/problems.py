@@ -136,6 +136,16 @@ SLUGS: dict[str, Slug] = {
     "stale-token": Slug(
         409, "Stale token", "The token is no longer valid: the task ended, or someone else has it now."
     ),
+    "task-claimed": Slug(
+        409,
+        "Task claimed",
+        "Somebody else has this task now: claimed it first, or was given it. Read it again to see who.",
+    ),
+    "task-ended": Slug(
+        409,
+        "Task ended",
+        "The task was answered, its time was over, or what it belongs to has ended. The answer was not taken.",
+    ),
     "unauthorized": Slug(401, "Unauthorized", "Send Authorization: Bearer with a token of this server."),
     "overloaded": Slug(
         503,

@@ -18,6 +18,7 @@ from application.auditing import Audit
 from application.claims import TaskClaims
 from application.function_controls import FunctionControls
 from application.held_events import HeldEvents
+from application.human_tasks import HumanTasks
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
 from application.schedule_catalog import ScheduleCatalog
@@ -47,6 +48,7 @@ class Services:
     audit: Audit | None = None
     """None: there is no audit log, and nobody notes down who reads what."""
     tasks: TaskClaims | None = None
+    human_tasks: HumanTasks | None = None
     functions: FunctionControls | None = None
     """None: nothing is handed out to remote workers."""
     held_events: HeldEvents | None = None

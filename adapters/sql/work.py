@@ -14,12 +14,14 @@ import msgspec
 from adapters.sql.database import Row
 from application.storage import (
     DropAgenda,
+    DropHuman,
     DropSubscriptions,
     EndTask,
     GiveUpTask,
     PartitionWrite,
     PutAgenda,
     PutEmitted,
+    PutHuman,
     PutReply,
     PutSubscription,
     PutTask,
@@ -36,6 +38,7 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
     tasks: list[Row] = []
     unwanted: list[Row] = []
     ended: list[Row] = []
+    people: dict[tuple[int, UUID, int], PutHuman | DropHuman] = {}
     for write in writes:
         partition = write.head.partition
         for change in write.work:
@@ -56,6 +59,8 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
                     tasks.append((partition, *msgspec.structs.astuple(change)))
                 case GiveUpTask():
                     unwanted.append((partition, *msgspec.structs.astuple(change)))
+                case PutHuman() | DropHuman():
+                    people[partition, change.orchestration, change.number] = change
                 case EndTask():
                     ended.append((partition, *msgspec.structs.astuple(change)))
     every: list[tuple[str, list[Row]]] = [
@@ -72,5 +77,24 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("put_task", tasks),
         ("give_up_task", unwanted),
         ("end_task", ended),
+        ("drop_human_candidates", list(people)),
+        ("drop_human_task", [key for key, change in people.items() if isinstance(change, DropHuman)]),
+        (
+            "put_human_task",
+            [_human(key[0], put) for key, put in people.items() if isinstance(put, PutHuman)],
+        ),
+        (
+            "put_human_candidate",
+            [
+                (*key, person, put.rank, put.created_at, put.public_id)
+                for key, put in people.items()
+                if isinstance(put, PutHuman)
+                for person in put.people
+            ],
+        ),
     ]
     return [(statement, rows) for statement, rows in every if rows]
+
+
+def _human(partition: int, put: PutHuman) -> Row:
+    return partition, *(getattr(put, name) for name in put.__struct_fields__ if name != "people")

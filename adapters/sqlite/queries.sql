@@ -893,3 +893,65 @@ WHERE partition = :partition AND namespace = :namespace AND name = :name;
 
 -- name: schedules
 SELECT namespace, name, revision, course FROM schedules WHERE partition = :partition ORDER BY namespace, name;
+
+-- Tasks for people ------------------------------------------------------------------------------------------------------
+
+-- name: drop_human_task
+DELETE FROM human_tasks WHERE partition = ? AND orchestration = ? AND number = ?;
+
+-- name: put_human_task
+INSERT INTO human_tasks (partition, orchestration, number, public_id, namespace, name, status, assignee, rank, due_at,
+                         created_at, content)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (partition, orchestration, number) DO UPDATE
+SET status = excluded.status, assignee = excluded.assignee, rank = excluded.rank, due_at = excluded.due_at,
+    created_at = excluded.created_at, content = excluded.content;
+
+-- name: drop_human_candidates
+DELETE FROM human_candidates WHERE partition = ? AND orchestration = ? AND number = ?;
+
+-- name: put_human_candidate
+INSERT INTO human_candidates (partition, orchestration, number, person, rank, created_at, public_id)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: human_tasks
+SELECT partition, public_id, number, status, assignee, rank, due_at, created_at, content
+FROM human_tasks AS h
+WHERE partition = :partition /* where */
+ORDER BY rank, created_at, public_id, number
+LIMIT :limit;
+
+-- name: human_tasks_for
+SELECT h.partition, h.public_id, h.number, h.status, h.assignee, h.rank, h.due_at, h.created_at, h.content
+FROM human_candidates AS k
+JOIN human_tasks AS h ON h.partition = k.partition AND h.orchestration = k.orchestration AND h.number = k.number
+WHERE k.partition = :partition AND k.person = :person /* where */
+ORDER BY k.rank, k.created_at, k.public_id, k.number
+LIMIT :limit;
+
+-- name: human_assignee
+h.assignee = :assignee
+
+-- name: human_status
+h.status = :status
+
+-- name: human_namespace
+h.namespace = :namespace
+
+-- name: human_name
+h.name = :name
+
+-- name: human_orchestration
+h.public_id = :public_id
+
+-- name: human_overdue
+h.due_at <= :overdue
+
+-- name: human_not_overdue
+(h.due_at IS NULL OR h.due_at > :overdue)
+
+-- name: human_page
+(h.rank, h.created_at, h.public_id, h.number) > (:last_rank, :last_created_at, :last_public_id, :last_number)
+
+-- name: human_page_for
+(k.rank, k.created_at, k.public_id, k.number) > (:last_rank, :last_created_at, :last_public_id, :last_number)

@@ -12,6 +12,7 @@ from adapters.sql.archive import SqlArchive
 from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
+from adapters.sql.human import SqlHumanTasks
 from adapters.sql.inbox import SqlInbox
 from adapters.sql.leases import SqlLeases
 from adapters.sql.log import SqlLog
@@ -72,6 +73,7 @@ class SqliteStorage:
         self.schedules = SqlSchedules(self._database)
         self.audit_log = SqlAuditLog(self._database)
         self.tasks = SqlTasks(self._database, lists=False)
+        self.human_tasks = SqlHumanTasks(self._database)
         self.checkpoints = SqlCheckpoints(self._database)
 
     async def ready(self) -> bool:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from adapters.postgres.storage import PostgresStorage
 from adapters.sqlite.storage import SqliteStorage
 from application.database import Storage
-from application.storage import DropAgenda, DropSubscriptions, PutAgenda, PutEmitted, PutSubscription
+from application.human_store import HumanQuery
+from application.storage import (
+    DropAgenda,
+    DropHuman,
+    DropSubscriptions,
+    PutAgenda,
+    PutEmitted,
+    PutHuman,
+    PutSubscription,
+)
 from domain.errors import StorageError
 from tests.contract.storages import PARTITIONS, identity, minutes, written
 from tests.simulation.memory_storage import MemoryStorage
@@ -27,6 +36,21 @@ WORK = st.one_of(
     st.builds(PutEmitted, FEW, FEW, st.binary(max_size=3)),
     st.builds(PutSubscription, FEW, st.sampled_from("ab"), FEW, st.sampled_from([None, "paid", "shipped"])),
     st.builds(DropSubscriptions, FEW, st.sampled_from("ab")),
+    st.builds(
+        lambda orchestration, number, *rest: PutHuman(
+            orchestration, number, f"o_{orchestration}", "bank", "loan", *rest
+        ),
+        FEW,
+        st.integers(1, 3),
+        st.just("open"),
+        st.none(),
+        st.sampled_from([("u:ann",), ("g:clerks", "u:ann"), ("*",)]),
+        st.integers(-2, 0),
+        st.none() | st.builds(minutes, FEW),
+        st.builds(minutes, FEW),
+        st.binary(max_size=3),
+    ),
+    st.builds(DropHuman, FEW, st.integers(1, 3)),
 )
 WRITE = st.fixed_dictionaries(
     {
@@ -89,8 +113,16 @@ async def a_write(model, head, wanted, base):
             known = len(await model.log.stream(head.partition, orchestration))
         versions[number] = max(1, known + 1 - back)
         events.append((orchestration, versions[number]))
-    work = [msgspec.structs.replace(each, orchestration=identity(base + each.orchestration)) for each in wanted["work"]]
+    work = [whose(each, base, head.partition) for each in wanted["work"]]
     return written(msgspec.structs.replace(head, **wanted["stale"]), *events, work=tuple(work))
+
+
+def whose(change, base, partition):
+    """Of an orchestration of this example."""
+    number = base + change.orchestration
+    if isinstance(change, PutHuman):
+        change = msgspec.structs.replace(change, public_id=f"o_{number}_{partition}")
+    return msgspec.structs.replace(change, orchestration=identity(number))
 
 
 async def image(storage, base):
@@ -105,5 +137,7 @@ async def image(storage, base):
     seen["due"] = await log.due(range(PARTITIONS), minutes(2), limit=50)
     seen["due in one"] = await log.due([1], minutes(2), limit=50)
     seen["subscribers"] = await log.subscribers("paid", limit=50)
+    seen["people"] = await storage.human_tasks.list(HumanQuery(people=["g:clerks", "*"]))
+    seen["overdue"] = await storage.human_tasks.list(HumanQuery(overdue=(minutes(1), True), limit=2))
     seen["after"] = await log.subscribers("shipped", after=(0, identity(base + 1)))
     return seen

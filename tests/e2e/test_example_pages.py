@@ -68,7 +68,7 @@ async def run(page_blocks: list[str], api, ledger: str) -> list[httpx2.Response]
     return answers
 
 
-@pytest.mark.parametrize("name", ["signup", "trip", "quotes", "documents", "order", "transfer"])
+@pytest.mark.parametrize("name", ["signup", "trip", "quotes", "documents", "order", "transfer", "loan"])
 async def test_page_of_an_example(tmp_path, name, monkeypatch):
     monkeypatch.setenv("RETRACE_CONNECTION_BANK", f"sqlite:///{tmp_path / 'bank.db'}")
     commands = blocks(EXAMPLES / name / "README.md", "sh")

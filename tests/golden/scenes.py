@@ -266,6 +266,31 @@ def called_back() -> Story:
     return story
 
 
+def asked_of_people() -> Story:
+    """Claimed, given back, escalated, given to somebody; refused, asked again, answered while suspended; withdrawn."""
+    asked = {"title": "Approve", "candidates": {"groups": ["clerks"]}, "due": {"hours": 2}, "form": {"type": "boolean"}}
+    later = [{"after": {"hours": 1}, "remind": True}, {"candidates": ["mia"], "priority": 5}]
+    first = {"a": {"call": "human", "with": {**asked, "escalation": later}, "compensate": {"call": "undo_a"}}}
+    retry = {"retry": {"delay": {"seconds": 5}, "limit": {"attempt": {"count": 1}}}}
+    again = {"g": {"try": [{"b": {"call": "human", "with": asked}}], "catch": retry}}
+    last = {"c": {"call": "human", "with": {"title": "Sign", "assignee": "ann"}, "compensate": {"call": "undo_c"}}}
+    story = Story(feature("people", [first, again, last])).begin()
+    ann = {"user": "ann", "groups": ["clerks"]}
+    story.ask(c.ClaimTask, number=1, **ann)
+    story.ask(c.ReleaseTask, number=1, **ann)
+    story.pass_time(7200)
+    story.ask(c.ReassignTask, number=1, assignee="max", reason="mia is away")
+    story.ask(c.AnswerTask, number=1, user="max", outcome="completed", output=True, digest=b"1")
+    error = {"type": "https://golden.invalid/no", "status": 422}
+    story.ask(c.AnswerTask, number=2, **ann, outcome="refused", error=error, digest=b"2")
+    story.pass_time(5)
+    story.ask(c.Suspend, reason="holidays")
+    story.ask(c.AnswerTask, number=3, **ann, outcome="completed", output=True, digest=b"3")
+    story.ask(c.Resume)
+    story.ask(c.Cancel, reason="changed their mind")
+    return story
+
+
 def poisoned() -> Story:
     story = Story(feature("poisoned", [step("a")]), answers={"a": [HOLD]}).begin()
     story.ask(c.ReportPoison, detail="a result could not be handled")
@@ -364,6 +389,7 @@ STORIES: dict[str, Callable[[], Story]] = {
         uncertain_pivot,
         poisoned,
         called_back,
+        asked_of_people,
         child_undoes_itself,
         parallel_undo,
         forked,

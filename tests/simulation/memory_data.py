@@ -18,7 +18,7 @@ from application.operation_store import OperationRecord
 from application.projection_store import Build, Progress, Row
 from application.registers import HeldEvent, RequestRecord
 from application.schedule_store import ScheduleRow
-from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, SnapshotRecord, StoredRecord
+from application.storage import ArchiveRecord, DefinitionRecord, Head, PutAgenda, PutHuman, SnapshotRecord, StoredRecord
 from application.task_store import FunctionControl
 from application.views import StatusRow
 
@@ -56,6 +56,7 @@ class MemoryPartition:
     emitted: dict[tuple[UUID, int], bytes] = field(default_factory=dict)
     subscriptions: dict[tuple[UUID, str, int], str | None] = field(default_factory=dict)
     tasks: dict[tuple[UUID, str, int], Any] = field(default_factory=dict)
+    people: dict[tuple[UUID, int], PutHuman] = field(default_factory=dict)
     owner: str | None = None
     lease_until_s: float = 0.0
     inbox: dict[str, MemoryCommand] = field(default_factory=dict)

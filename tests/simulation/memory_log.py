@@ -14,6 +14,7 @@ import msgspec
 from application.storage import (
     NO_HASH,
     DropAgenda,
+    DropHuman,
     DropSubscriptions,
     EndTask,
     GiveUpTask,
@@ -21,6 +22,7 @@ from application.storage import (
     PartitionWrite,
     PutAgenda,
     PutEmitted,
+    PutHuman,
     PutReply,
     PutSubscription,
     PutTask,
@@ -239,6 +241,10 @@ def _change_work(partition: MemoryPartition, change: WorkChange) -> None:
             partition.subscriptions[change.orchestration, change.run, change.slot] = change.event_type
         case PutTask() | GiveUpTask() | EndTask():
             change_tasks(partition.tasks, change)
+        case PutHuman():
+            partition.people[change.orchestration, change.number] = change
+        case DropHuman():
+            partition.people.pop((change.orchestration, change.number), None)
         case PutReply():
             if (command := partition.inbox.get(change.command_id)) is not None:
                 command.reply = change.reply

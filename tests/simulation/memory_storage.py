@@ -14,6 +14,7 @@ from typing import Literal
 from tests.simulation.memory_accesses import MemoryAccesses
 from tests.simulation.memory_audit import MemoryAuditLog, MemoryCheckpoints
 from tests.simulation.memory_data import Calls, MemoryData, Step
+from tests.simulation.memory_human import MemoryHumanTasks
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySignals
 from tests.simulation.memory_operations import MemoryOperations
@@ -63,6 +64,7 @@ class MemoryStorage:
         self.schedules = MemorySchedules(self.data, calls)
         self.audit_log = MemoryAuditLog(self.data, calls)
         self.tasks = MemoryTasks(self.data, calls)
+        self.human_tasks = MemoryHumanTasks(self.data, calls)
         self.checkpoints = MemoryCheckpoints(self.data, calls)
 
     def fail_next_write(self, mode: Literal["before", "after"]) -> None:

@@ -242,3 +242,27 @@ def test_very_many_values_are_found_in_a_long_text_soon():
     began = time.perf_counter()
     assert values.hide(f"{text} 00000001-0001") == f"{text} [redacted 2]"
     assert time.perf_counter() - began < 10
+
+
+def test_what_people_were_asked_and_said_is_gone_and_still_replays():
+    asked = {
+        "title": '${ "Approve \\(.name)" }',
+        "description": '${ "For \\(.name)" }',
+        "data": "${ . }",
+        "form": {"type": "object", "properties": {"of": {"enum": ["Lovelace", "Byron"]}}},
+        "candidates": {"users": ["${ .name }", "ann"]},
+        "due": {"hours": 4},
+        "priority": 4,
+        "escalation": [{"candidates": ["${ .name }"], "remind": True}],
+    }
+    story = Story(feature("asked", [{"a": {"call": "human", "with": asked}}, {"b": {"call": "human", "with": asked}}]))
+    story.begin({"name": "Lovelace", "hours": 4})
+    story.ask(c.ClaimTask, number=1, user="Lovelace", groups=[])
+    story.ask(c.ReassignTask, number=1, assignee="Lovelace", users=["Lovelace"], groups=[], reason="Lovelace asked")
+    story.pass_time(4 * 3600)
+    story.ask(c.AnswerTask, number=1, user="Lovelace", outcome="completed", output={"name": "Lovelace"}, digest=b"1")
+    error = {"type": "https://golden.invalid/no", "status": 422, "detail": "not Lovelace"}
+    story.ask(c.AnswerTask, number=2, user="Lovelace", outcome="refused", error=error, digest=b"2")
+    made = redacted(next(story.bundles()), "name", "hours")
+    assert "Lovelace" not in everything(made)
+    assert replay.load(made).verify() == []
