@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from fastapi import FastAPI
 
 from adapters import documents
+from adapters.blobs.opening import open_vault
 from adapters.callouts.dispatch import CalloutDispatch
 from adapters.callouts.functions import FunctionCallouts
 from adapters.callouts.http import HttpCallouts
@@ -167,6 +168,7 @@ async def open_service(
             crons=next_cron,
             **_audit(settings, session, development=development),
             folds=folds,
+            vault=open_vault(settings),
         )
         node = Node(world, _options(settings, development=development))
         stack.push_async_callback(storage.log.close)
@@ -191,6 +193,7 @@ async def open_service(
             requests=storage.requests,
             audit=node.audit,
             tasks=node.claims,
+            files=node.files,
             functions=node.functions,
             clock=world.clock.now,
             ready=ready,
@@ -260,6 +263,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
         checkpoint_every_s=settings.checkpoint_every,
         public_url=settings.public_url or f"http://{settings.host}:{settings.port}",
         revise=development,
+        blob_threshold=int(settings.blob_threshold),
     )
 
 

@@ -141,6 +141,15 @@ class Settings(BaseSettings):
     """The same in bytes of JSON."""
     max_answer_bytes: ByteSize = Field(ByteSize(10_000_000), ge=1024)
     """Largest answer to a callout over HTTP, decompressed."""
+    blob_threshold: ByteSize = Field(ByteSize(256 << 10), ge=64 << 10)
+    """Of an event, from which its large values are kept beside it."""
+    blobs: str | None = Field(None, repr=False)
+    """A folder, or ``s3://bucket/prefix``, for large values and files; None: in the database."""
+    s3_endpoint: str | None = None
+    """Of an object store that is not AWS: an HTTP address."""
+    s3_region: str | None = None
+    s3_access_key: str | None = Field(None, repr=False)
+    s3_secret_key: str | None = Field(None, repr=False)
     max_per_host: int = Field(0, ge=0, le=500)
     """Connections of callouts to one host and port at a time; 0: only the 500 of all together."""
     network_allow: Annotated[list[str], NoDecode] = Field(default_factory=list)

@@ -176,7 +176,7 @@ def digests(codec: Codec, records: Sequence[StoredRecord]) -> list[str]:
     found: dict[str, None] = {}
     for record in records:
         if record.topic in _CHOOSING:
-            event = codec.decode(record.topic, record.state)
+            event = codec.decode(record.topic, record.state, record.blobs)
             assert isinstance(event, e.Beginning | e.OrchestrationMigrated)
             found.pop(event.digest, None)
             found[event.digest] = None
@@ -194,7 +194,7 @@ def encoded(
     if places is not None:
         values = places.values(made, _of_the_original(codec, records[0]))
         hidden = [
-            msgspec.structs.replace(each, state=codec.encode(values.event(codec.decode(each.topic, each.state))))
+            msgspec.structs.replace(each, state=codec.encode(values.event(codec.decode(each.topic, each.state, each.blobs))))
             for each in records
         ]
         bare = [msgspec.structs.replace(each, document=values.document(each.document)) for each in documents]
@@ -206,7 +206,7 @@ def encoded(
 def _of_the_original(codec: Codec, first: StoredRecord) -> list[dict[str, Any]]:
     """What a fork has from its original, which lies in its first event, as items; also what that had from its own."""
     found: list[dict[str, Any]] = []
-    left = [codec.decode(first.topic, first.state)]
+    left = [codec.decode(first.topic, first.state, first.blobs)]
     while left:
         event = left.pop()
         if isinstance(event, e.OrchestrationForked):
@@ -224,7 +224,7 @@ def bundle_of(
     previous = GENESIS
     children: dict[str, dict[str, Any]] = {}
     for record in records:
-        event = codec.decode(record.topic, record.state)
+        event = codec.decode(record.topic, record.state, record.blobs)
         evolve(state, event)
         if isinstance(event, e.AttemptStarted) and event.child is not None:
             id_, definition, _ = event.child

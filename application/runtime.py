@@ -11,7 +11,9 @@ import structlog
 from application.access_book import AccessBook
 from application.archive import ArchiveReader
 from application.archivist import Archivist
+from application.attached_log import AttachedLog
 from application.auditing import Audit
+from application.blob_collector import BlobCollector
 from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.callbacks import Callbacks
@@ -29,13 +31,14 @@ from application.exporting import Exporter
 from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
+from application.files import Files
 from application.forking import ForkSources
 from application.function_controls import FunctionControls
 from application.heads import HeadWatch
 from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
-from application.journal import Codec, Journal
+from application.journal import BLOB_THRESHOLD, Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
 from application.lives import Lives
@@ -44,6 +47,7 @@ from application.log_pages import LogPages
 from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
+from application.outside_blobs import OutsideBlobs, Vault
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, Crons, EventSink, Expressions, Resources, Schemas, Secrets
 from application.projection_catalog import StoredCatalog
@@ -87,6 +91,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     keys: PublicKeys = NoKeys()
     outlet: CheckpointOutlet | None = None
     folds: Folds = NoFolds()
+    vault: Vault | None = None
+    """Where contents of large values and files go; None: into the database."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +118,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Where others reach the service; callbacks are told it."""
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
+    blob_threshold: int = BLOB_THRESHOLD
+    """Bytes of an event from which its large values are kept beside it."""
+    live_large_bytes: int = 256 * 1_048_576
+    """Of large values that orchestrations in memory may hold, about."""
 
 
 class Node:
@@ -138,10 +148,15 @@ class Node:
         """Raises StorageError (or what the storage raises when it cannot be had)."""
         world, options = self.world, self.options
         storage = world.storage
-        log, signals = storage.log, storage.signals
+        self.blobs = storage.blobs if world.vault is None else OutsideBlobs(storage.blobs, world.vault)
+        log, signals = AttachedLog(storage.log, self.blobs), storage.signals
+        if world.vault is not None:
+            await world.vault.check()
         self.partitions = await log.open(options.partitions, options.lease_s)
         identity = Identity(await log.salt(), self.partitions, world.chance)
-        self.journal = Journal(log, world.codec)
+        self.journal = Journal(
+            storage.log, world.codec, blobs=self.blobs, clock=world.clock, blob_threshold=options.blob_threshold
+        )
         self.cache = LiveCache(
             log,
             storage.snapshots,
@@ -149,6 +164,7 @@ class Node:
             identity,
             self.journal.epoch,
             capacity=options.live_orchestrations,
+            large_bytes=options.live_large_bytes,
             snapshot_after=options.snapshot_after,
             known=world.callouts.knows,
         )
@@ -176,6 +192,7 @@ class Node:
         )
         self.journal.on_lost(self.ownership.lose)
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
+        self.files = Files(self.blobs, identity, reader, world.clock)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self._call_out(reader, identity)
@@ -243,6 +260,9 @@ class Node:
             options.retention_s,
         )
         archive = ArchiveReader(storage.archive, log)
+        self.collector = BlobCollector(
+            self.engine, self.blobs, log, archive, storage.audit_log, self.journal.heads
+        )
         pages = LogPages(log, archive, world.codec)
         self.projections = Projections(
             world.folds,
@@ -322,7 +342,7 @@ class Node:
         log, tasks, signals = storage.log, storage.tasks, storage.signals
         self.callbacks = Callbacks(identity, self.options.public_url)
         self.effects = Effects(
-            self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks
+            self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks, self.files
         )
         self.remote = RemoteWork(self.engine, tasks, log, self.ownership, signals, world.callouts, self.effects)
         self.claims = TaskClaims(
@@ -368,7 +388,7 @@ class Node:
 
     def _audit(self, identity: Identity) -> Audit:
         storage, clock = self.world.storage, self.world.clock
-        whole = WholeLog(storage.log, storage.archive, self.world.codec)
+        whole = WholeLog(AttachedLog(storage.log, self.blobs), storage.archive, self.world.codec)
         context = FeedContext(whole, storage.archive, storage.view, identity)
         feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
         self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
@@ -401,6 +421,7 @@ class Node:
         self.inbox.start()
         self.snapshots.start()
         self.archivist.start()
+        self.collector.start()
         self.checkpoints.start()
         self.ownership.start()
 
@@ -412,6 +433,7 @@ class Node:
         await self.ownership.stop()
         await self.housekeeping.stop()
         await self.archivist.stop()
+        await self.collector.stop()
         await self.snapshots.stop()
         await self.schedules.stop()
         await self.timers.stop()

@@ -230,7 +230,7 @@ class Verification:
 
     def _begun(self, record: StoredRecord) -> str | None:
         try:
-            event = self._codec.decode(record.topic, record.state)
+            event = self._codec.decode(record.topic, record.state, record.blobs)
         except Exception:  # it may be what was damaged
             return None
         return event.id if isinstance(event, Beginning) else None

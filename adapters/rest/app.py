@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from adapters.rest import (
     audit,
     audit_verification,
+    blobs,
     callbacks,
     commands,
     definitions,
@@ -62,6 +63,7 @@ __all__ = ["OPERATIONS", "Services", "build_app"]
 
 OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
+    *blobs.OPERATIONS,
     *events.OPERATIONS,
     *callbacks.OPERATIONS,
     *commands.OPERATIONS,

@@ -16,6 +16,7 @@ from adapters.rest.admission import Admission
 from adapters.rest.metering import Meter
 from application.auditing import Audit
 from application.claims import TaskClaims
+from application.files import Files
 from application.function_controls import FunctionControls
 from application.projection_catalog import ProjectionCatalog
 from application.registers import RequestStore
@@ -48,6 +49,7 @@ class Services:
     tasks: TaskClaims | None = None
     functions: FunctionControls | None = None
     """None: nothing is handed out to remote workers."""
+    files: Files | None = None
     tokens: Mapping[str, str] | None = None
     actor: str = "anonymous"
     version: str = "0"
