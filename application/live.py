@@ -98,8 +98,8 @@ class _Loading(msgspec.Struct):
 
 
 class LiveCache:
-    """Loads, keeps and forgets. At most `capacity` orchestrations stay, a tenth of them ended, and about `large_bytes` of large
-    values; the least recently used go first.
+    """Loads, keeps and forgets. At most `capacity` orchestrations stay, a tenth of them ended, and about `large_bytes`
+    of large values; the least recently used go first.
 
     Of each orchestration there is at most one `Live` here, and one that is not `deciding` is what the log says.
     """

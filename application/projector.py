@@ -222,7 +222,8 @@ class StatusProjector:
         except ArchivedError:
             return None  # the view has nothing that is archived
         except ContentMissingError as error:
-            return _unread(error)
+            _unread(error)
+            return None
 
     async def _settled(self, partition: int, orchestration: UUID) -> Live | None:
         try:
@@ -230,7 +231,8 @@ class StatusProjector:
         except ArchivedError:
             return None
         except ContentMissingError as error:
-            return _unread(error)
+            _unread(error)
+            return None
 
     async def _move(self, moves: list[Move]) -> None:
         moved = await self._view.apply(PROJECTION, moves) if moves else set()

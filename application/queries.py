@@ -38,7 +38,7 @@ from application.storage import StoredRecord
 from application.views import StatusQuery, StatusView
 from application.watching import Watch
 from domain import events as e
-from domain.errors import ArchivedError, NotFoundError, OutsideLifeError
+from domain.errors import ArchivedError, ContentMissingError, NotFoundError, OutsideLifeError
 from domain.state import State
 
 _LIST_WAITS_S = 0.1
@@ -128,6 +128,12 @@ class OrchestrationQueries:
             place = self._engine.identity.locate(id_)
             records, length = await self._archive.page(*place, after, limit)
             items = self._decoded(_bounded(records))
+        except ContentMissingError:  # how it came about can be read all the same
+            place = self._engine.identity.locate(id_)
+            records = await self._log.bare.stream(*place, after, limit + 1)
+            length = records[-1].version if records else 0
+            shown = await self._log.attached(place[0], _bounded(records[:limit]), only_bytes=True)
+            items = self._decoded(shown)
         more = bool(items) and items[-1]["version"] < length
         return items, items[-1]["version"] if more else None
 

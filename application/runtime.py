@@ -14,6 +14,7 @@ from application.archivist import Archivist
 from application.attached_log import AttachedLog
 from application.auditing import Audit
 from application.blob_collector import BlobCollector
+from application.blob_store import BlobStore
 from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.callbacks import Callbacks
@@ -148,10 +149,8 @@ class Node:
         """Raises StorageError (or what the storage raises when it cannot be had)."""
         world, options = self.world, self.options
         storage = world.storage
-        self.blobs = storage.blobs if world.vault is None else OutsideBlobs(storage.blobs, world.vault)
+        self.blobs = await self._blobs()
         log, signals = AttachedLog(storage.log, self.blobs), storage.signals
-        if world.vault is not None:
-            await world.vault.check()
         self.partitions = await log.open(options.partitions, options.lease_s)
         identity = Identity(await log.salt(), self.partitions, world.chance)
         self.journal = Journal(
@@ -335,6 +334,13 @@ class Node:
         await signals.open()
         await self.ownership.join()
         self.projections.start()
+
+    async def _blobs(self) -> BlobStore:
+        world = self.world
+        if world.vault is None:
+            return world.storage.blobs
+        await world.vault.check()
+        return OutsideBlobs(world.storage.blobs, world.vault)
 
     def _call_out(self, reader: Reader, identity: Identity) -> None:
         """What sends, and what hands out to workers."""

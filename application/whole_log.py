@@ -51,8 +51,8 @@ class WholeLog:
         return await self._whole(partition, await self._log.stream(partition, orchestration, after, limit))
 
     def event(self, record: StoredRecord) -> Event | None:
-        """What was recorded, with references to large values; None where that cannot be read: it is lost, damaged, or of a kind
-        unknown here.
+        """What was recorded, with references to large values; None where that cannot be read: it is lost, damaged, or of
+        a kind unknown here.
         """
         if record.state_hash is not None:
             return None

@@ -70,7 +70,13 @@ def open_s3(
     for what is no address.
     """
     from minio import Minio
-    from minio.credentials import AWSConfigProvider, ChainedProvider, EnvAWSProvider, IamAwsProvider, StaticProvider
+    from minio.credentials.providers import (
+        AWSConfigProvider,
+        ChainedProvider,
+        EnvAWSProvider,
+        IamAwsProvider,
+        StaticProvider,
+    )
     from urllib3 import PoolManager, Retry, Timeout
 
     parts = urlsplit(url)
