@@ -30,7 +30,6 @@ _HOLDERS: Final = 100
 _GENERATIONS: Final = 10
 
 
-
 class Files:
     """The files of all orchestrations."""
 

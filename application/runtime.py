@@ -222,11 +222,12 @@ class Node:
             storage.checkpoints,
             world.keys,
             identity,
-            log,
+            storage.log,
             storage.archive,
             world.codec,
             self.operations,
             storage.view,
+            self.blobs,
         )
         self.checkpoints = Checkpoints(
             storage.checkpoints,
@@ -237,17 +238,8 @@ class Node:
             world.outlet,
             every_s=options.checkpoint_every_s,
         )
-        self.housekeeping = Housekeeping(
-            storage.requests,
-            storage.held,
-            storage.inbox,
-            storage.operations,
-            storage.accesses,
-            storage.tasks,
-            world.clock,
-            hold_s=options.held_events_for_s,
-            retention_s=options.retention_s,
-        )
+        archive = ArchiveReader(storage.archive, log)
+        self._keep_house(log, archive)
         self.archivist = Archivist(
             self.engine,
             log,
@@ -257,10 +249,6 @@ class Node:
             self.projector,
             self.journal.heads,
             options.retention_s,
-        )
-        archive = ArchiveReader(storage.archive, log)
-        self.collector = BlobCollector(
-            self.engine, self.blobs, log, archive, storage.audit_log, self.journal.heads
         )
         pages = LogPages(log, archive, world.codec)
         self.projections = Projections(
@@ -320,6 +308,7 @@ class Node:
                 world.codec,
                 world.clock,
                 options.version,
+                self.blobs,
             ),
             world.callouts.knows,
         )
@@ -335,6 +324,21 @@ class Node:
         await self.ownership.join()
         self.projections.start()
 
+    def _keep_house(self, log: AttachedLog, archive: ArchiveReader) -> None:
+        storage, options = self.world.storage, self.options
+        self.collector = BlobCollector(self.engine, self.blobs, log, archive, storage.audit_log, self.journal.heads)
+        self.housekeeping = Housekeeping(
+            storage.requests,
+            storage.held,
+            storage.inbox,
+            storage.operations,
+            storage.accesses,
+            storage.tasks,
+            self.world.clock,
+            hold_s=options.held_events_for_s,
+            retention_s=options.retention_s,
+        )
+
     async def _blobs(self) -> BlobStore:
         world = self.world
         if world.vault is None:
@@ -348,7 +352,14 @@ class Node:
         log, tasks, signals = storage.log, storage.tasks, storage.signals
         self.callbacks = Callbacks(identity, self.options.public_url)
         self.effects = Effects(
-            self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks, self.files
+            self.engine,
+            world.callouts,
+            world.expressions,
+            world.secrets,
+            log,
+            self.ownership,
+            self.callbacks,
+            self.files,
         )
         self.remote = RemoteWork(self.engine, tasks, log, self.ownership, signals, world.callouts, self.effects)
         self.claims = TaskClaims(
@@ -398,7 +409,7 @@ class Node:
         context = FeedContext(whole, storage.archive, storage.view, identity)
         feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
         self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
-        exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys)
+        exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys, self.blobs)
         return Audit(feed, exporter, self.access_book, storage.accesses, identity)
 
     async def go_on(self) -> None:

@@ -11,7 +11,6 @@ from hashlib import sha256
 import pytest
 from werkzeug import Request, Response
 
-
 pytestmark = pytest.mark.anyio
 PDF = os.urandom(5_000_000)
 DIGEST = f"sha256:{sha256(PDF).hexdigest()}"
@@ -158,5 +157,3 @@ do:
     forked = await api.ended(answer.json()["id"])
     assert forked["status"] == "completed", forked["error"]
     assert got["/archive"].get_data() == PDF
-
-
