@@ -245,7 +245,16 @@ class Settings(BaseSettings):
             raise ValueError("names a file in a folder that does not exist, and is no http(s) address")
         return value
 
-    @field_validator("event_sink", "public_url")
+    @field_validator("blobs")
+    @classmethod
+    def _place_of_blobs(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            parts = urlsplit(value)
+            if parts.scheme != "s3" or not parts.netloc:
+                raise ValueError("is neither a folder nor s3://bucket or s3://bucket/prefix")
+        return value
+
+    @field_validator("event_sink", "public_url", "s3_endpoint")
     @classmethod
     def _http_address(cls, value: str | None) -> str | None:
         if value is not None:
@@ -263,6 +272,12 @@ class Settings(BaseSettings):
     def _one_way_to_authenticate(self) -> Settings:
         if self.auth == "none" and self.api_tokens:
             raise ValueError("RETRACE_AUTH=none and RETRACE_API_TOKENS exclude each other; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _both_keys(self) -> Settings:
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("RETRACE_S3_ACCESS_KEY and RETRACE_S3_SECRET_KEY belong together; set both or none")
         return self
 
     @model_validator(mode="after")

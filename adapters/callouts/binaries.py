@@ -8,6 +8,7 @@ has time: the effect has taken place, and its answer cannot be asked for again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from email.message import Message
 from typing import Any, Final
 
@@ -28,13 +29,18 @@ def is_binary(reply: Reply) -> bool:
     return bool(reply.body) and not is_json(media) and not media.startswith("text/")
 
 
-async def kept(reply: Reply, files: OrchestrationFiles, deadline: float) -> dict[str, Any]:
-    """The reference, ``{digest, bytes, media_type, filename?}``. Raises UnreadableError where it cannot be kept in time."""
+async def kept(
+    reply: Reply, files: OrchestrationFiles, deadline: float, redact: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """The reference, ``{digest, bytes, media_type, filename?}``. What is text in UTF-8 after all (XML, YAML, ...) goes
+    through `redact`, for it may echo a secret. Raises UnreadableError where it cannot be kept in time.
+    """
+    content = _without_secrets(reply.body, redact)
     media = reply.headers.get("content-type") or _BINARY
     loop = asyncio.get_running_loop()
     while True:
         try:
-            reference = await files.write(reply.body, media if len(media) <= _LONGEST_TYPE else _BINARY)
+            reference = await files.write(content, media if len(media) <= _LONGEST_TYPE else _BINARY)
         except StorageError as error:
             if loop.time() + _PAUSE_S > deadline:
                 raise UnreadableError(f"it could not be kept: {error.detail}") from error
@@ -42,6 +48,14 @@ async def kept(reply: Reply, files: OrchestrationFiles, deadline: float) -> dict
         else:
             filename = _filename(reply.headers.get("content-disposition"))
             return reference if filename is None else reference | {"filename": filename}
+
+
+def _without_secrets(body: bytes, redact: Callable[[Any], Any]) -> bytes:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return body
+    return str(redact(text)).encode()
 
 
 def _filename(disposition: str | None) -> str | None:

@@ -75,6 +75,7 @@ class HttpCallouts:
     ) -> None:
         self.exchange = Exchange(session, max_answer_bytes=max_answer_bytes, policy=policy)
         self.authenticator = Authenticator(Tokens(self.exchange), secrets)
+        self._redact = secrets.redact
         self._session = session
 
     async def close(self) -> None:
@@ -114,7 +115,7 @@ class HttpCallouts:
         usable = succeeded(reply, redirect=delivery.redirect) and reply.damage is None
         if usable and delivery.files is not None and delivery.output != "raw" and is_binary(reply):
             try:
-                file = await kept(reply, delivery.files, deadline)
+                file = await kept(reply, delivery.files, deadline, self._redact)
             except UnreadableError as problem:
                 return unusable(request, reply, str(problem))
         return judge(request, reply, output=delivery.output, redirect=delivery.redirect, file=file)

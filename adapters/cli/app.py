@@ -15,6 +15,7 @@ from adapters.cli import (
     audit,
     audit_reading,
     audit_verify,
+    blobs,
     bundling,
     commands,
     definitions,
@@ -59,6 +60,7 @@ orchestrations.register(app)
 commands.register(app)
 replaying.register(app)
 bundling.register(app)
+blobs.register(app)
 forks.register(app)
 nodes.register(app)
 what_if.register(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -143,7 +144,7 @@ async def test_pages_have_everything_once_in_order(blobs):
     for orchestration in (identity(2), HERE):
         for blob in many:
             await blobs.put(1, orchestration, blob, minutes(0))
-    found: list[tuple] = []
+    found: list[tuple[UUID, bytes, int]] = []
     while page := await blobs.page(1, found[-1][:2] if found else None, limit=3):
         found += page
     assert found == [(who, blob.digest, blob.size) for who in (HERE, identity(2)) for blob in many]
@@ -163,9 +164,7 @@ async def test_it_outlives_the_storage(place, storage, blobs):
 
 async def test_a_store_that_is_down_is_told_as_such(httpserver):
     store = FakeS3(httpserver)
-    vault = open_s3(
-        "s3://retrace", endpoint=store.endpoint, region=REGION, access_key=ACCESS_KEY, secret_key="another"
-    )
+    vault = open_s3("s3://retrace", endpoint=store.endpoint, region=REGION, access_key=ACCESS_KEY, secret_key="another")
     with pytest.raises(StorageError):
         await vault.put("a", b"x", "x/y")
     assert store.refused
@@ -177,5 +176,3 @@ async def test_a_store_that_is_down_is_told_as_such(httpserver):
 async def test_a_folder_that_is_none_is_told_at_the_start(tmp_path):
     with pytest.raises(StorageError):
         await FolderVault(tmp_path / "missing").check()
-
-

@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import HTTP
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from werkzeug import Request, Response
@@ -44,7 +45,7 @@ do:
 """
 
 
-def parts_of(request: Request) -> list[EmailMessage]:
+def parts_of(request: Request) -> list[Any]:
     """The parts of a form, by the standard library, which is not what wrote them."""
     head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
     return list(BytesParser(EmailMessage, policy=HTTP).parsebytes(head + request.get_data()).iter_parts())

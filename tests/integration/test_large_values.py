@@ -153,8 +153,8 @@ def altered(database: str, content: bytes) -> None:
         with closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as connection, connection:
             connection.execute("UPDATE blobs SET content = ?", (content,))
         return
-    with psycopg.connect(database) as connection:
-        connection.execute("UPDATE blobs SET content = %s", (content,))
+    with psycopg.connect(database) as postgres:
+        postgres.execute("UPDATE blobs SET content = %s", (content,))
 
 
 async def test_an_export_brings_what_its_events_refer_to(running):

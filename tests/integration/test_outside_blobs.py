@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,18 @@ class Place:
             (self._folder / name).write_bytes(b"altered")
 
 
+@pytest.fixture
+def object_store() -> Iterator[HTTPServer]:
+    with HTTPServer() as server:
+        yield server
+
+
 @pytest.fixture(params=["folder", "s3"])
 def outside(request, tmp_path) -> Place:
     if request.param == "folder":
         (tmp_path / "blobs").mkdir()
         return Place({"blobs": str(tmp_path / "blobs")}, tmp_path / "blobs", None)
-    server = HTTPServer()
-    server.start()
-    request.addfinalizer(server.stop)
-    store = FakeS3(server)
+    store = FakeS3(request.getfixturevalue("object_store"))
     settings = {
         "blobs": "s3://retrace",
         "s3_endpoint": store.endpoint,
@@ -84,10 +88,10 @@ async def test_files_and_large_values_lie_outside_and_are_verified(database, out
 
 
 async def test_what_was_in_the_database_is_read_after_a_change_of_mind(database, outside):
-    async with serving(database, blob_threshold=THRESHOLD) as (node, api):
+    async with serving(database, blob_threshold=THRESHOLD) as (_, api):
         id_ = await kept(api)
         await api.waiting(id_, "wait")
-    async with serving(database, blob_threshold=THRESHOLD, **outside.settings) as (node, api):
+    async with serving(database, blob_threshold=THRESHOLD, **outside.settings) as (_, api):
         assert (await api.status(id_))["input"]["text"] == TEXT
         assert outside.contents() == {}
         await api.http.post(f"/v1/orchestrations/{id_}/terminate", json={})
@@ -97,5 +101,3 @@ async def test_a_folder_that_is_missing_keeps_the_service_from_starting(tmp_path
     settings = Settings(database=f"sqlite:///{tmp_path}/x.db", blobs=str(tmp_path / "missing"))
     with pytest.raises(StorageError, match="RETRACE_BLOBS"):
         await open_service(settings, functions={}, development=True)
-
-

@@ -60,6 +60,7 @@ def test_a_member_goes_alone_where_its_neighbours_are_small():
     shown = EventMapper().shown("task.completed", state)
     digest = sha256(b"x" * 1000).hexdigest()
     reference = {"digest": f"sha256:{digest}", "bytes": 1000, "media_type": "text/plain; charset=utf-8"}
+    assert isinstance(shown, e.TaskCompleted)
     assert shown.output == {"name": "a", "file": reference}
 
 
@@ -106,14 +107,11 @@ def test_another_form_is_refused():
 
 
 def test_bytes_inside_an_event_come_back_as_bytes():
-    origin = e.Origin(id="o_0", version=3, hash=b"\1" * 32) if "hash" in e.Origin.__struct_fields__ else None
-    if origin is None:
-        pytest.skip("another form of origin")
     event = e.OrchestrationForked(
         at=datetime(2030, 1, 1, tzinfo=UTC),
         actor="me",
         id="o_1",
-        origin=origin,
+        origin=e.Origin("o_0", 3, b"\1" * 32),
         prefix=(("note.added", b"\0\xff" * 500),),
         definition="a/b@1",
         digest="sha256:x",
