@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from fastapi import FastAPI
 
 from adapters import documents
+from adapters.blobs.opening import open_vault
 from adapters.callouts.dispatch import CalloutDispatch
 from adapters.callouts.functions import FunctionCallouts
 from adapters.callouts.http import HttpCallouts
@@ -167,6 +168,7 @@ async def open_service(
             crons=next_cron,
             **_audit(settings, session, development=development),
             folds=folds,
+            vault=open_vault(settings),
         )
         node = Node(world, _options(settings, development=development))
         stack.push_async_callback(storage.log.close)
@@ -192,6 +194,7 @@ async def open_service(
             audit=node.audit,
             tasks=node.claims,
             human_tasks=node.human_tasks,
+            files=node.files,
             functions=node.functions,
             held_events=node.held_events,
             clock=world.clock.now,
@@ -264,6 +267,7 @@ def _options(settings: Settings, *, development: bool) -> Options:
         revise=development,
         groups=settings.groups,
         on_behalf=None if _tokens(settings, development=development) is None else frozenset(settings.on_behalf),
+        blob_threshold=int(settings.blob_threshold),
     )
 
 

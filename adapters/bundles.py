@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from adapters.documents import compile_plan
 from adapters.stored_events import EventMapper
 from application.bundles import FORMAT, Bundle, BundledDefinition
+from application.large_values import Contents, named
 from application.walking import Walk
 from domain import events as e
 from domain.errors import InvalidDefinitionError, RetraceError
@@ -60,16 +62,29 @@ def broken_links(bundle: Bundle) -> list[str]:
 
 
 def _events(bundle: Bundle) -> Iterator[e.Event]:
-    codec = EventMapper()
+    codec, contents = EventMapper(), _contents(bundle)
     for expected, each in enumerate(bundle.history, 1):
         if each.version != expected:
             raise UnusableBundleError(f"the bundle is damaged: version {each.version} stands where {expected} must be")
         try:
-            yield codec.decode(each.type, base64.b64decode(each.stored, validate=True))
+            yield codec.decode(each.type, base64.b64decode(each.stored, validate=True), contents)
         except (binascii.Error, msgspec.MsgspecError, RetraceError) as error:
             raise UnusableBundleError(f"the event of version {each.version} cannot be read: {error}") from None
     if not bundle.history:
         raise UnusableBundleError("the bundle is damaged: its history is empty")
+
+
+def _contents(bundle: Bundle) -> Contents:
+    found = Contents()
+    for name, blob in bundle.blobs.items():
+        try:
+            content = base64.b64decode(blob.content, validate=True)
+        except binascii.Error:
+            content = b""
+        if named(digest := sha256(content).digest()) != name:
+            raise UnusableBundleError(f"the bundle is damaged: the content {name} is not what it was")
+        found[digest] = content
+    return found
 
 
 def _plan(bundle: Bundle, definition: BundledDefinition) -> Plan:

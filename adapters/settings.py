@@ -145,6 +145,15 @@ class Settings(BaseSettings):
     """The same in bytes of JSON."""
     max_answer_bytes: ByteSize = Field(ByteSize(10_000_000), ge=1024)
     """Largest answer to a callout over HTTP, decompressed."""
+    blob_threshold: ByteSize = Field(ByteSize(256 << 10), ge=64 << 10)
+    """Of an event, from which its large values are kept beside it."""
+    blobs: str | None = Field(None, repr=False)
+    """A folder, or ``s3://bucket/prefix``, for large values and files; None: in the database."""
+    s3_endpoint: str | None = None
+    """Of an object store that is not AWS: an HTTP address."""
+    s3_region: str | None = None
+    s3_access_key: str | None = Field(None, repr=False)
+    s3_secret_key: str | None = Field(None, repr=False)
     max_per_host: int = Field(0, ge=0, le=500)
     """Connections of callouts to one host and port at a time; 0: only the 500 of all together."""
     network_allow: Annotated[list[str], NoDecode] = Field(default_factory=list)
@@ -253,7 +262,16 @@ class Settings(BaseSettings):
             raise ValueError("names a file in a folder that does not exist, and is no http(s) address")
         return value
 
-    @field_validator("event_sink", "public_url")
+    @field_validator("blobs")
+    @classmethod
+    def _place_of_blobs(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            parts = urlsplit(value)
+            if parts.scheme != "s3" or not parts.netloc:
+                raise ValueError("is neither a folder nor s3://bucket or s3://bucket/prefix")
+        return value
+
+    @field_validator("event_sink", "public_url", "s3_endpoint")
     @classmethod
     def _http_address(cls, value: str | None) -> str | None:
         if value is not None:
@@ -271,6 +289,12 @@ class Settings(BaseSettings):
     def _one_way_to_authenticate(self) -> Settings:
         if self.auth == "none" and self.api_tokens:
             raise ValueError("RETRACE_AUTH=none and RETRACE_API_TOKENS exclude each other; remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _both_keys(self) -> Settings:
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("RETRACE_S3_ACCESS_KEY and RETRACE_S3_SECRET_KEY belong together; set both or none")
         return self
 
     @model_validator(mode="after")

@@ -8,15 +8,19 @@ mapper's compressor and cipher hooks apply to the bytes, so hashes are over what
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 
 from adapters.stored_states import StateMapper
+from application.large_values import MARK, Blob, Contents, has_references, put_back, shown_in, take_out, value_in
 from domain.errors import ArchivedError, StorageError
 from domain.events import TOPICS, Event
+
+LARGEST_VALUE: Final = 64 * 1024
+"""Bytes of a value that goes beside its event, at least, once that is large as a whole."""
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):
@@ -43,13 +47,17 @@ Upcast = Callable[[bytes], bytes]
 class EventMapper(Mapper[UUID]):
     """`encode` and `decode` are the hot path; the inherited interface serves the library's readers."""
 
-    def __init__(self, *, upcasts: dict[str, Upcast] | None = None, **hooks: Any) -> None:
+    def __init__(
+        self, *, upcasts: dict[str, Upcast] | None = None, largest_value: int = LARGEST_VALUE, **hooks: Any
+    ) -> None:
+        """`largest_value`: bytes up to which a value stays in its event, where `split` is asked."""
         super().__init__(_NoTranscoder(), **hooks)
         self._encode = msgspec.msgpack.Encoder().encode
         self.encode: Callable[[Event], bytes] = self._sealed if self.compressor or self.cipher else self._encode
         """The bytes to store."""
         self._decoders = {topic: msgspec.msgpack.Decoder(cls).decode for topic, cls in TOPICS.items()}
         self._upcasts = upcasts or {}
+        self._largest_value = largest_value
         self.states = StateMapper(self._seal, self._open)
 
     def _seal(self, state: bytes) -> bytes:
@@ -65,13 +73,34 @@ class EventMapper(Mapper[UUID]):
     def _sealed(self, event: Event) -> bytes:
         return self._seal(self._encode(event))
 
-    def decode(self, topic: str, state: bytes) -> Event:
+    def split(self, state: bytes) -> tuple[bytes, list[Blob]]:
+        """The bytes to store of an event that has many, and the values that go beside it; everything stays in one piece
+        where it is compressed or encrypted as a whole.
+        """
+        if self.compressor or self.cipher:
+            return state, []
+        return take_out(state, self._largest_value)
+
+    def decode(self, topic: str, state: bytes, blobs: Contents | None = None) -> Event:
         """The event that was stored. Raises ArchivedError where its bytes are in the archive, StorageError for a topic that
-        this version does not know.
+        this version does not know, ContentMissingError where a value beside it is not among `blobs`.
         """
         if not state:
             raise ArchivedError
-        state = self._open(state)
+        if state[0] == MARK:
+            return self._decoded(topic, put_back(state, value_in(Contents() if blobs is None else blobs)))
+        return self._decoded(topic, self._open(state))
+
+    def shown(self, topic: str, state: bytes, blobs: Contents | None = None) -> Event:
+        """The same with references in the places of values beside it; for readers, not for folding."""
+        if not has_references(state):
+            return self.decode(topic, state)
+        try:
+            return self._decoded(topic, put_back(state, shown_in(Contents() if blobs is None else blobs)))
+        except msgspec.ValidationError:  # a member of a fixed form is among them
+            return self.decode(topic, state, blobs)
+
+    def _decoded(self, topic: str, state: bytes) -> Event:
         if topic in self._upcasts:
             state = self._upcasts[topic](state)
         decoder = self._decoders.get(topic)

@@ -15,7 +15,8 @@ from uuid import UUID
 
 import msgspec
 
-from application.storage import ArchiveStore, LogStore, StoredRecord
+from application.attached_log import AttachedLog
+from application.storage import ArchiveStore, StoredRecord
 from domain.errors import ArchivedError, StorageError
 
 _FORM: Final = b"\x01"
@@ -60,9 +61,10 @@ def unpacked(content: bytes) -> list[bytes]:
 class ArchiveReader:
     """Reads histories from the archive. The last one stays at hand, since histories are read page by page."""
 
-    def __init__(self, store: ArchiveStore, log: LogStore) -> None:
+    def __init__(self, store: ArchiveStore, log: AttachedLog) -> None:
         self._store = store
         self._log = log
+        self._attached = log.attached
         self._last: tuple[UUID, list[bytes]] | None = None
 
     async def status(self, partition: int, orchestration: UUID) -> str:
@@ -84,7 +86,7 @@ class ArchiveReader:
             if sha256(state).digest() != record.state_hash:
                 raise StorageError("the archive has other bytes than the log once had")
             found.append(msgspec.structs.replace(record, state=state, state_hash=None))
-        return found, len(states)
+        return await self._attached(partition, found), len(states)
 
     async def _states(self, partition: int, orchestration: UUID) -> list[bytes]:
         if self._last is None or self._last[0] != orchestration:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from application.archive import unpacked
 from application.audit_log import ArchivedRow, AuditLog
+from application.blob_check import BlobCheck
 from application.damage import Damage
 from application.storage import ArchiveRecord
 from domain.errors import StorageError
@@ -22,16 +23,25 @@ Events = Sequence[tuple[bytes, int, int, bytes | None]]
 
 
 async def archive_damage(
-    audit: AuditLog, partition: int, locate: Callable[[str], tuple[int, UUID]], counted: Callable[[], None]
+    audit: AuditLog,
+    partition: int,
+    locate: Callable[[str], tuple[int, UUID]],
+    counted: Callable[[], None],
+    blobs: BlobCheck,
 ) -> AsyncIterator[Damage]:
-    """What is wrong with the archive of a partition. `counted` is called for each orchestration that was looked at."""
+    """What is wrong with the archive of a partition, and with what its events refer to. `counted` is called for each
+    orchestration that was looked at.
+    """
     after: bytes | None = None
     while rows := await audit.archived(partition, after, _PAGE):
         after = rows[-1].orchestration
         found = await audit.archived_events(partition, [row.orchestration for row in rows])
         events = {name: list(group) for name, group in groupby(found, key=lambda each: each[0])}
         for row in rows:
-            for damage in _row_damage(partition, row, events.get(row.orchestration, ()), locate):
+            states: list[bytes] = []
+            for damage in _row_damage(partition, row, events.get(row.orchestration, ()), locate, states):
+                yield damage
+            for damage in await _of_blobs(row, events.get(row.orchestration, ()), states, blobs):
                 yield damage
             counted()
             await asyncio.sleep(0)
@@ -46,16 +56,34 @@ async def archive_damage(
 
 
 async def one_archived(
-    audit: AuditLog, partition: int, record: ArchiveRecord, locate: Callable[[str], tuple[int, UUID]]
+    audit: AuditLog,
+    partition: int,
+    record: ArchiveRecord,
+    locate: Callable[[str], tuple[int, UUID]],
+    blobs: BlobCheck,
 ) -> list[Damage]:
     """The same of one orchestration."""
     name = record.orchestration.bytes
     events = await audit.archived_events(partition, [name])
-    return _row_damage(partition, ArchivedRow(name, record.public_id, record.events, record.content), events, locate)
+    row, states = ArchivedRow(name, record.public_id, record.events, record.content), list[bytes]()
+    found = _row_damage(partition, row, events, locate, states)
+    return found + await _of_blobs(row, events, states, blobs)
+
+
+async def _of_blobs(row: ArchivedRow, events: Events, states: Sequence[bytes], blobs: BlobCheck) -> list[Damage]:
+    found: list[Damage] = []
+    for state, (identity, version, position, _) in zip(states, events, strict=False):
+        # Archived bytes come without their topic; references to large values need none.
+        found += await blobs.findings(identity, version, position, "", state, row.public_id)
+    return found
 
 
 def _row_damage(
-    partition: int, row: ArchivedRow, events: Events, locate: Callable[[str], tuple[int, UUID]]
+    partition: int,
+    row: ArchivedRow,
+    events: Events,
+    locate: Callable[[str], tuple[int, UUID]],
+    unpacked_to: list[bytes],
 ) -> list[Damage]:
     def damage(detail: str, position: int, version: int | None = None) -> Damage:
         return Damage(
@@ -85,6 +113,7 @@ def _row_damage(
         return [damage("the id that the archive gives belongs to another orchestration", first)]
     try:
         states = unpacked(row.content)
+        unpacked_to += states
     except StorageError as error:
         return [damage(error.detail, first)]
     if not len(states) == row.events == len(events):

@@ -172,7 +172,7 @@ class Archivist:
             if records[0].state_hash is not None:
                 return None, []
             for stored in records:
-                event = self._codec.decode(stored.topic, stored.state)
+                event = self._codec.decode(stored.topic, stored.state, stored.blobs)
                 if isinstance(event, e.AttemptStarted) and event.child is not None:
                     children[event.child[0]] = None
                 evolve(state, event)

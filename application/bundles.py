@@ -2,9 +2,10 @@
 
 {format: 1, exported_at, versions: {retrace, python}, checkpoints, id, definition: {reference, digest, document}, earlier:
 [the same of each definition that it was migrated from], status, history: [item of a history, with previous and stored],
-children: [{id, definition, task}], redacted}. `stored` is the event as it is stored (msgpack, in base64); the readable
-members beside it are for people and are not read back. `previous` and `hash` link the events as in the log's chain.
-`checkpoints` has the signed one that covers the last event, if there is one. The aggregate's own id is not in it.
+children: [{id, definition, task}], redacted, blobs: {digest: {media_type, content}}}. `stored` is the event as it is stored
+(msgpack, in base64); the readable members beside it are for people and are not read back. `blobs` has the large values and
+files that events refer to, in base64. `previous` and `hash` link the events as in the log's chain. `checkpoints` has the
+signed one that covers the last event, if there is one. The aggregate's own id is not in it.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 
 from application.archive import ArchiveReader
+from application.blob_check import files_in
+from application.blob_store import BlobStore
 from application.chain import GENESIS
 from application.checkpoint_store import CheckpointStore
 from application.checkpoints import fingerprint, shown
 from application.history import event_json, item
 from application.identity import Identity
 from application.journal import Codec
+from application.large_values import named, references
 from application.ports import Clock
 from application.reader import Reader
 from application.redaction import Redaction, read_places
@@ -59,6 +64,13 @@ class BundledEvent(msgspec.Struct, frozen=True):
     previous: str = ""
 
 
+class BundledBlob(msgspec.Struct, frozen=True):
+    """A large value or a file that events refer to; `content` in base64."""
+
+    media_type: str
+    content: str
+
+
 class Redacted(msgspec.Struct, frozen=True):
     """What was named, how many different values were replaced, and which names stand nowhere. The bytes are not those that
     the hashes are of.
@@ -84,6 +96,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: list[dict[str, Any]] = []
     children: list[dict[str, Any]] = []
     redacted: Redacted | None = None
+    blobs: dict[str, BundledBlob] = {}
 
 
 class Bundles:
@@ -100,7 +113,9 @@ class Bundles:
         codec: Codec,
         clock: Clock,
         version: str,
+        blobs: BlobStore,
     ) -> None:
+        self._blobs = blobs
         self._identity = identity
         self._reader = reader
         self._log = log
@@ -125,8 +140,22 @@ class Bundles:
             "checkpoints": await self._covering(id_, records[-1].position),
         }
         # A long history takes its time: not that of the requests beside it.
-        made = await asyncio.to_thread(encoded, self._codec, head, records, documents, places)
+        blobs = {} if places is not None else await self._files(id_, records)
+        made = await asyncio.to_thread(encoded, self._codec, head, records, documents, places, blobs)
         return made, len(records)
+
+    async def _files(self, id_: str, records: Sequence[StoredRecord]) -> dict[str, BundledBlob]:
+        """What its events refer to, as far as it is there."""
+        found: dict[str, BundledBlob] = {}
+        for record in records:
+            for digest in [each.digest for each in references(record.state)] + files_in(record.state):
+                if named(digest) in found:
+                    continue
+                blob = await self._blobs.get(*self._identity.locate(id_), digest)
+                if blob is not None and blob.content is not None:
+                    content = base64.b64encode(blob.content).decode()
+                    found[named(digest)] = BundledBlob(blob.media_type, content)
+        return found
 
     async def _document(self, digest: str) -> BundledDefinition:
         definition = await self._definitions.by_digest(digest)
@@ -176,7 +205,7 @@ def digests(codec: Codec, records: Sequence[StoredRecord]) -> list[str]:
     found: dict[str, None] = {}
     for record in records:
         if record.topic in _CHOOSING:
-            event = codec.decode(record.topic, record.state)
+            event = codec.decode(record.topic, record.state, record.blobs)
             assert isinstance(event, e.Beginning | e.OrchestrationMigrated)
             found.pop(event.digest, None)
             found[event.digest] = None
@@ -189,16 +218,22 @@ def encoded(
     records: Sequence[StoredRecord],
     documents: Sequence[BundledDefinition],
     places: Redaction | None,
+    blobs: Mapping[str, BundledBlob] = MappingProxyType({}),
 ) -> bytes:
-    made = bundle_of(codec, head, records, documents)
+    """As JSON. Values are redacted where they stand, so a redacted bundle has all of them inside, and no files."""
+    made = bundle_of(codec, head, records, documents, whole=places is not None)
+    made["blobs"] = msgspec.to_builtins(dict(blobs))
     if places is not None:
         values = places.values(made, _of_the_original(codec, records[0]))
         hidden = [
-            msgspec.structs.replace(each, state=codec.encode(values.event(codec.decode(each.topic, each.state))))
+            msgspec.structs.replace(
+                each, state=codec.encode(values.event(codec.decode(each.topic, each.state, each.blobs)))
+            )
             for each in records
         ]
         bare = [msgspec.structs.replace(each, document=values.document(each.document)) for each in documents]
         made = bundle_of(codec, head, hidden, bare)
+        made["blobs"] = {}
         made["redacted"] = msgspec.to_builtins(Redacted(list(places.named), len(values), list(values.nowhere)))
     return msgspec.json.encode(made)
 
@@ -206,7 +241,7 @@ def encoded(
 def _of_the_original(codec: Codec, first: StoredRecord) -> list[dict[str, Any]]:
     """What a fork has from its original, which lies in its first event, as items; also what that had from its own."""
     found: list[dict[str, Any]] = []
-    left = [codec.decode(first.topic, first.state)]
+    left = [codec.decode(first.topic, first.state, first.blobs)]
     while left:
         event = left.pop()
         if isinstance(event, e.OrchestrationForked):
@@ -217,20 +252,28 @@ def _of_the_original(codec: Codec, first: StoredRecord) -> list[dict[str, Any]]:
 
 
 def bundle_of(
-    codec: Codec, head: dict[str, Any], records: Sequence[StoredRecord], documents: Sequence[BundledDefinition]
+    codec: Codec,
+    head: dict[str, Any],
+    records: Sequence[StoredRecord],
+    documents: Sequence[BundledDefinition],
+    *,
+    whole: bool = False,
 ) -> dict[str, Any]:
-    """The document. `head` has what is not of the orchestration itself; `documents` as `digests` has them."""
+    """The document. `head` has what is not of the orchestration itself; `documents` as `digests` has them. `whole`: with
+    large values in the readable members too.
+    """
     state, items = State(), []
     previous = GENESIS
     children: dict[str, dict[str, Any]] = {}
     for record in records:
-        event = codec.decode(record.topic, record.state)
+        event = codec.decode(record.topic, record.state, record.blobs)
         evolve(state, event)
         if isinstance(event, e.AttemptStarted) and event.child is not None:
             id_, definition, _ = event.child
             children[id_] = {"id": id_, "definition": definition, "task": event.run.rpartition("#")[0]}
         stored = base64.b64encode(record.state).decode()
-        items.append({**item(record, event), "previous": previous.hex(), "stored": stored})
+        told = event if whole or record.blobs is None else codec.shown(record.topic, record.state, record.blobs)
+        items.append({**item(record, told), "previous": previous.hex(), "stored": stored})
         previous = record.event_hash
     return {
         **head,
@@ -240,5 +283,6 @@ def bundle_of(
         "status": represent(state),
         "children": list(children.values()),
         "redacted": None,
+        "blobs": {},
         "history": items,
     }

@@ -22,6 +22,8 @@ DamageKind = Literal[
     "checkpoint_altered",
     "archive_changed",
     "archive_missing",
+    "blob_missing",
+    "blob_changed",
     "export_altered",
 ]
 

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from application.accesses import AccessStore
 from application.audit_log import AuditLog
+from application.blob_store import BlobStore
 from application.checkpoint_store import CheckpointStore
 from application.human_store import HumanStore
 from application.inbox import Inbox, Signals
@@ -34,6 +35,8 @@ class Storage(Protocol):
     def signals(self) -> Signals: ...
     @property
     def snapshots(self) -> SnapshotStore: ...
+    @property
+    def blobs(self) -> BlobStore: ...
     @property
     def archive(self) -> ArchiveStore: ...
     @property

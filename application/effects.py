@@ -18,6 +18,7 @@ import structlog
 from application.callbacks import Callbacks
 from application.deferred import NotEvaluatedError, arguments_of
 from application.engine import Engine
+from application.files import Files
 from application.live import Live
 from application.measures import Distribution
 from application.ownership import Ownership
@@ -36,7 +37,7 @@ from application.storage import Head, LogStore
 from application.tracing import trace_of
 from domain import commands as c
 from domain import events as e
-from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError, fault
+from domain.errors import ContentMissingError, Fault, NotFoundError, OwnershipLostError, StorageError, fault
 
 _log = structlog.get_logger(__name__)
 _PAUSE_S = 0.2
@@ -70,6 +71,7 @@ class Effects:
         log: LogStore,
         ownership: Ownership,
         callbacks: Callbacks,
+        files: Files,
         *,
         at_once: int = 1000,
     ) -> None:
@@ -80,6 +82,7 @@ class Effects:
         self._log = log
         self._ownership = ownership
         self._callbacks = callbacks
+        self._files = files
         self._slots = asyncio.Semaphore(at_once)
         self._tasks: dict[asyncio.Task[None], tuple[int, deque[_Attempt]]] = {}
         self._in_hand: set[tuple[str, str, int]] = set()
@@ -147,7 +150,7 @@ class Effects:
             try:
                 while page := await self._log.in_flight(partition, after):
                     for orchestration in page:
-                        self.resume(await self._engine.cache.load_at(partition, orchestration))
+                        await self._resume_one(partition, orchestration)
                     after = page[-1]
                 return
             except OwnershipLostError:
@@ -156,6 +159,12 @@ class Effects:
                 _log.warning("effects.not_resumed", detail=error.detail)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _resume_one(self, partition: int, orchestration: UUID) -> None:
+        try:
+            self.resume(await self._engine.cache.load_at(partition, orchestration))
+        except ContentMissingError as error:  # it waits until that is restored; the others need not
+            _log.error("effects.not_resumed", detail=error.detail)
 
     async def stop(self, grace_s: float) -> None:
         """Let what is in flight end, at most `grace_s`; the rest is sent again after the restart."""
@@ -224,7 +233,7 @@ class Effects:
                     return Declined(fault("runtime", f"the request could not be prepared: {type(error).__name__}"))
             began_s = asyncio.get_running_loop().time()
             try:
-                result = await self._callouts.send(_callout(attempt, arguments))
+                result = await self._callouts.send(_callout(attempt, arguments, self._files))
             except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
                 _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
                 result = Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
@@ -260,7 +269,7 @@ class Effects:
                 return
 
 
-def _callout(attempt: _Attempt, arguments: Any) -> Callout:
+def _callout(attempt: _Attempt, arguments: Any, files: Files) -> Callout:
     event = attempt.event
     return Callout(
         kind=event.callout,  # type: ignore[arg-type]
@@ -273,6 +282,7 @@ def _callout(attempt: _Attempt, arguments: Any) -> Callout:
         task=event.run.rpartition("#")[0],
         compensates=event.compensates,
         trace=attempt.trace,
+        files=None if event.callout in ("function", "sql") else files.of(attempt.id),
     )
 
 

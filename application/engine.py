@@ -341,8 +341,9 @@ class Engine:
         if epoch is None:
             raise OwnershipLostError
         hashes = await self._journal.append(partition, epoch, streams, work)
-        for part, last in zip(touched, hashes, strict=True):
+        for part, stream, last in zip(touched, streams, hashes, strict=True):
             part.live.event_hash = last
+            part.live.large_bytes += stream.large_bytes
             part.live.deciding = False
             self.cache.keep(part.live)
         if self._journal.epoch(partition) != epoch:

@@ -15,6 +15,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
+from application.blob_check import files_in
+from application.blob_store import BlobStore
 from application.chain import GENESIS
 from application.checkpoint_store import CheckpointStore, PublicKeys
 from application.checkpoints import fingerprint, shown
@@ -23,13 +27,16 @@ from application.feed_filter import FeedFilter
 from application.feed_lanes import Lane, OrchestrationLane, PartitionLane, Ready
 from application.history import event_json
 from application.identity import Identity
+from application.large_values import named, references
 from application.ports import Clock
 from application.status import instant
+from application.storage import StoredRecord
 from application.whole_log import WholeLog
 
 Json = dict[str, Any]
 FORMAT: Final = 1
 _TOGETHER: Final = 500
+_TOGETHER_BYTES: Final = 8 * 1_048_576
 _REMEMBERED: Final = 100_000
 
 
@@ -44,7 +51,9 @@ class Exporter:
         clock: Clock,
         checkpoints: CheckpointStore,
         keys: PublicKeys,
+        blobs: BlobStore,
     ) -> None:
+        self._blobs = blobs
         self._log = log
         self._context = context
         self._identity = identity
@@ -65,7 +74,15 @@ class Exporter:
             previous = _Previous(self._log, lane.partition)
             while not lane.exhausted:
                 await lane.look(_TOGETHER)
-                page = [await self._line(lane.partition, ready, previous) for ready in lane.ready]
+                page: list[Json] = []
+                size = 0
+                for ready in lane.ready:
+                    page.append(await self._line(lane.partition, ready, previous))
+                    size += sum(each["bytes"] for each in page[-1].get("blobs", ()))
+                    if size > _TOGETHER_BYTES:
+                        count += len(page)
+                        yield page
+                        page, size = [], 0
                 lane.ready.clear()
                 count += len(page)
                 if page:
@@ -105,6 +122,29 @@ class Exporter:
             return [OrchestrationLane(self._log, self._context, wanted, place, 0)]
         return [PartitionLane(self._log, self._context, wanted, p, 0, head) for p, head in enumerate(heads)]
 
+    async def _brought(self, partition: int, record: StoredRecord, previous: _Previous) -> list[Json]:
+        """What an event refers to, with the first that does so."""
+        found: list[Json] = []
+        for digest in _refers_to(record):
+            key = (record.orchestration, digest)
+            if key in previous.brought:
+                continue
+            previous.brought[key] = None
+            if len(previous.brought) > _REMEMBERED:
+                previous.brought.popitem(last=False)
+            blob = await self._blobs.get(partition, record.orchestration, digest)
+            if blob is not None and blob.content is not None:
+                content = b64encode(blob.content).decode()
+                found.append(
+                    {
+                        "digest": named(digest),
+                        "bytes": blob.size,
+                        "media_type": blob.media_type,
+                        "content": content,
+                    }
+                )
+        return found
+
     async def _line(self, partition: int, ready: Ready, previous: _Previous) -> Json:
         record, event = ready.record, ready.event
         line: Json = {
@@ -120,7 +160,16 @@ class Exporter:
             "previous": (await previous.of(record.orchestration, record.version)).hex(),
         }
         previous.note(record.orchestration, record.version, record.event_hash)
+        if blobs := await self._brought(partition, record, previous):
+            line["blobs"] = blobs
         return line if event is None else line | event_json(event, record.version)
+
+
+def _refers_to(record: StoredRecord) -> list[bytes]:
+    try:
+        return [each.digest for each in references(record.state)] + files_in(record.state)
+    except (ValueError, IndexError, msgspec.MsgspecError):
+        return []  # it is damaged
 
 
 class _Previous:
@@ -130,6 +179,8 @@ class _Previous:
         self._log = log
         self._partition = partition
         self._seen: OrderedDict[UUID, tuple[int, bytes]] = OrderedDict()
+        self.brought: OrderedDict[tuple[UUID, bytes], None] = OrderedDict()
+        """Contents that stand in the export."""
 
     def note(self, orchestration: UUID, version: int, event_hash: bytes) -> None:
         self._seen[orchestration] = (version, event_hash)

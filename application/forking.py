@@ -105,7 +105,7 @@ class ForkSources:
             if records and records[0].state_hash is not None:
                 records, _ = await self._archive.page(*place, after, _PAGE)
             for record in records:
-                yield record, self._codec.decode(record.topic, record.state)
+                yield record, self._codec.decode(record.topic, record.state, record.blobs)
             more = len(records) == _PAGE
             after = records[-1].version if records else after
 

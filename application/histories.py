@@ -44,7 +44,7 @@ class Histories:
         return events
 
     def _decoded(self, record: StoredRecord) -> e.Event:
-        return self._codec.decode(record.topic, record.state)
+        return self._codec.decode(record.topic, record.state, record.blobs)
 
 
 class TooLongError(InvalidInputError):

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from application.audit_log import AuditLog
+from application.blob_check import BlobCheck
 from application.chain import GENESIS, PLACE, log_hash
 from application.damage import Damage, DamageKind
 from application.operations import Progress
@@ -18,8 +19,11 @@ _PAGE: Final = 500
 class HistoryCheck:
     """The check of one orchestration. What is not its own is looked at only where its events are linked to."""
 
-    def __init__(self, log: LogStore, audit: AuditLog, partition: int, orchestration: UUID, public_id: str) -> None:
+    def __init__(
+        self, log: LogStore, audit: AuditLog, partition: int, orchestration: UUID, public_id: str, blobs: BlobCheck
+    ) -> None:
         self._log = log
+        self._blobs = blobs
         self._audit = audit
         self._partition = partition
         self._orchestration = orchestration
@@ -37,6 +41,8 @@ class HistoryCheck:
                 elif record.position <= position:
                     self._find("events_swapped", record, "it stands before the event that it follows")
                 await self._check(record, previous if record.version == version + 1 else None)
+                place = (record.version, record.position, record.topic, record.state)
+                self.findings += await self._blobs.findings(record.orchestration.bytes, *place, self._public_id)
                 previous, version, position = record.event_hash, record.version, record.position
                 self.events += 1
                 progress.advance()

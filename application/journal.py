@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, Protocol
@@ -20,14 +21,18 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from application.blob_store import BlobRow, BlobStore
 from application.chain import event_hash, log_hash
+from application.large_values import Blob, Contents
 from application.measures import EVENTS, Distribution
+from application.ports import Clock
 from application.storage import Head, LogStore, PartitionWrite, StoredRecord, WorkChange
 from domain.errors import OwnershipLostError, StorageAwayError, StorageError
 from domain.events import Event
 from domain.state import State
 
 LARGEST_BATCH: Final = 500
+BLOB_THRESHOLD: Final = 256 * 1024
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _TRIES_ALONE: Final = 3
@@ -59,7 +64,18 @@ class Codec(Protocol):
     def states(self) -> StateCodec: ...
 
     def encode(self, event: Event) -> bytes: ...
-    def decode(self, topic: str, state: bytes) -> Event: ...
+
+    def split(self, state: bytes) -> tuple[bytes, list[Blob]]:
+        """The same of an event whose bytes are many: its large values are kept beside it."""
+        ...
+
+    def decode(self, topic: str, state: bytes, blobs: Contents | None = None) -> Event:
+        """Raises ContentMissingError where a value beside it is not among `blobs`."""
+        ...
+
+    def shown(self, topic: str, state: bytes, blobs: Contents | None = None) -> Event:
+        """The event with references in the places of large values (application/large_values.py)."""
+        ...
 
 
 class Appended(msgspec.Struct, gc=False):
@@ -71,6 +87,8 @@ class Appended(msgspec.Struct, gc=False):
     events: Sequence[Event]
     states: Sequence[bytes] = ()
     """Their bytes; the journal makes them."""
+    large_bytes: int = 0
+    """Of large values that were taken out of them; the journal says so."""
 
 
 class Entry(msgspec.Struct):
@@ -81,6 +99,7 @@ class Entry(msgspec.Struct):
     done: asyncio.Future[list[bytes]]
     size: int
     """How many events it holds."""
+    blobs: Sequence[BlobRow] = ()
     tries: int = 0
     in_doubt: bool = False
     """A transaction with it was not found committed, but may be on its way: nobody can say that it will not happen."""
@@ -91,9 +110,22 @@ class Journal:
     it was decided, and to no other.
     """
 
-    def __init__(self, store: LogStore, codec: Codec, *, give_up_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        store: LogStore,
+        codec: Codec,
+        *,
+        give_up_s: float = 10.0,
+        blobs: BlobStore | None = None,
+        clock: Clock | None = None,
+        blob_threshold: int = BLOB_THRESHOLD,
+    ) -> None:
+        """`blobs`: where large values go, of events with more bytes than `blob_threshold`; None: they stay in the events."""
         self._store = store
         self._codec = codec
+        self._blobs = blobs
+        self._clock = clock
+        self._largest = blob_threshold if blobs is not None else sys.maxsize
         self._heads: dict[int, Head] = {}
         self._epochs: dict[int, int] = {}
         self.epoch: Callable[[int], int | None] = self._epochs.get
@@ -171,16 +203,39 @@ class Journal:
             raise StorageAwayError("the service stops")
         if self.epoch(partition) != epoch:
             raise OwnershipLostError
-        encode, size = self._codec.encode, 0
+        encode, size, largest = self._codec.encode, 0, 0
         for stream in streams:
-            stream.states = [encode(event) for event in stream.events]
-            size += len(stream.states)
+            stream.states = states = [encode(event) for event in stream.events]
+            size += len(states)
+            if states:
+                largest = max(largest, *map(len, states))
         entry = Entry(partition, epoch, streams, work, asyncio.get_running_loop().create_future(), size)
+        if largest > self._largest:
+            entry.blobs = await self._taken_out(partition, streams)
+            if self._stopped:
+                raise StorageAwayError("the service stops")
+            if self.epoch(partition) != epoch:
+                raise OwnershipLostError
         if not self._queue:
             self._idle.clear()
             self._wake.set()
         self._queue.append(entry)
         return await entry.done
+
+    async def _taken_out(self, partition: int, streams: list[Appended]) -> Sequence[BlobRow]:
+        """Split the large ones among the events; gives what goes beside them."""
+        assert self._blobs is not None
+        assert self._clock is not None
+        rows: list[BlobRow] = []
+        for stream in streams:
+            states = []
+            for state in stream.states:
+                kept, blobs = self._codec.split(state) if len(state) > self._largest else (state, [])
+                rows += [BlobRow(stream.orchestration, blob) for blob in blobs]
+                stream.large_bytes += sum(blob.size for blob in blobs)
+                states.append(kept)
+            stream.states = states
+        return await self._blobs.prepare(partition, rows, self._clock.now()) if rows else ()
 
     async def _run(self) -> None:
         while True:
@@ -363,6 +418,7 @@ class Journal:
         position, chain = head.position, head.log_hash
         records: list[StoredRecord] = []
         work: list[WorkChange] = []
+        blobs: list[BlobRow] = []
         lasts: list[list[bytes]] = []
         for entry in entries:
             last: list[bytes] = []
@@ -377,9 +433,10 @@ class Journal:
                     records.append(StoredRecord(position, stream.orchestration, version, topic, state, previous, chain))
                 last.append(previous)
             work += entry.work
+            blobs += entry.blobs
             lasts.append(last)
         after = Head(partition, head.epoch, position, chain)
-        return PartitionWrite(head, after, records, work), lasts
+        return PartitionWrite(head, after, records, work, blobs), lasts
 
 
 def _lost(entry: Entry) -> Exception:

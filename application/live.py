@@ -57,6 +57,8 @@ class Live(msgspec.Struct):
     """The epoch of the partition under which this was read; None: the partition was not ours."""
     snapshot: int = 0
     """Version of its latest snapshot."""
+    large_bytes: int = 0
+    """Of large values that its events brought, about."""
     limits_recorded: bool = False
     """Whether its history tells under which limits it is decided; before it was loaded they may have been others."""
 
@@ -110,6 +112,7 @@ class _Folded(msgspec.Struct):
     state: State
     last: StoredRecord | None = None
     snapshot: int = 0
+    large_bytes: int = 0
 
 
 class _Loading(msgspec.Struct):
@@ -120,8 +123,8 @@ class _Loading(msgspec.Struct):
 
 
 class LiveCache:
-    """Loads, keeps and forgets. At most `capacity` orchestrations stay, a tenth of them ended; the least recently used go
-    first.
+    """Loads, keeps and forgets. At most `capacity` orchestrations stay, a tenth of them ended, and about `large_bytes`
+    of large values; the least recently used go first.
 
     Of each orchestration there is at most one `Live` here, and one that is not `deciding` is what the log says.
     """
@@ -135,6 +138,7 @@ class LiveCache:
         epoch_of: Callable[[int], int | None],
         *,
         capacity: int = 10_000,
+        large_bytes: int = 256 * 1_048_576,
         snapshot_after: int = 1000,
         known: Callable[[str], bool] = lambda _function: True,
     ) -> None:
@@ -148,6 +152,9 @@ class LiveCache:
         self._codec = codec
         self._identity = identity
         self._capacity = capacity
+        self._most_large_bytes = large_bytes
+        self._large: dict[int, int] = {}
+        """Bytes of large values of those that have some."""
         # Most histories are short: only where the first page is full is a snapshot looked for.
         self._first_page = min(snapshot_after, _FIRST_PAGE)
         self._ended_capacity = max(1, capacity // 10)
@@ -265,11 +272,13 @@ class LiveCache:
             for record in records:
                 if record.state_hash is not None:
                     raise ArchivedError
-                event = self._codec.decode(record.topic, record.state)
+                event = self._codec.decode(record.topic, record.state, record.blobs)
                 if (version is not None and record.version > version) or (at is not None and event.at > at):
                     return folded
                 evolve(folded.state, event)
                 folded.last = record
+                if record.blobs is not None:
+                    folded.large_bytes += sum(map(len, record.blobs.values()))
             if len(records) < limit:
                 return folded
             if not folded.snapshot:
@@ -339,9 +348,23 @@ class LiveCache:
             if oldest is None or oldest == key:
                 break
             self._drop(oldest)
+        if live.large_bytes:
+            self._large[key] = live.large_bytes
+            self._make_room(key)
+
+    def _make_room(self, newest: int) -> None:
+        """Those with large values go earlier than others, the least recently used first."""
+        if sum(self._large.values()) <= self._most_large_bytes:
+            return
+        for key in [key for key in self._entries if key in self._large and key != newest]:
+            if not self._entries[key].deciding:
+                self._drop(key)
+                if sum(self._large.values()) <= self._most_large_bytes:
+                    return
 
     def _drop(self, key: int) -> None:
         del self._entries[key]
+        self._large.pop(key, None)
         self._ended.pop(key, None)
         if key in self._loading:
             self._loading[key].stale = True
@@ -356,6 +379,7 @@ def _live(partition: int, orchestration: UUID, folded: _Folded, known: Callable[
     live = Live(
         state.id, partition, orchestration, state, event_hash=_last(folded).event_hash, snapshot=folded.snapshot
     )
+    live.large_bytes = folded.large_bytes
     live.remote = remote_attempts(state, known)
     live.unwanted = {each for each in live.remote if unwanted(state, state.runs[each[0]]) == "claimed"}
     live.agenda = agenda_of(state, len(live.remote))

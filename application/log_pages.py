@@ -49,7 +49,7 @@ class LogPages:
         """Records as items with `orchestration` and `definition`; made afresh, so the caller may hand them on to anyone."""
         found: list[Seen] = []
         for record in records:
-            event = self._codec.decode(record.topic, record.state)
+            event = self._codec.decode(record.topic, record.state, record.blobs)
             if isinstance(event, Beginning):
                 self._remember(record.orchestration, (event.id, event.definition))
             known = self._origins.get(record.orchestration.int)
@@ -61,7 +61,7 @@ class LogPages:
     async def instant_after(self, partition: int, position: int) -> datetime | None:
         """When the first event after a position happened; None when there is none."""
         _, records = await self.read(partition, position, 1)
-        return self._codec.decode(records[0].topic, records[0].state).at if records else None
+        return self._codec.decode(records[0].topic, records[0].state, records[0].blobs).at if records else None
 
     async def _whole(self, partition: int, records: Sequence[StoredRecord]) -> list[StoredRecord]:
         """With the bytes of those that are archived; an orchestration's archive is opened once."""
@@ -87,7 +87,7 @@ class LogPages:
 
     async def _origin(self, partition: int, orchestration: UUID) -> Origin:
         first = await self._whole(partition, await self._log.stream(partition, orchestration, 0, 1))
-        event = self._codec.decode(first[0].topic, first[0].state) if first else None
+        event = self._codec.decode(first[0].topic, first[0].state, first[0].blobs) if first else None
         if not isinstance(event, Beginning):
             raise StorageError("an orchestration does not begin with its start")
         self._remember(orchestration, (event.id, event.definition))

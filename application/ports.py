@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from application.large_values import Blob
 from domain.errors import Fault
 from domain.expressions import Evaluand, Evaluation
 
@@ -50,6 +51,20 @@ class Schemas(Protocol):
         ...
 
 
+class OrchestrationFiles(Protocol):
+    """The files of one orchestration (application/files.py)."""
+
+    async def write(self, content: bytes, media_type: str) -> dict[str, Any]:
+        """Keep a file before anything refers to it; gives the reference, ``{digest, bytes, media_type}``. Idempotent. Raises
+        StorageError.
+        """
+        ...
+
+    async def read(self, digest: str) -> Blob:
+        """The file with this digest, its content checked. Raises NotFoundError, ContentMissingError, StorageError."""
+        ...
+
+
 class Callout(msgspec.Struct, frozen=True):
     """One attempt to be sent. `arguments` is the task's ``with``, fully evaluated, secrets included."""
 
@@ -68,6 +83,8 @@ class Callout(msgspec.Struct, frozen=True):
     """For an undo: the idempotency key of the run that is undone, sent as ``Retrace-Compensates``."""
     trace: str | None = None
     """Trace id of the orchestration, sent on over HTTP as ``traceparent``; functions in process get none."""
+    files: OrchestrationFiles | None = None
+    """Where binary answers go, and files to send come from."""
 
 
 class Answered(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from application.ownership import Ownership
 from application.status import instant
 from application.storage import Head, LogStore
 from application.views import Move, StatusRow, StatusView
-from domain.errors import ArchivedError, OwnershipLostError, StorageError
+from domain.errors import ArchivedError, ContentMissingError, OwnershipLostError, StorageError
 from domain.state import State
 
 _log = structlog.get_logger(__name__)
@@ -221,11 +221,17 @@ class StatusProjector:
             return (await self._engine.cache.fold(partition, orchestration))[0]
         except ArchivedError:
             return None  # the view has nothing that is archived
+        except ContentMissingError as error:
+            _unread(error)
+            return None
 
     async def _settled(self, partition: int, orchestration: UUID) -> Live | None:
         try:
             return await self._engine.cache.settled_at(partition, orchestration)
         except ArchivedError:
+            return None
+        except ContentMissingError as error:
+            _unread(error)
             return None
 
     async def _move(self, moves: list[Move]) -> None:
@@ -235,6 +241,11 @@ class StatusProjector:
                 self._seen[move.partition] = move.until
         if len(moved) < len(moves):
             raise StorageError("the view was moved by someone else")
+
+
+def _unread(error: ContentMissingError) -> None:
+    """One that cannot be read must not hold up the rest of its partition; its row stays as it is."""
+    _log.error("status.not_readable", detail=error.detail)
 
 
 def _release(waiting: list[asyncio.Future[None]]) -> None:

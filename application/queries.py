@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from application.archive import ArchiveReader
+from application.attached_log import AttachedLog
 from application.bundles import Bundles
 from application.cursors import MalformedCursorError
 from application.definitions import split_reference
@@ -33,11 +34,11 @@ from application.projector import PROJECTION, StatusProjector
 from application.reader import Reader
 from application.service import Json, ListRequest
 from application.status import MOST_LISTED, Known, instant, represent, task_entries
-from application.storage import LogStore, StoredRecord
+from application.storage import StoredRecord
 from application.views import StatusQuery, StatusView
 from application.watching import Watch
 from domain import events as e
-from domain.errors import ArchivedError, NotFoundError, OutsideLifeError
+from domain.errors import ArchivedError, ContentMissingError, NotFoundError, OutsideLifeError
 from domain.state import State
 
 _LIST_WAITS_S = 0.1
@@ -54,7 +55,7 @@ class OrchestrationQueries:
     def __init__(
         self,
         engine: Engine,
-        log: LogStore,
+        log: AttachedLog,
         view: StatusView,
         codec: Codec,
         watch: Watch,
@@ -127,6 +128,12 @@ class OrchestrationQueries:
             place = self._engine.identity.locate(id_)
             records, length = await self._archive.page(*place, after, limit)
             items = self._decoded(_bounded(records))
+        except ContentMissingError:  # how it came about can be read all the same
+            place = self._engine.identity.locate(id_)
+            records = await self._log.bare.stream(*place, after, limit + 1)
+            length = records[-1].version if records else 0
+            shown = await self._log.attached(place[0], _bounded(records[:limit]), only_bytes=True)
+            items = self._decoded(shown)
         more = bool(items) and items[-1]["version"] < length
         return items, items[-1]["version"] if more else None
 
@@ -139,10 +146,10 @@ class OrchestrationQueries:
             if items:
                 fitting = 1 + (_PAGE_BYTES - stored_bytes) * len(items) // max(1, stored_bytes)
             asked_for = min(fitting, _MOST_EVENTS, limit - len(items))
-            records = await self._log.stream(live.partition, live.orchestration, after, asked_for)
+            records = await self._log.bare.stream(live.partition, live.orchestration, after, asked_for)
             if records and records[0].state_hash is not None:
                 raise ArchivedError  # since it was loaded
-            items += self._decoded(records)
+            items += self._decoded(await self._log.attached(live.partition, records, only_bytes=True))
             if len(records) < asked_for:
                 break
             after = records[-1].version
@@ -150,7 +157,8 @@ class OrchestrationQueries:
         return items
 
     def _decoded(self, records: Sequence[StoredRecord]) -> list[Json]:
-        return [item(record, self._codec.decode(record.topic, record.state)) for record in records]
+        """As items, with references to large values."""
+        return [item(record, self._codec.shown(record.topic, record.state, record.blobs)) for record in records]
 
     async def stream(self, id_: str, *, after: int = 0) -> AsyncIterator[Json]:
         """Never ends by itself before the final event; while nothing happens it yields an empty object every 15 s, so
@@ -252,7 +260,7 @@ class OrchestrationQueries:
         for partition, position in await self._log.positions(elsewhere):
             if position > seen.get(partition, 0):
                 for record in await self._log.log(partition, seen.get(partition, 0), 1):
-                    as_of = min(as_of, self._codec.decode(record.topic, record.state).at)
+                    as_of = min(as_of, self._codec.decode(record.topic, record.state, record.blobs).at)
         return as_of
 
     def _sealed(self, started_at: datetime, public_id: str) -> str:

@@ -71,7 +71,8 @@ class Reader:
             known = self._kept.get(orchestration)
             if known is None or known.state.version < state.version:  # whoever was quicker may have read before us
                 known = Live(state.id, partition, orchestration, state, event_hash=last.event_hash)
-                self._kept[orchestration] = known
+                if last.blobs is None:
+                    self._kept[orchestration] = known
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
             return known
@@ -85,7 +86,7 @@ class Reader:
                     self._kept.pop(orchestration, None)
                     raise ArchivedError
                 if record.version == known.state.version + 1:  # else somebody else was quicker
-                    evolve(known.state, self._codec.decode(record.topic, record.state))
+                    evolve(known.state, self._codec.decode(record.topic, record.state, record.blobs))
                     known.event_hash = record.event_hash
             more = len(records) == _PAGE
         return known

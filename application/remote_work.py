@@ -26,7 +26,7 @@ from application.storage import EndTask, Head, LogStore
 from application.task_store import TaskKey, TaskRow, TaskStore
 from domain import commands as c
 from domain import events as e
-from domain.errors import ArchivedError, NotFoundError, OwnershipLostError, StorageError, fault
+from domain.errors import ArchivedError, ContentMissingError, NotFoundError, OwnershipLostError, StorageError, fault
 from domain.remote import may_unwant
 
 _log = structlog.get_logger(__name__)
@@ -204,9 +204,12 @@ class RemoteWork:
         after = None
         while page := await self._log.in_flight(partition, after):
             for orchestration in page:
-                live = await self._engine.cache.load_at(partition, orchestration)
-                if live.remote:
-                    await self._engine.mend(partition, orchestration)
+                try:
+                    live = await self._engine.cache.load_at(partition, orchestration)
+                    if live.remote:
+                        await self._engine.mend(partition, orchestration)
+                except ContentMissingError as error:  # the others need not wait for it
+                    _log.error("tasks.not_moved", detail=error.detail)
             after = page[-1]
         for function in await self._store.open_functions(partition):
             while self._callouts.knows(function) and (rows := await self._store.open_of(partition, function, _PAGE)):

@@ -13,7 +13,10 @@ import structlog
 from application.access_book import AccessBook
 from application.archive import ArchiveReader
 from application.archivist import Archivist
+from application.attached_log import AttachedLog
 from application.auditing import Audit
+from application.blob_collector import BlobCollector
+from application.blob_store import BlobStore
 from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.callbacks import Callbacks
@@ -31,6 +34,7 @@ from application.exporting import Exporter
 from application.facts import FactFinder
 from application.feed import AuditFeed
 from application.feed_context import FeedContext
+from application.files import Files
 from application.forking import ForkSources
 from application.function_controls import FunctionControls
 from application.heads import HeadWatch
@@ -39,7 +43,7 @@ from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.human_tasks import HumanTasks, People
 from application.identity import Chance, Identity
-from application.journal import Codec, Journal
+from application.journal import BLOB_THRESHOLD, Codec, Journal
 from application.leases import Liveness, NodeIdentity
 from application.live import LiveCache
 from application.lives import Lives
@@ -48,6 +52,7 @@ from application.log_pages import LogPages
 from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
+from application.outside_blobs import OutsideBlobs, Vault
 from application.ownership import Ownership
 from application.ports import Callouts, Clock, Crons, EventSink, Expressions, Resources, Schemas, Secrets
 from application.projection_catalog import StoredCatalog
@@ -91,6 +96,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     keys: PublicKeys = NoKeys()
     outlet: CheckpointOutlet | None = None
     folds: Folds = NoFolds()
+    vault: Vault | None = None
+    """Where contents of large values and files go; None: into the database."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +127,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Callers that may act for others where tasks for people are concerned; None: all may."""
     snapshot_after: int = 1000
     """Events after which a history is long enough for a snapshot."""
+    blob_threshold: int = BLOB_THRESHOLD
+    """Bytes of an event from which its large values are kept beside it."""
+    live_large_bytes: int = 256 * 1_048_576
+    """Of large values that orchestrations in memory may hold, about."""
 
 
 class Node:
@@ -146,10 +157,13 @@ class Node:
         """Raises StorageError (or what the storage raises when it cannot be had)."""
         world, options = self.world, self.options
         storage = world.storage
-        log, signals = storage.log, storage.signals
+        self.blobs = await self._blobs()
+        log, signals = AttachedLog(storage.log, self.blobs), storage.signals
         self.partitions = await log.open(options.partitions, options.lease_s)
         identity = Identity(await log.salt(), self.partitions, world.chance)
-        self.journal = Journal(log, world.codec)
+        self.journal = Journal(
+            storage.log, world.codec, blobs=self.blobs, clock=world.clock, blob_threshold=options.blob_threshold
+        )
         self.cache = LiveCache(
             log,
             storage.snapshots,
@@ -157,6 +171,7 @@ class Node:
             identity,
             self.journal.epoch,
             capacity=options.live_orchestrations,
+            large_bytes=options.live_large_bytes,
             snapshot_after=options.snapshot_after,
             known=world.callouts.knows,
         )
@@ -184,6 +199,7 @@ class Node:
         )
         self.journal.on_lost(self.ownership.lose)
         reader = Reader(self.ownership, self.cache, log, world.codec, identity)
+        self.files = Files(self.blobs, identity, reader, world.clock)
         self.router = Router(self.engine, self.ownership, storage.inbox, signals, identity, world.clock, world.chance)
         dry_runs = DryRuns(self.engine, self.cache, facts, self.definitions, options.limits)
         self._call_out(reader, identity)
@@ -209,37 +225,9 @@ class Node:
         self.operations = Operations(
             storage.operations, world.clock, world.chance, self.ownership.me.node, lambda: self.watch.closed
         )
-        self.verification = Verification(
-            storage.audit_log,
-            storage.checkpoints,
-            world.keys,
-            identity,
-            log,
-            storage.archive,
-            world.codec,
-            self.operations,
-            storage.view,
-        )
-        self.checkpoints = Checkpoints(
-            storage.checkpoints,
-            world.clock,
-            fingerprint(identity.place_key()),
-            self.journal.heads,
-            world.signer,
-            world.outlet,
-            every_s=options.checkpoint_every_s,
-        )
-        self.housekeeping = Housekeeping(
-            storage.requests,
-            storage.held,
-            storage.inbox,
-            storage.operations,
-            storage.accesses,
-            storage.tasks,
-            world.clock,
-            hold_s=options.held_events_for_s,
-            retention_s=options.retention_s,
-        )
+        self._vouch(identity)
+        archive = ArchiveReader(storage.archive, log)
+        self._keep_house(log, archive)
         self.archivist = Archivist(
             self.engine,
             log,
@@ -250,7 +238,6 @@ class Node:
             self.journal.heads,
             options.retention_s,
         )
-        archive = ArchiveReader(storage.archive, log)
         pages = LogPages(log, archive, world.codec)
         self.projections = Projections(
             world.folds,
@@ -319,6 +306,7 @@ class Node:
                 world.codec,
                 world.clock,
                 options.version,
+                self.blobs,
             ),
             world.callouts.knows,
         )
@@ -334,13 +322,67 @@ class Node:
         await self.ownership.join()
         self.projections.start()
 
+    def _vouch(self, identity: Identity) -> None:
+        """What proves that the log is what was written."""
+        world, options, storage = self.world, self.options, self.world.storage
+        self.verification = Verification(
+            storage.audit_log,
+            storage.checkpoints,
+            world.keys,
+            identity,
+            storage.log,
+            storage.archive,
+            world.codec,
+            self.operations,
+            storage.view,
+            self.blobs,
+        )
+        self.checkpoints = Checkpoints(
+            storage.checkpoints,
+            world.clock,
+            fingerprint(identity.place_key()),
+            self.journal.heads,
+            world.signer,
+            world.outlet,
+            every_s=options.checkpoint_every_s,
+        )
+
+    def _keep_house(self, log: AttachedLog, archive: ArchiveReader) -> None:
+        storage, options = self.world.storage, self.options
+        self.collector = BlobCollector(self.engine, self.blobs, log, archive, storage.audit_log, self.journal.heads)
+        self.housekeeping = Housekeeping(
+            storage.requests,
+            storage.held,
+            storage.inbox,
+            storage.operations,
+            storage.accesses,
+            storage.tasks,
+            self.world.clock,
+            hold_s=options.held_events_for_s,
+            retention_s=options.retention_s,
+        )
+
+    async def _blobs(self) -> BlobStore:
+        world = self.world
+        if world.vault is None:
+            return world.storage.blobs
+        await world.vault.check()
+        return OutsideBlobs(world.storage.blobs, world.vault)
+
     def _call_out(self, reader: Reader, identity: Identity) -> None:
         """What sends, and what hands out to workers."""
         world, storage = self.world, self.world.storage
         log, tasks, signals = storage.log, storage.tasks, storage.signals
         self.callbacks = Callbacks(identity, self.options.public_url)
         self.effects = Effects(
-            self.engine, world.callouts, world.expressions, world.secrets, log, self.ownership, self.callbacks
+            self.engine,
+            world.callouts,
+            world.expressions,
+            world.secrets,
+            log,
+            self.ownership,
+            self.callbacks,
+            self.files,
         )
         self.remote = RemoteWork(self.engine, tasks, log, self.ownership, signals, world.callouts, self.effects)
         self.claims = TaskClaims(
@@ -388,11 +430,11 @@ class Node:
 
     def _audit(self, identity: Identity) -> Audit:
         storage, clock = self.world.storage, self.world.clock
-        whole = WholeLog(storage.log, storage.archive, self.world.codec)
+        whole = WholeLog(AttachedLog(storage.log, self.blobs), storage.archive, self.world.codec)
         context = FeedContext(whole, storage.archive, storage.view, identity)
         feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
         self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
-        exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys)
+        exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys, self.blobs)
         return Audit(feed, exporter, self.access_book, storage.accesses, identity)
 
     async def go_on(self) -> None:
@@ -421,6 +463,7 @@ class Node:
         self.inbox.start()
         self.snapshots.start()
         self.archivist.start()
+        self.collector.start()
         self.checkpoints.start()
         self.ownership.start()
 
@@ -432,6 +475,7 @@ class Node:
         await self.ownership.stop()
         await self.housekeeping.stop()
         await self.archivist.stop()
+        await self.collector.stop()
         await self.snapshots.stop()
         await self.schedules.stop()
         await self.timers.stop()

@@ -17,6 +17,9 @@ from uuid import UUID
 
 import msgspec
 
+from application.blob_store import BlobRow
+from application.large_values import Contents
+
 NO_HASH = bytes(32)
 """`log_hash` of a partition before its first event."""
 
@@ -27,7 +30,8 @@ class ResourceTakenError(ValueError):
 
 class StoredRecord(msgspec.Struct, frozen=True, gc=False):
     """One event as it lies in the log: `state` is the stored bytes, hashes are 32 bytes each. Once it is archived, its
-    bytes are gone from here and `state_hash` is their SHA-256, so that the chain can still be checked.
+    bytes are gone from here and `state_hash` is their SHA-256, so that the chain can still be checked. `blobs`: contents
+    that the bytes refer to (application/large_values.py), where they were read too.
     """
 
     position: int
@@ -38,6 +42,7 @@ class StoredRecord(msgspec.Struct, frozen=True, gc=False):
     event_hash: bytes
     log_hash: bytes
     state_hash: bytes | None = None
+    blobs: Contents | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -174,6 +179,8 @@ class PartitionWrite(msgspec.Struct, frozen=True):
     after: Head
     records: list[StoredRecord]
     work: list[WorkChange]
+    blobs: Sequence[BlobRow] = ()
+    """What the records refer to. One that is there, is loose no longer; one without content has to be there."""
 
 
 class LogStore(Protocol):

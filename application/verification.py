@@ -12,6 +12,8 @@ import msgspec
 
 from application.archive_check import one_archived
 from application.audit_log import AuditLog
+from application.blob_check import BlobCheck
+from application.blob_store import BlobStore
 from application.checkpoint_store import CheckpointRecord, CheckpointStore, PublicKeys
 from application.checkpoints import fingerprint, read, shown
 from application.damage import Damage
@@ -72,6 +74,7 @@ class Verification:
         codec: Codec,
         operations: Operations,
         view: StatusView,
+        blobs: BlobStore,
     ) -> None:
         self.database = fingerprint(identity.place_key())
         self._audit = audit
@@ -83,7 +86,8 @@ class Verification:
         self._codec = codec
         self._operations = operations
         self._view = view
-        self._verifier = Verifier(audit, store, keys, identity, self.database)
+        self._blobs = blobs
+        self._verifier = Verifier(audit, store, keys, identity, self.database, blobs)
 
     # Checkpoints and keys ---------------------------------------------------------------------------------------------
 
@@ -171,13 +175,14 @@ class Verification:
         return await self._result(tally)
 
     async def _one(self, public_id: str, partition: int, orchestration: UUID, progress: Progress) -> Json:
-        check = HistoryCheck(self._log, self._audit, partition, orchestration, public_id)
+        blobs = BlobCheck(self._blobs, partition)
+        check = HistoryCheck(self._log, self._audit, partition, orchestration, public_id, blobs)
         await check.run(progress)
         tally = Tally()
         tally.findings, tally.events, tally.partitions = check.findings, check.events, 1
         record = await self._archive.get(partition, orchestration)
         if record is not None:
-            tally.findings += await one_archived(self._audit, partition, record, self._identity.locate)
+            tally.findings += await one_archived(self._audit, partition, record, self._identity.locate, blobs)
             tally.archived = 1
         elif not check.events:
             gone = "the status view knows it, and the log has nothing of it"
@@ -230,7 +235,7 @@ class Verification:
 
     def _begun(self, record: StoredRecord) -> str | None:
         try:
-            event = self._codec.decode(record.topic, record.state)
+            event = self._codec.shown(record.topic, record.state, record.blobs)
         except Exception:  # it may be what was damaged
             return None
         return event.id if isinstance(event, Beginning) else None

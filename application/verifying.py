@@ -16,6 +16,8 @@ import msgspec
 
 from application.archive_check import archive_damage
 from application.audit_log import AuditLog, LogHead, LogRow
+from application.blob_check import BlobCheck
+from application.blob_store import BlobStore
 from application.chain import GENESIS
 from application.checkpoint_store import CheckpointRecord, CheckpointStore, PublicKeys
 from application.checkpoints import holds
@@ -54,7 +56,9 @@ class Verifier:
         keys: PublicKeys,
         identity: Identity,
         database: str,
+        blobs: BlobStore,
     ) -> None:
+        self.blobs = blobs
         self._audit = audit
         self._checkpoints = checkpoints
         self._keys = keys
@@ -79,7 +83,9 @@ class Verifier:
             run = _Run(self, partition, heads[partition], newest.get(partition, 0), given, tally)
             await run.chain(begins.get(partition), progress)
             if scope.archive:
-                async for damage in archive_damage(self._audit, partition, self._identity.locate, tally.count_archived):
+                async for damage in archive_damage(
+                    self._audit, partition, self._identity.locate, tally.count_archived, run.blobs
+                ):
                     tally.add_unless_known(damage)
             tally.partitions += 1
         return tally
@@ -143,6 +149,7 @@ class _Run:
         self._newest = newest
         self._given = given
         self._tally = tally
+        self.blobs = BlobCheck(verifier.blobs, partition)
         self._marked = 0
         """Up to which position checkpoints are known to the check."""
 
@@ -157,6 +164,8 @@ class _Run:
                 coming = asyncio.ensure_future(self._verifier.page(self._partition, position, last))
                 await self._expect(check, position)
                 await self._feed(check, rows)
+                for at, identity, version, topic, content, *_ in rows:
+                    self._tally.findings += await self.blobs.findings(identity, version, at, topic, content)
                 progress.advance(len(rows))
                 if check.hopeless:
                     break

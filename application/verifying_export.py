@@ -8,8 +8,10 @@ of its events is bound to the one before it in its orchestration, and no more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from itertools import groupby, islice
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -25,6 +27,7 @@ from application.diagnosis import Mark
 from application.history import event_json
 from application.identity import place_of
 from application.journal import Codec
+from application.large_values import Contents, named, references
 from application.partition_check import PartitionCheck
 from application.status import instant
 
@@ -35,7 +38,19 @@ _OWN: Final = "the checkpoint"
 _APART: Final = timedelta(seconds=5)
 """How much later than it says an export may have looked where the log ended, by clocks that differ."""
 _OURS: Final = frozenset(
-    ("kind", "partition", "position", "orchestration", "version", "type", "stored", "hash", "log_hash", "previous")
+    (
+        "kind",
+        "partition",
+        "position",
+        "orchestration",
+        "version",
+        "type",
+        "stored",
+        "hash",
+        "log_hash",
+        "previous",
+        "blobs",
+    )
 )
 
 
@@ -55,6 +70,13 @@ class _Header(msgspec.Struct):
     complete: bool
 
 
+class _Blob(msgspec.Struct):
+    """What an event refers to; it stands with the first that does so."""
+
+    digest: str
+    content: bytes
+
+
 class _Line(msgspec.Struct):
     """The members of an event's line that the verification needs."""
 
@@ -67,6 +89,7 @@ class _Line(msgspec.Struct):
     hash: str
     log_hash: str
     previous: str
+    blobs: list[_Blob] = []
 
 
 class _Event(msgspec.Struct):
@@ -101,6 +124,8 @@ class ExportCheck:
         self._checkpoints = 0
         self._names: dict[bytes, str] = {}
         self._seen: set[int] = set()
+        self._brought: set[tuple[bytes, bytes]] = set()
+        """(orchestration, digest) of contents that the file has, or was told to lack."""
         self._bare: set[str] = set()
         """Hashes of the last events known of orchestrations whose bytes are lost."""
         self._places: dict[str, tuple[int, UUID]] = {}
@@ -164,8 +189,9 @@ class ExportCheck:
     def _readable(self, event: _Event) -> None:
         """Whether what people read is what was stored."""
         line = event.line
+        contents = self._contents(event)
         try:
-            stored = self._codec.decode(line.type, line.stored)
+            stored = self._codec.shown(line.type, line.stored, contents)
             told: Json = msgspec.json.decode(msgspec.json.encode(event_json(stored, line.version)))
         except Exception as error:  # whatever a codec makes of bytes that are none of its own
             self._of(line, "export_altered", f"the stored bytes cannot be read ({type(error).__name__})")
@@ -176,6 +202,27 @@ class ExportCheck:
             self._of(line, "export_altered", f"the stored bytes say something else than {', '.join(sorted(wrong))}")
         elif line.version == 1 and getattr(stored, "id", line.orchestration) != line.orchestration:
             self._of(line, "export_altered", "the stored bytes name another orchestration")
+
+    def _contents(self, event: _Event) -> Contents:
+        """What the line brings, where it is what it should be."""
+        found = Contents()
+        for each in event.line.blobs:
+            digest = sha256(each.content).digest()
+            found[digest] = each.content
+            if named(digest) != each.digest:
+                self._of(event.line, "blob_changed", f"the content {each.digest} that it refers to is not what it was")
+                digest = bytes.fromhex(each.digest.removeprefix("sha256:")[:64]) if _is_digest(each.digest) else digest
+            self._brought.add((event.row[1], digest))
+        try:
+            wanted = references(event.line.stored)
+        except (ValueError, IndexError, msgspec.MsgspecError):
+            return found  # it cannot be read, which is told too
+        for reference in wanted:
+            if (event.row[1], reference.digest) not in self._brought:
+                self._brought.add((event.row[1], reference.digest))
+                detail = f"the content {named(reference.digest)} that it refers to is not in the export"
+                self._of(event.line, "blob_missing", detail)
+        return found
 
     # Chains -----------------------------------------------------------------------------------------------------------
 
@@ -311,6 +358,10 @@ class ExportCheck:
 
     def _find(self, kind: Any, partition: int, position: int, detail: str, until: int | None = None) -> None:
         self.findings.append(Damage(kind=kind, partition=partition, position=position, detail=detail, until=until))
+
+
+def _is_digest(text: str) -> bool:
+    return re.fullmatch(r"sha256:[0-9a-f]{64}", text) is not None
 
 
 def _read_header(header: Mapping[str, Any]) -> _Header:

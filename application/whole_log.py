@@ -15,8 +15,9 @@ from uuid import UUID
 import msgspec
 
 from application.archive import unpacked
+from application.attached_log import AttachedLog
 from application.journal import Codec
-from application.storage import ArchiveStore, LogStore, StoredRecord
+from application.storage import ArchiveStore, StoredRecord
 from domain.errors import RetraceError, StorageError
 from domain.events import Event
 
@@ -26,8 +27,9 @@ _KEPT_BYTES: Final = 32 * 1_048_576
 class WholeLog:
     """Reads of one node. What was unpacked last stays at hand, since events of an orchestration lie near each other."""
 
-    def __init__(self, log: LogStore, archive: ArchiveStore, codec: Codec) -> None:
-        self._log = log
+    def __init__(self, log: AttachedLog, archive: ArchiveStore, codec: Codec) -> None:
+        self._log = log.bare
+        self._attached = log.attached
         self._archive = archive
         self._codec = codec
         self._unpacked: OrderedDict[tuple[int, UUID], list[bytes]] = OrderedDict()
@@ -49,21 +51,23 @@ class WholeLog:
         return await self._whole(partition, await self._log.stream(partition, orchestration, after, limit))
 
     def event(self, record: StoredRecord) -> Event | None:
-        """What was recorded; None where that cannot be read: it is lost, damaged, or of a kind unknown here."""
+        """What was recorded, with references to large values; None where that cannot be read: it is lost, damaged, or of
+        a kind unknown here.
+        """
         if record.state_hash is not None:
             return None
         try:
-            return self._codec.decode(record.topic, record.state)
+            return self._codec.shown(record.topic, record.state, record.blobs)
         except (RetraceError, ValueError, TypeError):
             return None
 
     async def _whole(self, partition: int, records: list[StoredRecord]) -> list[StoredRecord]:
-        if not any(record.state_hash is not None for record in records):
-            return records
-        return [
-            record if record.state_hash is None else await self._put_back(partition, record, record.state_hash)
-            for record in records
-        ]
+        if any(record.state_hash is not None for record in records):
+            records = [
+                record if record.state_hash is None else await self._put_back(partition, record, record.state_hash)
+                for record in records
+            ]
+        return await self._attached(partition, records, only_bytes=True)
 
     async def _put_back(self, partition: int, record: StoredRecord, wanted: bytes) -> StoredRecord:
         states = await self._states(partition, record.orchestration)

@@ -258,6 +258,18 @@ class StorageError(RetraceError):
     """The database could not be used; nothing is known to be committed."""
 
 
+class ContentMissingError(RetraceError):
+    """A large value that an event refers to is not there any more, or is not what it was."""
+
+    code = "content-missing"
+
+    def __init__(self, orchestration: str, digest: str) -> None:
+        self.orchestration = orchestration
+        self.digest = digest
+        of = f" of the orchestration {orchestration}" if orchestration else ""
+        super().__init__(f"The content {digest}{of} is missing: restore it, or nothing can be done with what needs it.")
+
+
 class StorageAwayError(StorageError):
     """The database cannot be used at the moment, and it is not certain whether this took effect; repeat the request with the
     same Idempotency-Key.

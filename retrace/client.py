@@ -321,6 +321,12 @@ class Client:
         params = {"redact": list(redact)} if redact else {}
         return cast("dict[str, Any]", self._server.call("GET", _path(orchestration, "bundle"), params=params))
 
+    def blob(self, orchestration: str, digest: str) -> tuple[bytes, str]:
+        """A file, or a large value, by the digest in its reference (``sha256:...``): its bytes and their media type."""
+        path = _path(orchestration, f"blobs/{digest}")
+        response = self._server.response("GET", path, headers={"Accept": "*/*"})
+        return response.content, response.headers.get("content-type", "application/octet-stream")
+
     def what_if(self, orchestration: str, **supposed: Any) -> dict[str, Any]:
         """How it would have gone: `definition`, `changes`, `input` and `assume` as the API has them; nothing is changed."""
         return cast("dict[str, Any]", self._server.call("POST", _path(orchestration, "what-if"), json=supposed))

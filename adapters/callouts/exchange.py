@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import ssl
 from collections.abc import Mapping
 
@@ -20,6 +21,7 @@ from yarl import URL
 from adapters.callouts.network import NetworkPolicy, Progress, name_was_judged
 from domain.errors import Fault, fault
 
+_AT_ONCE_BYTES = 256 * 1024
 FAULT_BODY_BYTES = 64_000
 """What is read and kept of an answer that is an error."""
 
@@ -93,7 +95,7 @@ class Exchange:
                     request.method,
                     request.url,
                     headers=request.headers,
-                    data=request.body,
+                    data=_payload(request.body),
                     allow_redirects=False,
                     middlewares=middlewares,
                     trace_request_ctx=progress,
@@ -126,6 +128,11 @@ class Exchange:
             response.close()
             return bytes(body), f"the answer broke off: {_text(str(problem)) or type(problem).__name__}"
         return bytes(body), None
+
+
+def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body is handed over as a file, which is sent in pieces: others get their turn."""
+    return io.BytesIO(body) if body is not None and len(body) > _AT_ONCE_BYTES else body
 
 
 def _no_answer(request: Request, problem: Exception, progress: Progress) -> UnsentError | LostError:

@@ -17,13 +17,15 @@ import msgspec
 from yarl import URL
 
 from adapters.callouts.authentication import Authenticator, Credentials
-from adapters.callouts.content import encode_body, is_field_value
+from adapters.callouts.binaries import is_binary, kept
+from adapters.callouts.content import UnreadableError, is_field_value
 from adapters.callouts.exchange import Exchange, LostError, Request, UnsentError
+from adapters.callouts.forms import encoded
 from adapters.callouts.network import NetworkPolicy
 from adapters.callouts.oauth import Tokens
-from adapters.callouts.outcome import Output, judge
+from adapters.callouts.outcome import Output, judge, succeeded, unusable
 from adapters.callouts.uris import address, json_kind, scalar_text, with_query
-from application.ports import Callout, CalloutResult, Declined, Doubtful, Secrets
+from application.ports import Callout, CalloutResult, Declined, Doubtful, OrchestrationFiles, Secrets
 from application.tracing import traceparent
 from domain.errors import fault
 
@@ -56,6 +58,8 @@ class Delivery(msgspec.Struct, frozen=True):
     """The task's input."""
     output: Output = "content"
     redirect: bool = False
+    files: OrchestrationFiles | None = None
+    """Where an answer that is no text goes; None: into the output, as base64."""
 
 
 class HttpCallouts:
@@ -71,6 +75,7 @@ class HttpCallouts:
     ) -> None:
         self.exchange = Exchange(session, max_answer_bytes=max_answer_bytes, policy=policy)
         self.authenticator = Authenticator(Tokens(self.exchange), secrets)
+        self._redact = secrets.redact
         self._session = session
 
     async def close(self) -> None:
@@ -81,9 +86,12 @@ class HttpCallouts:
         """One attempt of a ``call: http``. Returns within the callout's timeout."""
         deadline = asyncio.get_running_loop().time() + callout.timeout_s
         try:
-            delivery = _delivery(callout)
+            async with asyncio.timeout_at(deadline):
+                delivery = await _delivery(callout)
         except UnsentError as problem:
             return Declined(problem.fault, problem.retry_after_s)
+        except TimeoutError:
+            return Declined(fault("timeout", "the files to send were not there in time; nothing was sent"))
         return await self.deliver(delivery, deadline)
 
     async def deliver(self, delivery: Delivery, deadline: float) -> CalloutResult:
@@ -103,7 +111,14 @@ class HttpCallouts:
             return Declined(problem.fault, problem.retry_after_s)
         except LostError as problem:
             return Doubtful(problem.fault)
-        return judge(request, reply, output=delivery.output, redirect=delivery.redirect)
+        file = None
+        usable = succeeded(reply, redirect=delivery.redirect) and reply.damage is None
+        if usable and delivery.files is not None and delivery.output != "raw" and is_binary(reply):
+            try:
+                file = await kept(reply, delivery.files, deadline, self._redact)
+            except UnreadableError as problem:
+                return unusable(request, reply, str(problem))
+        return judge(request, reply, output=delivery.output, redirect=delivery.redirect, file=file)
 
 
 def _with_credentials(request: Request, credentials: Credentials) -> Request:
@@ -113,7 +128,7 @@ def _with_credentials(request: Request, credentials: Credentials) -> Request:
     return msgspec.structs.replace(request, headers=kept | credentials.headers)
 
 
-def _delivery(callout: Callout) -> Delivery:
+async def _delivery(callout: Callout) -> Delivery:
     if not isinstance(callout.arguments, dict):
         raise UnsentError(fault("configuration", f"with must be an object, not {json_kind(callout.arguments)}"))
     arguments = dict(callout.arguments)
@@ -123,8 +138,8 @@ def _delivery(callout: Callout) -> Delivery:
     uri, authentication = endpoint(arguments.get("endpoint"))
     url = with_query(address(uri, variables), arguments.get("query"))
     headers = read_headers(arguments.get("headers"))
-    request = compose(callout, _method(arguments.get("method")), url, headers, arguments.get("body"))
-    return Delivery(request, authentication, variables, *form_of_answer(arguments))
+    request = await compose(callout, _method(arguments.get("method")), url, headers, arguments.get("body"))
+    return Delivery(request, authentication, variables, *form_of_answer(arguments), callout.files)
 
 
 def endpoint(value: Any) -> tuple[Any, Any]:
@@ -146,14 +161,17 @@ def form_of_answer(arguments: dict[str, Any]) -> tuple[Output, bool]:
     return cast(Output, output), redirect
 
 
-def compose(callout: Callout, method: str, url: URL, headers: dict[str, str], body: Any) -> Request:
+async def compose(callout: Callout, method: str, url: URL, headers: dict[str, str], body: Any) -> Request:
     """A complete request: body encoded, and the headers that every callout carries. Raises UnsentError."""
     names = {name.lower(): name for name in headers}
     content_type = headers.get(names.get("content-type", ""))
-    data, new_type = encode_body(body, content_type)
+    made = await encoded(body, content_type, callout.files)
+    if made.content_type != content_type:  # it was not given, or a boundary belongs to it
+        headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+        names.pop("content-type", None)
     standard = {"User-Agent": _USER_AGENT, "Accept": "application/json, text/*;q=0.9, */*;q=0.8"}
-    if new_type is not None:
-        standard["Content-Type"] = new_type
+    if made.content_type is not None:
+        standard["Content-Type"] = made.content_type
     if url.user is not None:
         # Credentials in the URI travel as the header that they stand for, and are shown nowhere.
         pair = f"{url.user}:{url.password or ''}"
@@ -165,7 +183,7 @@ def compose(callout: Callout, method: str, url: URL, headers: dict[str, str], bo
         complete["traceparent"] = traceparent(callout.trace, callout.idempotency_key, callout.attempt)
     if callout.compensates is not None:
         complete["Retrace-Compensates"] = callout.compensates
-    return Request(method, url, complete, data)
+    return Request(method, url, complete, made.data)
 
 
 def read_headers(value: Any) -> dict[str, str]:

@@ -18,6 +18,7 @@ from yarl import URL
 
 from adapters.callouts.content import FORM, is_json
 from adapters.callouts.exchange import UnsentError
+from adapters.callouts.forms import MULTIPART
 from adapters.callouts.http import INPUT, Delivery, HttpCallouts, compose, endpoint, form_of_answer, read_headers
 from adapters.callouts.network import NetworkPolicy
 from adapters.callouts.openapi_documents import Document, Documents, Operation
@@ -67,8 +68,9 @@ class OpenApiCallouts:
         if not isinstance(values, dict):
             raise UnsentError(fault("configuration", f"parameters must be an object, not {json_kind(values)}"))
         draft = _Draft(document, operation, values)
-        request = compose(callout, operation.method.upper(), draft.url(), draft.all_headers(), draft.body)
-        return Delivery(request, arguments.get("authentication"), variables, *form_of_answer(arguments))
+        request = await compose(callout, operation.method.upper(), draft.url(), draft.all_headers(), draft.body)
+        form = form_of_answer(arguments)
+        return Delivery(request, arguments.get("authentication"), variables, *form, callout.files)
 
 
 class _Draft:
@@ -133,6 +135,11 @@ class _Draft:
                     rest.clear()
                 self._set_body(given, consumes or ["application/json"], required=bool(parameter.get("required")))
         if self._form:
+            if MULTIPART in consumes:
+                names = {each.get("name") for each in self._operation.parameters if each.get("in") == "formData"}
+                self.body = {name: value for name, value in values.items() if name in names}
+                self._content_type = MULTIPART
+                return
             if consumes and FORM not in consumes:
                 raise self._problem(f"forms as {', '.join(consumes)} are not supported")
             self.body, self._content_type = urlencode(self._form), FORM
@@ -154,6 +161,7 @@ class _Draft:
             return
         media = next((each for each in types if is_json(each.partition(";")[0].strip().lower())), None)
         media = media or next((each for each in types if each == FORM), None)
+        media = media or next((each for each in types if each.startswith(MULTIPART)), None)
         media = media or next((each for each in types if not each.startswith("multipart/")), None)
         if media is None:
             raise self._problem(f"bodies as {', '.join(types) or 'nothing'} are not supported")

@@ -28,30 +28,38 @@ Output = Literal["raw", "content", "response"]
 _SECRETIVE = frozenset({"set-cookie", "set-cookie2", "authorization", "authentication-info"})
 
 
-def judge(request: Request, reply: Reply, *, output: Output = "content", redirect: bool = False) -> CalloutResult:
-    """The outcome of a request that was answered. Never raises."""
+def judge(
+    request: Request, reply: Reply, *, output: Output = "content", redirect: bool = False, file: Any = None
+) -> CalloutResult:
+    """The outcome of a request that was answered; `file`: the reference of its content, where that was kept. Never raises."""
     status = reply.status
-    if 200 <= status < 300 or (redirect and 300 <= status < 400):
-        return _done(request, reply, output)
+    if succeeded(reply, redirect=redirect):
+        return _done(request, reply, output, file)
     retry_after_s = read_retry_after(reply.headers.get("retry-after"))
     if 300 <= status < 500 and status != 408:
         return Declined(error_of(request, reply), retry_after_s)
     return Doubtful(error_of(request, reply), retry_after_s)
 
 
-def _done(request: Request, reply: Reply, output: Output) -> CalloutResult:
+def succeeded(reply: Reply, *, redirect: bool) -> bool:
+    """Whether an answer says that it is done."""
+    return 200 <= reply.status < 300 or (redirect and 300 <= reply.status < 400)
+
+
+def _done(request: Request, reply: Reply, output: Output, file: Any) -> CalloutResult:
     if reply.damage is not None:
-        return _unusable(request, reply, reply.damage)
+        return unusable(request, reply, reply.damage)
     if output == "raw":
         return Answered(b64encode(reply.body).decode() if reply.body else None)
     try:
-        content = decode_body(reply)
+        content = decode_body(reply) if file is None else file
     except UnreadableError as problem:
-        return _unusable(request, reply, str(problem))
+        return unusable(request, reply, str(problem))
     return Answered(content if output == "content" else _whole(request, reply, content))
 
 
-def _unusable(request: Request, reply: Reply, why: str) -> Unusable:
+def unusable(request: Request, reply: Reply, why: str) -> Unusable:
+    """It took effect, and its answer is no use."""
     detail = f"{request.title} answered {reply.status}, so it took effect, but its answer cannot be used: {why}"
     return Unusable(fault("communication", detail), _whole(request, reply, keep_some(reply)))
 

@@ -15,6 +15,7 @@ from adapters.cli import (
     audit,
     audit_reading,
     audit_verify,
+    blobs,
     bundling,
     commands,
     definitions,
@@ -61,6 +62,7 @@ orchestrations.register(app)
 commands.register(app)
 replaying.register(app)
 bundling.register(app)
+blobs.register(app)
 forks.register(app)
 nodes.register(app)
 what_if.register(app)

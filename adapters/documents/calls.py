@@ -145,10 +145,33 @@ def _http(cursor: Cursor, making: Compilation) -> tuple[Template, str | None]:
     for name in ("headers", "query"):
         if name in found:
             _scalars(found[name])
+    if "headers" in found and "body" in found and _is_multipart(found["headers"].value):
+        _parts(found["body"])
     _answer(found)
     if "endpoint" in found:
         arguments = _endpoint(found["endpoint"], arguments, ("endpoint",), making)
     return arguments, method
+
+
+def _is_multipart(headers: Any) -> bool:
+    named = (
+        [each for name, each in headers.items() if name.lower() == "content-type"] if isinstance(headers, dict) else []
+    )
+    return any(isinstance(each, str) and each.strip().lower().startswith("multipart/form-data") for each in named)
+
+
+def _parts(body: Cursor) -> None:
+    """The body of a form: an object whose members are parts, as far as they are not expressions."""
+    if _is_expression(body.value):
+        return
+    if not isinstance(body.value, dict):
+        body.refuse("the body of a form is an object whose members are its parts", "wrong-type")
+        return
+    for _, part in body.entries():
+        if isinstance(part.value, dict) and "digest" not in part.value:
+            members = part.members(("content", "content_base64", "content_type", "filename"), ())
+            if ("content" in members) == ("content_base64" in members):
+                part.refuse("expected text, or a file: content or content_base64, content_type, filename", "wrong-type")
 
 
 def _openapi(cursor: Cursor, making: Compilation) -> Template:

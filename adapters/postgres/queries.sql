@@ -1108,3 +1108,54 @@ h.due_at <= %(overdue)s
 -- name: human_page_for
 (k.rank, k.created_at, k.public_id, k.number)
     > (%(last_rank)s, %(last_created_at)s, %(last_public_id)s, %(last_number)s)
+-- == Blobs =============================================================================================================
+
+-- With the events that refer to them.
+-- name: put_blob
+INSERT INTO blobs (partition, orchestration, digest, media_type, size, content)
+    %b::smallint[], %b::uuid[], %b::bytea[], %b::text[], %b::bigint[], %b::bytea[]
+ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = NULL;
+
+-- name: put_loose_blob
+INSERT INTO blobs AS known (partition, orchestration, digest, media_type, size, loose_since, content)
+VALUES (%(partition)s, %(orchestration)s, %(digest)s, %(media_type)s, %(size)s, %(at)s, %(content)s)
+ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = excluded.loose_since
+WHERE known.loose_since IS NOT NULL;
+
+-- name: blob
+SELECT media_type, size, content FROM blobs
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND digest = %(digest)s;
+
+-- name: blob_holders
+SELECT orchestration FROM blobs
+WHERE partition = %(partition)s AND digest = %(digest)s
+ORDER BY orchestration
+
+-- name: blobs
+SELECT orchestration, digest, size FROM blobs
+WHERE partition = %(partition)s /* where */
+ORDER BY orchestration, digest
+
+-- name: blobs_after
+(orchestration, digest) > (%(after_orchestration)s, %(after_digest)s)
+
+-- name: loose_blobs
+SELECT orchestration, digest FROM blobs
+WHERE partition = %(partition)s AND loose_since < %(before)s
+ORDER BY loose_since
+
+-- name: keep_blob
+UPDATE blobs AS b SET loose_since = NULL
+FROM unnest(%b::smallint[], %b::uuid[], %b::bytea[]) AS kept (partition, orchestration, digest)
+WHERE b.partition = kept.partition AND b.orchestration = kept.orchestration AND b.digest = kept.digest;
+
+-- name: drop_blob
+DELETE FROM blobs AS b
+USING unnest(%b::smallint[], %b::uuid[], %b::bytea[]) AS gone (partition, orchestration, digest)
+WHERE b.partition = gone.partition AND b.orchestration = gone.orchestration AND b.digest = gone.digest;
+
+-- name: drop_loose_blob
+DELETE FROM blobs
+WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND digest = %(digest)s
+  AND loose_since < %(before)s
+RETURNING digest;

@@ -9,6 +9,7 @@ from adapters.postgres.signals import PostgresSignals
 from adapters.sql.accesses import SqlAccesses
 from adapters.sql.archive import SqlArchive
 from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
+from adapters.sql.blobs import SqlBlobs
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.human import SqlHumanTasks
@@ -57,6 +58,7 @@ class PostgresStorage:
         self.signals = PostgresSignals(self._database.sessions, self._database)
         self.inbox = SqlInbox(self._database, self.signals)
         self.snapshots = SqlSnapshots(self._database)
+        self.blobs = SqlBlobs(self._database)
         self.archive = SqlArchive(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)

@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from adapters.rest import (
     audit,
     audit_verification,
+    blobs,
     callbacks,
     commands,
     definitions,
@@ -65,6 +66,7 @@ __all__ = ["OPERATIONS", "Services", "build_app"]
 OPERATIONS: tuple[Operation, ...] = (
     *orchestrations.OPERATIONS,
     *held_events.OPERATIONS,
+    *blobs.OPERATIONS,
     *events.OPERATIONS,
     *callbacks.OPERATIONS,
     *commands.OPERATIONS,

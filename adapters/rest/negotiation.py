@@ -51,6 +51,8 @@ def _media_range(part: str) -> tuple[str, float] | None:
 
 
 def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
+    if offer == "*/*":  # whatever it turns out to be
+        return max((weight for _, weight in ranges), default=0.0)
     exact, kind = offer.partition(";")[0], offer.partition("/")[0] + "/*"
     for wanted in (exact, kind, "*/*"):
         weights = [weight for name, weight in ranges if name == wanted]

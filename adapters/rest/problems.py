@@ -155,6 +155,12 @@ SLUGS: dict[str, Slug] = {
         "seconds given in Retry-After; with an Idempotency-Key nothing is done twice.",
         retryable=True,
     ),
+    "content-missing": Slug(
+        500,
+        "Content missing",
+        "A file or a large value that is needed here is not there any more, or is not what it was; detail names its digest "
+        "and its orchestration. An operator has to restore it where large values are kept.",
+    ),
     "internal": Slug(
         500,
         "Internal error",

@@ -22,6 +22,13 @@ class BundledEvent(HistoryEvent):
     stored: str
 
 
+class BundledBlob(Open):
+    """A large value or a file, in base64, under its digest."""
+
+    media_type: str
+    content: str
+
+
 class Bundle(Open):
     """One orchestration, complete."""
 
@@ -35,4 +42,5 @@ class Bundle(Open):
     status: dict[str, Any]
     children: list[dict[str, str]]
     redacted: dict[str, Any] | None
+    blobs: dict[str, BundledBlob]
     history: list[BundledEvent]

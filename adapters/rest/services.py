@@ -16,6 +16,7 @@ from adapters.rest.admission import Admission
 from adapters.rest.metering import Meter
 from application.auditing import Audit
 from application.claims import TaskClaims
+from application.files import Files
 from application.function_controls import FunctionControls
 from application.held_events import HeldEvents
 from application.human_tasks import HumanTasks
@@ -52,6 +53,7 @@ class Services:
     functions: FunctionControls | None = None
     """None: nothing is handed out to remote workers."""
     held_events: HeldEvents | None = None
+    files: Files | None = None
     tokens: Mapping[str, str] | None = None
     actor: str = "anonymous"
     version: str = "0"

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from adapters.sql.blobs import blob_rows
 from adapters.sql.database import Database, Fence, Row, Transaction
 from adapters.sql.rows import as_head, as_instant, as_record, as_uuid
 from adapters.sql.statements import Fragment
@@ -72,6 +73,8 @@ class SqlLog:
             for each in write.records
         ]
         changes: list[tuple[str, Sequence[Row]]] = [("put_event", records)] if records else []
+        if any(write.blobs for write in ordered):
+            changes.append(("put_blob", blob_rows(ordered)))
         changes.extend(work_rows(ordered))
         return [await self._database.commit(fences, changes)] * len(writes)
 

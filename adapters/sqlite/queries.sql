@@ -955,3 +955,49 @@ h.due_at <= :overdue
 
 -- name: human_page_for
 (k.rank, k.created_at, k.public_id, k.number) > (:last_rank, :last_created_at, :last_public_id, :last_number)
+-- == Blobs =============================================================================================================
+
+-- With the events that refer to them.
+-- name: put_blob
+INSERT INTO blobs (partition, orchestration, digest, media_type, size, content)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = NULL;
+
+-- name: put_loose_blob
+INSERT INTO blobs AS known (partition, orchestration, digest, media_type, size, loose_since, content)
+VALUES (:partition, :orchestration, :digest, :media_type, :size, :at, :content)
+ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = excluded.loose_since
+WHERE known.loose_since IS NOT NULL;
+
+-- name: blob
+SELECT media_type, size, content FROM blobs
+WHERE partition = :partition AND orchestration = :orchestration AND digest = :digest;
+
+-- name: blob_holders
+SELECT orchestration FROM blobs
+WHERE partition = :partition AND digest = :digest
+ORDER BY orchestration
+
+-- name: blobs
+SELECT orchestration, digest, size FROM blobs
+ORDER BY orchestration, digest
+
+-- name: blobs_after
+(orchestration, digest) > (:after_orchestration, :after_digest)
+
+-- name: loose_blobs
+SELECT orchestration, digest FROM blobs
+WHERE partition = :partition AND loose_since < :before
+ORDER BY loose_since
+
+-- name: keep_blob
+UPDATE blobs SET loose_since = NULL WHERE partition = ? AND orchestration = ? AND digest = ?;
+
+-- name: drop_blob
+DELETE FROM blobs WHERE partition = ? AND orchestration = ? AND digest = ?;
+
+-- name: drop_loose_blob
+DELETE FROM blobs
+WHERE partition = :partition AND orchestration = :orchestration AND digest = :digest
+  AND loose_since < :before
+RETURNING digest;

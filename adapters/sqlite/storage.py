@@ -10,6 +10,7 @@ from typing import Literal
 from adapters.sql.accesses import SqlAccesses
 from adapters.sql.archive import SqlArchive
 from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
+from adapters.sql.blobs import SqlBlobs
 from adapters.sql.definitions import SqlDefinitions
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.human import SqlHumanTasks
@@ -61,6 +62,7 @@ class SqliteStorage:
         self.signals = LocalSignals()
         self.inbox = SqlInbox(self._database, self.signals)
         self.snapshots = SqlSnapshots(self._database)
+        self.blobs = SqlBlobs(self._database)
         self.archive = SqlArchive(self._database)
         self.definitions = SqlDefinitions(self._database)
         self.view = SqlStatusView(self._database)

@@ -77,7 +77,7 @@ async def measure(url: str, events: int) -> None:
     await storage.log.open(PARTITIONS, 600)
     await fill(storage, events)
     identity = Identity(await storage.log.salt(), PARTITIONS, SystemChance())
-    verifier = Verifier(storage.audit_log, storage.checkpoints, NoKeys(), identity, "")
+    verifier = Verifier(storage.audit_log, storage.checkpoints, NoKeys(), identity, "", storage.blobs)
     for _ in range(3):
         clock_s, processor_s = time.perf_counter(), time.process_time()
         tally = await verifier.run(Scope(), Progress())

@@ -323,3 +323,12 @@ def test_a_history_is_looked_for_in_the_archive_when_told(service, terminal):
     assert [each["version"] for each in terminal.json("history", ID, "--archive")] == [1, 2]
     assert [each.args["archive"] for each in service.requests] == ["true", "true"]
     assert terminal.run("history", ID, "--archive", "--follow") == 2
+
+
+def test_a_file_is_written_where_it_is_said(service, terminal, tmp_path):
+    digest = f"sha256:{'0' * 64}"
+    service.gives("GET", f"{PATH}/blobs/{digest}", "<svg/>", kind="image/svg+xml")
+    to = tmp_path / "a.svg"
+    assert terminal.json("blob", ID, digest, "--to", str(to))["media_type"] == "image/svg+xml"
+    assert to.read_bytes() == b"<svg/>"
+    assert terminal.run("blob", ID, digest, "--output", "json") == 2

@@ -121,7 +121,8 @@ async def test_a_form_body(openapi, api):
         ({"path": "/things/{id}"}, {}, "'id'"),
         ({}, {"colour": "red"}, "colour"),
         ({"method": "post", "requestBody": {"required": True, "content": {"application/json": {}}}}, {}, "body"),
-        ({"method": "post", "requestBody": {"content": {"multipart/form-data": {}}}}, {"a": 1}, "multipart"),
+        ({"method": "post", "requestBody": {"content": {"multipart/mixed": {}}}}, {"a": 1}, "multipart"),
+        ({"method": "post", "requestBody": {"content": {"multipart/form-data": {}}}}, {"a": {"b": 1}}, "tojson"),
         ({"servers": [{"url": "http://{host}/"}]}, {}, "host"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from application.large_values import Contents
 from tests.simulation.memory_data import MemoryData
 from tests.support.stored import Folded, Stored, StoredPartition, fold_all
 
@@ -22,7 +25,10 @@ def stored_of(data: MemoryData) -> Stored:
     ]
     archive = {place: record.content for place, record in data.archive.items()}
     definitions = {record.digest: record.value for record in data.definitions}
-    return Stored(partitions, data.status, archive, definitions)
+    contents: dict[tuple[int, UUID], Contents] = {}
+    for (number, orchestration, digest), (blob, _) in data.blobs.items():
+        contents.setdefault((number, orchestration), Contents())[digest] = blob.content or b""
+    return Stored(partitions, data.status, archive, contents, definitions)
 
 
 def folded(data: MemoryData) -> list[Folded]:

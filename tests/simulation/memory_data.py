@@ -13,6 +13,7 @@ from uuid import UUID
 from application.accesses import AccessRecord
 from application.checkpoint_store import CheckpointRecord
 from application.inbox import InboxRow
+from application.large_values import Blob
 from application.leases import NodeIdentity
 from application.operation_store import OperationRecord
 from application.projection_store import Build, Progress, Row
@@ -69,6 +70,8 @@ class MemoryData:
     salt: bytes = sha256(b"a salt that is the same in every run").digest()
     partitions: list[MemoryPartition] = field(default_factory=list)
     snapshots: dict[tuple[int, UUID], SnapshotRecord] = field(default_factory=dict)
+    blobs: dict[tuple[int, UUID, bytes], tuple[Blob, datetime | None]] = field(default_factory=dict)
+    """With the instant since which each is loose."""
     archive: dict[tuple[int, UUID], ArchiveRecord] = field(default_factory=dict)
     definitions: list[DefinitionRecord] = field(default_factory=list)
     tracking: dict[tuple[str, int], int] = field(default_factory=dict)

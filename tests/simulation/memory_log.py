@@ -91,6 +91,10 @@ class MemoryLog:
             self._check(self._data.partitions[partition], [each for each in writes if each.head.partition == partition])
         for write in writes:
             self._apply(self._data.partitions[write.head.partition], write)
+            for each in write.blobs:
+                key = (write.head.partition, each.orchestration, each.blob.digest)
+                known = self._data.blobs.get(key)
+                self._data.blobs[key] = (each.blob if known is None else known[0], None)
         for partition, head in heads.items():
             self._data.partitions[partition].head = head
         return True

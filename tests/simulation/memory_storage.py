@@ -13,6 +13,7 @@ from typing import Literal
 
 from tests.simulation.memory_accesses import MemoryAccesses
 from tests.simulation.memory_audit import MemoryAuditLog, MemoryCheckpoints
+from tests.simulation.memory_blobs import MemoryBlobs
 from tests.simulation.memory_data import Calls, MemoryData, Step
 from tests.simulation.memory_human import MemoryHumanTasks
 from tests.simulation.memory_log import MemoryLog
@@ -52,6 +53,7 @@ class MemoryStorage:
         self.signals = MemorySignals(self.data)
         self.inbox = MemoryInbox(self.data, calls, self.signals)
         self.snapshots = MemorySnapshots(self.data, calls)
+        self.blobs = MemoryBlobs(self.data, calls)
         self.archive = MemoryArchive(self.data, calls)
         self.definitions = MemoryDefinitions(self.data, calls)
         self.view = MemoryStatusView(self.data, calls)

@@ -36,8 +36,8 @@ def database(request, tmp_path) -> str:
 
 
 @asynccontextmanager
-async def serving(database: str, *, partitions: int = 4) -> AsyncIterator[tuple[Any, Api]]:
-    settings = Settings(database=database, partitions=partitions, grace=0.1)
+async def serving(database: str, *, partitions: int = 4, **more: Any) -> AsyncIterator[tuple[Any, Api]]:
+    settings = Settings(database=database, partitions=partitions, grace=0.1, **more)
     service = await open_service(settings, functions={}, development=True)
     try:
         transport = httpx2.ASGITransport(app=service.app)

@@ -83,6 +83,7 @@ class Database:
                 EventMapper(),
                 operations,
                 storage.view,
+                storage.blobs,
             )
             request = request or VerifyRequest()
             scope = await verification._scope(request)

@@ -79,7 +79,8 @@ def expected(stored: Stored, fold: Fold) -> Table:
     origins: dict[Any, tuple[str, str]] = {}
     for number, partition in enumerate(stored.partitions):
         for record in partition.log:
-            event = _CODEC.decode(record.topic, stored.bytes_of(number, record))
+            contents = stored.blobs.get((number, record.orchestration))
+            event = _CODEC.decode(record.topic, stored.bytes_of(number, record), contents)
             if isinstance(event, Beginning):
                 origins[record.orchestration] = event.id, event.definition
             if fold.types is not None and record.topic not in fold.types:

@@ -56,7 +56,7 @@ def log_complaints(stored: Stored) -> Iterator[str]:
             if (record.event_hash, record.log_hash) != (wanted, chain):
                 yield f"the chain breaks at {number}:{position}"
             last[record.orchestration] = (record.version, record.event_hash)
-            moment = _CODEC.decode(record.topic, raw).at
+            moment = _CODEC.shown(record.topic, raw, stored.blobs.get((number, record.orchestration))).at
             if moment < at.get(record.orchestration, moment):
                 yield f"time ran backwards at {number}:{position}"
             at[record.orchestration] = moment

@@ -19,6 +19,7 @@ import psycopg
 from adapters.sql.rows import as_head, as_instant, as_record, as_uuid
 from adapters.stored_events import EventMapper
 from application.archive import unpacked
+from application.large_values import Contents
 from application.projector import PROJECTION
 from application.storage import Head, StoredRecord
 from application.views import StatusRow
@@ -54,6 +55,8 @@ class Stored(msgspec.Struct):
     status: dict[tuple[int, UUID], StatusRow]
     archive: dict[tuple[int, UUID], bytes] = {}
     """What is archived: its content."""
+    blobs: dict[tuple[int, UUID], Contents] = {}
+    """Contents of large values by digest."""
     definitions: dict[str, bytes] = {}
     """Digest -> the parsed document as JSON."""
 
@@ -81,7 +84,8 @@ def fold_all(stored: Stored) -> list[Folded]:
         number = partition.head.partition
         for record in partition.log:
             each = found.setdefault((number, record.orchestration), Folded(number, record.orchestration, State(), []))
-            event = _CODEC.decode(record.topic, stored.bytes_of(number, record))
+            contents = stored.blobs.get((number, record.orchestration))
+            event = _CODEC.decode(record.topic, stored.bytes_of(number, record), contents)
             evolve(each.state, event)
             each.events.append(event)
             each.archived = record.state_hash is not None
@@ -131,7 +135,16 @@ def _read(rows: _Rows) -> Stored:
         for number, orchestration, content in rows("SELECT partition, orchestration, content FROM archive")
     }
     definitions = {digest: bytes(value) for digest, value in rows("SELECT digest, value FROM definitions")}
-    return Stored(partitions, _status(rows), archive, definitions)
+    return Stored(partitions, _status(rows), archive, _contents(rows), definitions)
+
+
+def _contents(rows: _Rows) -> dict[tuple[int, UUID], Contents]:
+    found: dict[tuple[int, UUID], Contents] = {}
+    for partition, orchestration, digest, content in rows(
+        "SELECT partition, orchestration, digest, content FROM blobs WHERE content IS NOT NULL"
+    ):
+        found.setdefault((partition, as_uuid(orchestration)), Contents())[bytes(digest)] = bytes(content)
+    return found
 
 
 def _status(rows: _Rows) -> dict[tuple[int, UUID], StatusRow]:

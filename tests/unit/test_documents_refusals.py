@@ -165,6 +165,21 @@ TASKS = [
     ("call: http", [("", "missing", 3, 3)]),
     ("call: http\nwith: {}", [("/with", "missing", 5, 5), ("/with", "missing", 5, 5)]),
     ("call: http\nwith: {method: 1, endpoint: 'http://a'}", [("/with/method", "wrong-type", 5, 12)]),
+    (
+        "call: http\nwith:\n  method: post\n  endpoint: http://a\n  headers: {Content-Type: multipart/form-data}\n  body: [1]",
+        [("/with/body", "wrong-type", 9, 7)],
+    ),
+    (
+        (
+            "call: http\nwith:\n  method: post\n  endpoint: http://a\n  headers: {Content-Type: multipart/form-data}\n"
+            "  body: {a: {b: 1}, c: {content: x, content_base64: eA==}, d: 1, e: '${ .e }', f: {digest: d}}"
+        ),
+        [
+            ("/with/body/a", "wrong-type", 9, 14),
+            ("/with/body/a/b", "unknown-keyword", 9, 18),
+            ("/with/body/c", "wrong-type", 9, 25),
+        ],
+    ),
     ("call: http\nwith: {method: get, endpoint: a.test}", [("/with/endpoint", "invalid", 5, 25)]),
     ("call: http\nwith: {method: get, endpoint: 'file:///a'}", [("/with/endpoint", "invalid", 5, 25)]),
     ("call: http\nwith: {method: get, endpoint: {}}", [("/with/endpoint", "missing", 5, 25)]),

@@ -1,0 +1,1 @@
+"""Places outside the database for large values and files."""
