@@ -201,3 +201,26 @@ async def test_the_list_of_what_an_orchestration_keeps(tmp_path):
         assert (await api.done("GET", "/v1/events/held", params=query))["items"] == []
         missing = await api.http.get("/v1/events/held", params={"orchestration": "o_" + "z" * 22})
         assert missing.status_code == 404
+
+
+BEGUN_BY_ONE = """
+document: {dsl: '1.0.3', namespace: test, name: begun-by-one, version: '1.0.0'}
+schedule: {on: {one: {with: {type: first}}}}
+streams:
+  papers: {with: {source: /papers, subject: '${ . == $workflow.input[0].subject }'}}
+do:
+  - collect:
+      listen:
+        to: {any: [{with: {source: /papers, subject: '${ . == $workflow.input[0].subject }'}}], until: length == 3}
+"""
+
+
+async def test_an_event_that_starts_a_definition_is_the_first_of_its_stream_too(tmp_path):
+    async with running_service(tmp_path) as api:
+        assert (await api.deploy(BEGUN_BY_ONE))["warnings"] == []
+        assert await published(api, 3) == "held"
+        first = {**paper(1), "type": "first"}
+        assert (await api.done("POST", "/v1/events", json=first, headers=HEADERS))["outcome"] == "matched"
+        await published(api, 2)
+        (found,) = (await api.done("GET", "/v1/orchestrations", params={"definition": "test/begun-by-one"}))["items"]
+        assert (await api.ended(found["id"]))["output"] == [1, 2, 3]
