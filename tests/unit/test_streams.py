@@ -594,13 +594,10 @@ def test_a_state_with_streams_survives_being_stored():
         send(world, number, subject=key)
     states = StateMapper(bytes, bytes)
     packing = states.pack(world.root)
-    while True:
-        try:
+    with pytest.raises(StopIteration) as done:
+        while True:
             next(packing)
-        except StopIteration as done:
-            raw = done.value
-            break
-    assert states.unpack(raw) == world.root
+    assert states.unpack(done.value.value) == world.root
 
 
 def test_a_walk_shows_how_far_a_stream_has_come():
