@@ -50,6 +50,7 @@ def links(id_: str) -> dict[str, str]:
         "history": f"{path}/history",
         "stream": f"{path}/stream",
         "events": f"{path}/events",
+        "held_events": f"/v1/events/held?orchestration={id_}",
         "cancel": f"{path}/cancel",
     }
 

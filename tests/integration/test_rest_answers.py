@@ -161,6 +161,7 @@ async def test_a_start_answers_201_with_location_etag_and_links(http, scripted):
         "history": f"{START}/{ID}/history",
         "stream": f"{START}/{ID}/stream",
         "events": f"{START}/{ID}/events",
+        "held_events": f"/v1/events/held?orchestration={ID}",
         "cancel": f"{START}/{ID}/cancel",
     }
     asked = scripted.commands.asked[0]

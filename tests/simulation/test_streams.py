@@ -44,7 +44,7 @@ class Letters(Simulation):
         of, number = divmod(self._events - 1, NUMBERS)
         await asyncio.sleep(self.chance.uniform(0, 60))
         for copy in range(self.chance.choice((1, 1, 2))):
-            event = {
+            event: dict[str, Any] = {
                 "specversion": "1.0",
                 "id": f"{of}-{number}-{copy}",
                 "source": "https://outside.test",
