@@ -9,7 +9,7 @@ generator that yields the questions that the record does not answer, and none at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -25,7 +25,7 @@ from domain.errors import RetraceError
 from domain.evolve import evolve
 from domain.plan import Plan
 from domain.redeciding import NotRedecidedError, Step
-from domain.state import State
+from domain.state import Human, State
 
 MOST_DECISIONS: Final = 10_000
 """After the recorded path was left."""
@@ -272,9 +272,14 @@ class Course:
     def _for_a_person(self, command: PersonCommand) -> c.Command | None:
         """What a person did goes to the task of this name that waits for one here, whatever its number."""
         recorded = self.record.state
-        name = recorded.runs[recorded.people[command.number - 1]].name
+        known = recorded.runs[recorded.people[command.number - 1]]
+        name, before = known.name, known.asked(command.number)
         for run in map(self.state.runs.__getitem__, reversed(self.state.people)):
             if run.name == name and run.human is not None and run.awaits_person:
+                if before is None or _question(before) != _question(run.human):
+                    self.assumptions[f"{name} is answered as recorded, although the person is asked something else"] = (
+                        None
+                    )
                 return msgspec.structs.replace(command, number=run.human.number)
         self.assumptions[f"what was recorded of a person at {name} makes no difference, since nobody is asked then"] = (
             None
@@ -291,6 +296,10 @@ class Course:
             for state, each in ((self.record.state, one), (self.state, other))
         ]
         return one.kind == other.kind and names[0] == names[1]
+
+
+def _question(human: Human) -> tuple[Any, ...]:
+    return human.title, human.description, human.form, human.data
 
 
 def _next_seed(last: e.Event, count: int) -> bytes:

@@ -53,7 +53,7 @@ async def asked(api: Api, **input_: Any) -> dict[str, Any]:
     """A new loan's task."""
     id_ = (await api.start("bank/loan", {"amount": 5} | input_))["id"]
     (waits,) = (await api.status(id_))["waiting_for"]
-    return waits
+    return dict(waits)
 
 
 async def post(api: Api, task: str, verb: str, **body: Any) -> tuple[int, dict[str, Any]]:
@@ -64,7 +64,7 @@ async def post(api: Api, task: str, verb: str, **body: Any) -> tuple[int, dict[s
 async def listed(api: Api, **query: Any) -> list[dict[str, Any]]:
     answer = await api.http.get("/v1/human-tasks", params=query)
     assert answer.status_code == 200, answer.text
-    return answer.json()["items"]
+    return list(answer.json()["items"])
 
 
 async def test_a_task_is_found_claimed_and_answered(api):

@@ -124,7 +124,8 @@ def test_a_commit_that_is_unknown_takes_an_answer_once():
         await deploy(node, asking())
         for mode in ("before", "after"):
             id_ = await start(node)
-            node.world.storage.fail_next_write(mode)
+            storage: Any = node.world.storage
+            storage.fail_next_write(mode)
             await node.human_tasks.complete(f"{id_}-1", ANN, {"n": 1})
             history, _ = await node.queries.history(id_)
             assert [each["type"] for each in history].count("task.answered") == 1

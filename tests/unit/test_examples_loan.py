@@ -49,6 +49,7 @@ def test_a_manager_who_declines_has_the_account_closed():
     answer(world, 1, "clerks", approved=True)
     answer(world, 2, "managers", approved=False)
     assert script.calls() == ["put accounts", "delete accounts"]
+    assert world.root.fault is not None
     assert (world.root.status, world.root.fault.type) == ("compensated", "https://example.com/errors/declined")
 
 
@@ -63,6 +64,7 @@ def test_who_does_not_answer_is_reminded_then_managers_are_asked():
     world.do("o_root", c.ClaimTask, number=1, user="carl", groups=["clerks"])
     world.pass_time(4 * HOUR)
     reminder, escalation = [event for event in world.history["o_root"] if isinstance(event, e.TaskEscalated)]
+    assert reminder.event is not None
     assert (reminder.event["data"]["assignee"], reminder.candidates) == ("carl", None)
     assert (escalation.candidates, escalation.priority) == (e.Candidates((), ("managers",)), 50)
     answer(world, 1, "managers", approved=True, user="mia")
@@ -73,7 +75,9 @@ def test_who_does_not_answer_is_reminded_then_managers_are_asked():
 def test_an_approval_in_the_last_instant(approve_first):
     world, script = loan(500)
     world.pass_time(48 * HOUR - 1)
-    world.now = world.root.runs[world.root.people[0]].timeout_at
+    deadline = world.root.runs[world.root.people[0]].timeout_at
+    assert deadline is not None
+    world.now = deadline
     if approve_first:
         answer(world, 1, "managers", approved=True)
         world.do("o_root", c.FireTimers)

@@ -217,7 +217,9 @@ def test_an_answer_and_the_deadline_in_the_same_instant_have_one_outcome(order: 
     }
     world = Scripted([{"guard": caught}])
     world.start_it({"amount": 5})
-    world.now = world.root.runs[world.root.people[0]].timeout_at
+    deadline = world.root.runs[world.root.people[0]].timeout_at
+    assert deadline is not None
+    world.now = deadline
     lost = 0
     for what in order:
         if what == "deadline":

@@ -32,7 +32,7 @@ DECIDE = [{"approve": {"call": "human", "with": {"title": "Approve", "form": FOR
 def rehearsed(tasks: list[Any], **members: Any) -> dict[str, Any]:
     request = Request(plan=plan_of(tasks), **members)
     found = asyncio.run(rehearse(request, InlineJq(), JsonSchemas()))
-    return as_json(found)  # type: ignore[no-any-return]
+    return as_json(found)
 
 
 def test_a_rehearsal_assumes_an_answer_that_fits_the_form_then_a_no_then_silence() -> None:
@@ -71,6 +71,15 @@ def test_a_what_if_gives_what_was_recorded_of_people_to_the_task_of_that_name() 
     )
     found = what_if(world, changed)
     assert "cannot be decided" not in str(found)
+
+
+def test_a_what_if_says_that_something_else_is_asked() -> None:
+    world = asking(bare("pay"))
+    answer(world, output={"approved": True})
+    other = {"approve": {"call": "human", "with": {**ASK, "title": "Really?"}}}
+    found = what_if(world, another(world.plan_of["o_root"], [other, bare("pay")]))
+    assert found["status"] == "completed"
+    assert "although the person is asked something else" in str(found["assumptions"])
 
 
 def test_a_what_if_without_the_task_says_that_nobody_is_asked() -> None:
