@@ -29,7 +29,7 @@ from retrace.functions import Function
 from tests.benchmarks.databases import fresh, postgres
 
 _ENDED = frozenset({"completed", "faulted", "compensated", "cancelled", "terminated"})
-_LOOK_S = 0.05
+_LOOK_S = 1.0
 
 
 class _Participants:

@@ -6,12 +6,19 @@ Sized for CI; ``tests/benchmarks/fan_out.py`` has ten thousand branches, ``docs/
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from domain import commands as c
+from domain import events as e
+from domain.decision import Limits
+from domain.orchestration import opened, step
+from domain.state import State
 from retrace.functions import Function
+from tests.support.pure_world import START, plan_of
 from tests.support.service import Api, running_service
 
 pytestmark = pytest.mark.anyio
@@ -128,3 +135,28 @@ async def test_a_cancel_at_half_settles_and_undoes_that_half(tmp_path: Path, dat
     assert participants.undone == participants.done[::-1], "in reverse"
     assert status["rollback"]["totals"] == {"plan": 550, "done": 550, "skipped": 0, "left_behind": 0}
     assert len(status["rollback"]["steps"]) == 500
+
+
+def test_ten_thousand_branches_in_the_core_alone() -> None:
+    """No engine: half are done, then a cancel; those in flight settle, and all that was done is undone in reverse."""
+    task = {"call": "work", "with": {"item": "${ $item }"}, "compensate": {"call": "undo", "with": {"item": "${ . }"}}}
+    plan = plan_of([{"each": {"for": {"in": "."}, "parallel": {"limit": 50}, "do": [{"one": task}]}}])
+    state, most, largest = State(), 0, 0
+    done, undone = list[int](), list[int]()
+    waiting: deque[c.Command] = deque([c.Start(at=START, seed=b"0", id="o_wide", input=list(range(10_000)))])
+    while waiting:
+        decision = opened(plan, state, waiting.popleft(), Limits())
+        assert not step(decision)
+        largest = max(largest, len(decision.events))
+        for event in decision.events:
+            if isinstance(event, e.AttemptStarted):
+                item = event.arguments["item"]
+                (undone if event.function == "undo" else done).append(item)
+                members = {"run": event.run, "number": 1, "outcome": "completed", "output": item}
+                waiting.append(c.ReportResult(at=START, seed=event.key.encode(), **members))
+        most = max(most, state.calls)
+        if len(done) == 5_000 and not state.rolling_back:
+            waiting.appendleft(c.Cancel(at=START, seed=b"1"))
+    assert (state.status, len(done), most) == ("cancelled", 5_000, 50)
+    assert undone == done[::-1]
+    assert largest < 200
