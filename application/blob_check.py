@@ -26,6 +26,11 @@ _OF_ANSWER: Final = b"\xa5cause\xa6result"
 _COMPLETED: Final = "task.completed"
 
 
+def concerns(topic: str, state: bytes) -> bool:
+    """Whether an event may refer to something; for most a look at the first byte."""
+    return state[:1] == _MARK or (topic == _COMPLETED and _FILE in state)
+
+
 class BlobCheck:
     """The check of one partition. Each content is read once for an orchestration."""
 
@@ -39,9 +44,9 @@ class BlobCheck:
         self, identity: bytes, version: int, position: int, topic: str, state: bytes, public_id: str | None = None
     ) -> Sequence[Damage]:
         """What is wrong with what one event refers to. Raises StorageError."""
-        if not (state[:1] == _MARK or (topic == _COMPLETED and _FILE in state)):
-            return ()
-        found = []
+        found: list[Damage] = []
+        if not concerns(topic, state):
+            return found
         for digest in _digests(topic, state):
             key = (identity, digest)
             if key in self._seen or len(identity) != 16:

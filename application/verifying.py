@@ -16,7 +16,7 @@ import msgspec
 
 from application.archive_check import archive_damage
 from application.audit_log import AuditLog, LogHead, LogRow
-from application.blob_check import BlobCheck
+from application.blob_check import BlobCheck, concerns
 from application.blob_store import BlobStore
 from application.chain import GENESIS
 from application.checkpoint_store import CheckpointRecord, CheckpointStore, PublicKeys
@@ -165,7 +165,8 @@ class _Run:
                 await self._expect(check, position)
                 await self._feed(check, rows)
                 for at, identity, version, topic, content, *_ in rows:
-                    self._tally.findings += await self.blobs.findings(identity, version, at, topic, content)
+                    if concerns(topic, content):
+                        self._tally.findings += await self.blobs.findings(identity, version, at, topic, content)
                 progress.advance(len(rows))
                 if check.hopeless:
                     break

@@ -21,6 +21,7 @@ from application.checkpoint_store import NoKeys
 from application.large_values import blob_of
 from application.verification import VerifyRequest
 from application.verifying_export import ExportCheck
+from tests.support.audited import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -230,3 +231,38 @@ async def test_what_nothing_refers_to_is_dropped_after_a_day(running):
     assert await node.blobs.get(partition, orchestration, orphan.digest) is None
     assert len([each for each in await node.blobs.page(partition) if each[0] == orchestration]) == 2
     assert await node.collector.collect() == 0
+
+
+async def test_memory_holds_few_large_values(running):
+    node, api = running
+    node.cache._most_large_bytes = len(TEXT.encode()) * 3
+    ids = [await kept(api) for _ in range(4)]
+    for id_ in ids:
+        await api.waiting(id_, "wait")
+    assert sum(node.cache._large.values()) <= node.cache._most_large_bytes
+    assert [(await api.status(id_))["input"]["text"] == TEXT for id_ in ids] == [True] * 4
+    assert sum(node.cache._large.values()) <= node.cache._most_large_bytes
+
+
+async def test_a_large_answer_has_no_secrets(database, httpserver, monkeypatch):
+    monkeypatch.setenv("RETRACE_SECRET_SHOP", "s3cr3t-token")
+    httpserver.expect_request("/echo").respond_with_data("a s3cr3t-token " * 30_000, content_type="text/plain")
+    document = f"""
+document: {{dsl: '1.0.3', namespace: shop, name: echo, version: '1.0.0'}}
+use: {{secrets: [shop]}}
+do:
+  - ask:
+      call: http
+      with:
+        method: get
+        endpoint: {httpserver.url_for("/echo")}
+        headers: {{X-Token: '${{ $secrets.shop }}'}}
+"""
+    async with serving(database, blob_threshold=64 * 1024) as (node, api):
+        await api.deploy(document)
+        id_ = str((await api.start("shop/echo", {}))["id"])
+        status = await api.ended(id_)
+        assert status["output"] == "a *** " * 30_000, status["error"]
+        partition, orchestration = node.engine.identity.locate(id_)
+        [row] = [each for each in await node.blobs.page(partition) if each[0] == orchestration]
+        assert (await node.blobs.get(partition, *row[:2])).content == b"a *** " * 30_000
