@@ -39,6 +39,12 @@ _PAGE: Final = 500
 _AT_ONCE: Final = 64
 
 
+def _offers(live: Live, event: e.Event) -> bool:
+    """Whether workers may have something to do after it."""
+    begun = type(event) is e.AttemptStarted and (event.run, event.number) in live.remote
+    return begun or type(event) is e.OrchestrationResumed
+
+
 class RemoteWork:
     """One loop per node; it is woken by hints and by commits that give work up."""
 
@@ -79,7 +85,7 @@ class RemoteWork:
             self._wake.set()
         if may_unwant(events):
             self._wake.set()
-        if any(type(event) is e.AttemptStarted and (event.run, event.number) in live.remote for event in events):
+        if any(_offers(live, event) for event in events):
             self._tell(WORK)
 
     def _tell(self, hint: str) -> None:

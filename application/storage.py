@@ -96,7 +96,7 @@ class PutReply(msgspec.Struct, frozen=True, tag=True):
 
 
 class PutTask(msgspec.Struct, frozen=True, tag=True):
-    """An attempt waits for a remote worker (task_store.py). Insert or nothing."""
+    """An attempt waits for a remote worker (task_store.py); `held`: not to be handed out yet. Insert or nothing."""
 
     orchestration: UUID
     run: str
@@ -105,6 +105,16 @@ class PutTask(msgspec.Struct, frozen=True, tag=True):
     definition: str
     timeout_us: int
     queued_at: datetime
+    held: bool = False
+
+
+class HoldTasks(msgspec.Struct, frozen=True, tag=True):
+    """The attempts of an orchestration that wait or are claimed are not handed out from now on, or again: it is suspended,
+    or resumed.
+    """
+
+    orchestration: UUID
+    held: bool
 
 
 class GiveUpTask(msgspec.Struct, frozen=True, tag=True):
@@ -136,6 +146,7 @@ WorkChange = (
     | DropSubscriptions
     | PutReply
     | PutTask
+    | HoldTasks
     | GiveUpTask
     | EndTask
 )

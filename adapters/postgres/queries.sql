@@ -820,25 +820,59 @@ made_at <= %(until)s
 -- == Work for remote workers ===========================================================================================
 
 -- name: put_task
-INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, status)
-SELECT partition, orchestration, run, number, function, definition, timeout_us, queued_at, 'waiting'
+INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, status)
+SELECT partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, 'waiting'
 FROM unnest(
-    %b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[]
-) AS come (partition, orchestration, run, number, function, definition, timeout_us, queued_at)
+    %b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[],
+    %b::boolean[]
+) AS come (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held)
 ON CONFLICT (partition, orchestration, run, number) DO NOTHING;
 
+-- Whoever changes several rows of this table takes them in the order of their key, so that nobody waits in a circle.
+-- name: hold_tasks
+WITH those AS MATERIALIZED (
+    SELECT t.partition, t.orchestration, t.run, t.number, wanted.held
+    FROM unnest(%b::smallint[], %b::uuid[], %b::boolean[]) AS wanted (partition, orchestration, held)
+    JOIN tasks AS t ON t.partition = wanted.partition AND t.orchestration = wanted.orchestration
+    WHERE t.status IN ('waiting', 'claimed')
+    ORDER BY t.partition, t.orchestration, t.run, t.number
+    FOR UPDATE OF t
+)
+UPDATE tasks AS t SET held = those.held
+FROM those
+WHERE t.partition = those.partition AND t.orchestration = those.orchestration AND t.run = those.run
+  AND t.number = those.number;
+
 -- name: give_up_task
+WITH gone AS MATERIALIZED (
+    SELECT t.partition, t.orchestration, t.run, t.number, given.unsent, given.lost
+    FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::bytea[], %b::bytea[])
+        AS given (partition, orchestration, run, number, unsent, lost)
+    JOIN tasks AS t ON t.partition = given.partition AND t.orchestration = given.orchestration AND t.run = given.run
+        AND t.number = given.number
+    WHERE t.status IN ('waiting', 'claimed')
+    ORDER BY t.partition, t.orchestration, t.run, t.number
+    FOR UPDATE OF t
+)
 UPDATE tasks AS t
 SET report = CASE t.status WHEN 'waiting' THEN gone.unsent ELSE gone.lost END, status = 'reported'
-FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::bytea[], %b::bytea[])
-    AS gone (partition, orchestration, run, number, unsent, lost)
+FROM gone
 WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
   AND t.number = gone.number AND (t.status = 'waiting' OR (t.status = 'claimed' AND gone.lost IS NOT NULL));
 
 -- name: end_task
+WITH gone AS MATERIALIZED (
+    SELECT t.partition, t.orchestration, t.run, t.number, given.ended_at
+    FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::timestamptz[])
+        AS given (partition, orchestration, run, number, ended_at)
+    JOIN tasks AS t ON t.partition = given.partition AND t.orchestration = given.orchestration AND t.run = given.run
+        AND t.number = given.number
+    WHERE t.status <> 'ended'
+    ORDER BY t.partition, t.orchestration, t.run, t.number
+    FOR UPDATE OF t
+)
 UPDATE tasks AS t SET status = 'ended', ended_at = gone.ended_at
-FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::timestamptz[])
-    AS gone (partition, orchestration, run, number, ended_at)
+FROM gone
 WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
   AND t.number = gone.number AND t.status <> 'ended';
 
@@ -849,13 +883,14 @@ CROSS JOIN LATERAL (
     SELECT f.function FROM unnest(%(functions)s::text[]) AS f (function)
     WHERE EXISTS (
         SELECT 1 FROM tasks AS t
-        WHERE t.partition = p.partition AND t.function = f.function AND t.status = 'waiting'
+        WHERE t.partition = p.partition AND t.function = f.function AND t.status = 'waiting' AND NOT t.held
     )
 ) AS each;
 
 -- name: choose_tasks
 SELECT orchestration, run, number, definition, timeout_us FROM tasks
 WHERE partition = %(partition)s AND function = %(function)s AND definition > %(after)s AND status = 'waiting'
+  AND NOT held
 ORDER BY definition, queued_at
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED;
@@ -950,10 +985,10 @@ WHERE partition = %(partition)s AND status = 'ended' AND ended_at < %(before)s
 RETURNING partition;
 
 -- name: task_loads
-SELECT function, status, coalesce(worker, ''), count(*)
+SELECT function, CASE WHEN status = 'waiting' AND held THEN 'held' ELSE status END, coalesce(worker, ''), count(*)
 FROM tasks
 WHERE partition IN (SELECT p.partition FROM partitions AS p) AND status IN ('waiting', 'claimed')
-GROUP BY function, status, coalesce(worker, '')
+GROUP BY 1, 2, 3
 ORDER BY function;
 
 -- name: claimed_of_function

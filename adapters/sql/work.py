@@ -17,6 +17,7 @@ from application.storage import (
     DropSubscriptions,
     EndTask,
     GiveUpTask,
+    HoldTasks,
     PartitionWrite,
     PutAgenda,
     PutEmitted,
@@ -34,6 +35,7 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
     dropped: dict[tuple[int, UUID, str], None] = {}
     subscribed: dict[tuple[int, UUID, str], dict[int, str]] = {}
     tasks: list[Row] = []
+    holds: dict[tuple[int, UUID], bool] = {}
     unwanted: list[Row] = []
     ended: list[Row] = []
     for write in writes:
@@ -54,6 +56,8 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
                     subscribed.pop((partition, orchestration, run), None)
                 case PutTask():
                     tasks.append((partition, *msgspec.structs.astuple(change)))
+                case HoldTasks(orchestration, held):
+                    holds[partition, orchestration] = held
                 case GiveUpTask():
                     unwanted.append((partition, *msgspec.structs.astuple(change)))
                 case EndTask():
@@ -70,6 +74,7 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("put_reply", replies),
         # An attempt comes, is given up and ends once each, in this order.
         ("put_task", tasks),
+        ("hold_tasks", [(*key, held) for key, held in holds.items()]),
         ("give_up_task", unwanted),
         ("end_task", ended),
     ]

@@ -732,9 +732,13 @@ made_at <= :until
 -- == Work for remote workers ===========================================================================================
 
 -- name: put_task
-INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting')
+INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')
 ON CONFLICT DO NOTHING;
+
+-- name: hold_tasks
+UPDATE tasks SET held = ?3
+WHERE partition = ?1 AND orchestration = ?2 AND status IN ('waiting', 'claimed');
 
 -- name: give_up_task
 UPDATE tasks SET report = CASE status WHEN 'waiting' THEN ?5 ELSE ?6 END, status = 'reported'
@@ -750,12 +754,13 @@ SELECT p.partition, f.value
 FROM partitions AS p
 CROSS JOIN json_each(:functions) AS f
 WHERE EXISTS (
-    SELECT 1 FROM tasks AS t WHERE t.partition = p.partition AND t.function = f.value AND t.status = 'waiting'
+    SELECT 1 FROM tasks AS t WHERE t.partition = p.partition AND t.function = f.value AND t.status = 'waiting' AND t.held = 0
 );
 
 -- name: choose_tasks
 SELECT orchestration, run, number, definition, timeout_us FROM tasks
 WHERE partition = :partition AND function = :function AND definition > :after AND status = 'waiting'
+  AND held = 0
 ORDER BY definition, queued_at
 LIMIT :limit;
 
@@ -828,10 +833,10 @@ WHERE partition = :partition AND status = 'ended' AND ended_at < :before
 RETURNING partition;
 
 -- name: task_loads
-SELECT function, status, coalesce(worker, ''), count(*)
+SELECT function, CASE WHEN status = 'waiting' AND held <> 0 THEN 'held' ELSE status END, coalesce(worker, ''), count(*)
 FROM tasks
 WHERE partition IN (SELECT p.partition FROM partitions AS p) AND status IN ('waiting', 'claimed')
-GROUP BY function, status, coalesce(worker, '')
+GROUP BY 1, 2, 3
 ORDER BY function;
 
 -- name: claimed_of_function

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.storage import EndTask, GiveUpTask, PutTask
+from application.storage import EndTask, GiveUpTask, HoldTasks, PutTask
 from application.task_store import Claim, ClaimedTask, FunctionControl, FunctionLoad, Status, TaskKey, TaskRow
 from tests.simulation.memory_data import Calls, MemoryData
 
@@ -26,16 +26,27 @@ class MemoryTask:
     deadline: datetime | None = None
     report: bytes | None = None
     ended_at: datetime | None = None
+    held: bool = False
+
+    @property
+    def offered(self) -> bool:
+        """Whether it may be handed out."""
+        return self.status == "waiting" and not self.held
 
 
 Tasks = dict[tuple[UUID, str, int], MemoryTask]
 
 
-def change_tasks(tasks: Tasks, change: PutTask | GiveUpTask | EndTask) -> None:
+def change_tasks(tasks: Tasks, change: PutTask | HoldTasks | GiveUpTask | EndTask) -> None:
     """What a transaction of the log does."""
+    if isinstance(change, HoldTasks):
+        for (orchestration, _, _), row in tasks.items():
+            if orchestration == change.orchestration and row.status in ("waiting", "claimed"):
+                row.held = change.held
+        return
     key = (change.orchestration, change.run, change.number)
     if isinstance(change, PutTask):
-        tasks.setdefault(key, MemoryTask(change))
+        tasks.setdefault(key, MemoryTask(change, held=change.held))
         return
     row = tasks.get(key)
     if row is None or row.status == "ended":
@@ -62,7 +73,7 @@ class MemoryTasks:
                     (partition, row.put.function)
                     for partition, tasks in self._all()
                     for row in tasks.values()
-                    if row.status == "waiting" and row.put.function in functions
+                    if row.offered and row.put.function in functions
                 }
             )
 
@@ -73,7 +84,7 @@ class MemoryTasks:
             found = sorted(
                 (row.put.definition, row.put.queued_at, key)
                 for key, row in tasks.items()
-                if row.status == "waiting" and row.put.function == claim.function and row.put.definition > claim.after
+                if row.offered and row.put.function == claim.function and row.put.definition > claim.after
             )[: max(room, 0)]
             if allowance is not None and room > 0:
                 self._data.allowances[claim.function] = (allowance - len(found), claim.at)
@@ -207,8 +218,10 @@ class MemoryTasks:
                     if row.status not in ("waiting", "claimed"):
                         continue
                     load = found.setdefault(name, FunctionLoad(name, 0, {}))
-                    if row.status == "waiting":
+                    if row.offered:
                         found[name] = msgspec.structs.replace(load, waiting=load.waiting + 1)
+                    elif row.status == "waiting":
+                        found[name] = msgspec.structs.replace(load, held=load.held + 1)
                     else:
                         load.claimed[row.worker or ""] = load.claimed.get(row.worker or "", 0) + 1
             return [load for _, load in sorted(found.items())]

@@ -221,6 +221,155 @@ def test_a_cancel_drops_a_pivot_that_nobody_has_claimed_and_awaits_one_that_some
     run(main)
 
 
+TIMED = {
+    "scope": ([{"block": {"do": PACK, "timeout": {"after": {"seconds": 20}}}}], {}),
+    "try": ([{"attempt": {"try": PACK, "catch": {"errors": {"with": {"status": 408}}, "do": [{"s": {"set": {}}}]}}}], {}),
+    "workflow": (PACK, {"timeout": {"after": {"seconds": 20}}}),
+    "compete": (
+        [
+            {
+                "race": {
+                    "fork": {
+                        "compete": True,
+                        "branches": [{"slow": {"do": PACK}}, {"quick": {"do": [{"w": {"wait": {"seconds": 20}}}]}}],
+                    }
+                }
+            }
+        ],
+        {},
+    ),
+}
+TIMED["try"][0][0]["attempt"]["timeout"] = {"after": {"seconds": 20}}
+
+
+@pytest.mark.parametrize("around", TIMED)
+def test_a_cut_drops_what_nobody_has_claimed(around):
+    async def main(loop):
+        callouts = Here()
+        node = await running(loop, MemoryData(), callouts)
+        tasks, top = TIMED[around]
+        await deploy(node, tasks, **top)
+        id_ = await start(node, {"item": 1})
+        found = await ended(node, id_)
+        [pack] = [each for each in found["tasks"] if each["name"] == "pack"]
+        assert (pack["status"], pack["compensation"]["status"]) == ("cancelled", "armed")
+        assert not callouts.sent
+        assert loop.time() < 25
+        assert await claim(node) == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("around", TIMED)
+def test_a_cut_makes_what_is_claimed_uncertain_at_once(around):
+    async def main(loop):
+        callouts = Here()
+        node = await running(loop, MemoryData(), callouts)
+        tasks, top = TIMED[around]
+        await deploy(node, tasks, **top)
+        id_ = await start(node, {"item": 1})
+        task = await only(node)
+        found = await ended(node, id_)
+        [pack] = [each for each in found["tasks"] if each["name"] == "pack"]
+        assert (pack["status"], pack["compensation"]["status"]) == ("compensated", "completed")
+        assert [each.arguments for each in callouts.sent] == [{"of": task["idempotency_key"]}]
+        assert loop.time() < 25
+        with pytest.raises(StaleTokenError):
+            await node.claims.complete(task["task_id"], task["token"], {})
+
+    run(main)
+
+
+def test_a_claim_in_the_instant_of_the_timeout_is_one_or_the_other():
+    seen = Counter()
+
+    async def main(loop):
+        callouts = Here()
+        data = MemoryData()
+        nodes = [await running(loop, data, callouts, alone=False, seed=each) for each in range(2)]
+        tasks, top = TIMED["scope"]
+        await deploy(nodes[0], tasks, **top)
+        ids = [await start(nodes[0], {"item": each}) for each in range(12)]
+        await asyncio.sleep(19.9 - loop.time())
+        found = []
+        while loop.time() < 21.5:
+            found += await claim(nodes[1])
+            await asyncio.sleep(0.01)
+        handed_out = {each["orchestration"] for each in found}
+        for id_ in ids:
+            result = await ended(nodes[0], id_)
+            [pack] = [each for each in result["tasks"] if each["name"] == "pack"]
+            assert pack["status"] == ("compensated" if id_ in handed_out else "cancelled")
+            seen[pack["status"]] += 1
+        assert len(handed_out) == len(found)
+
+    for seed in range(10):
+        run(main, seed)
+    assert set(seen) == {"compensated", "cancelled"}, seen
+
+
+def test_work_of_what_is_suspended_waits_for_the_resume():
+    async def main(loop):
+        data = MemoryData()
+        node = await running(loop, data, Here())
+        await deploy(node, PACK)
+        id_, other = await start(node), await start(node)
+        await node.commands.suspend(CommandRequest(id=id_))
+        assert (await only(node))["orchestration"] == other
+        assert await claim(node, wait_s=5.0) == []
+        [shown] = [each for each in (await node.function_controls.list())["items"] if each["function"] == "pack"]
+        assert (shown["waiting"], shown["held"], shown["claimed"]) == (0, 1, 1)
+        waiting = loop.create_task(claim(node, wait_s=30.0))
+        await asyncio.sleep(2)
+        began = loop.time()
+        await node.commands.resume(CommandRequest(id=id_))
+        [task] = await waiting
+        assert loop.time() - began < 0.5
+        assert task["orchestration"] == id_
+        await node.claims.complete(task["task_id"], task["token"], 1)
+        assert (await ended(node, id_))["output"] == 1
+
+    run(main)
+
+
+def test_what_is_suspended_stays_so_through_crashes_and_with_functions_that_move():
+    async def main(loop):
+        data = MemoryData()
+        process = Process(loop, 1)
+        node = await process.call(running(loop, data, Here("pack")))
+        node.world.callouts._answer = lambda _: loop.create_future()
+        await process.call(deploy(node, PACK))
+        id_ = await process.call(start(node))
+        await asyncio.sleep(1)
+        await process.call(node.commands.suspend(CommandRequest(id=id_)))
+        process.kill()
+        second = Process(loop, 2)
+        other = await second.call(running(loop, data, Here(), seed=2))  # now it is work for workers
+        assert await second.call(claim(other, wait_s=20.0)) == []
+        second.kill()
+        third = await running(loop, data, Here(), seed=3)
+        assert await claim(third, wait_s=20.0) == []
+        await third.commands.resume(CommandRequest(id=id_))
+        task = await only(third)
+        await third.claims.complete(task["task_id"], task["token"], "done")
+        assert (await ended(third, id_, 60.0))["output"] == "done"
+
+    run(main)
+
+
+def test_a_cancel_of_what_is_suspended_drops_what_was_held():
+    async def main(loop):
+        node = await running(loop, MemoryData(), Here())
+        await deploy(node, PACK)
+        id_ = await start(node)
+        await node.commands.suspend(CommandRequest(id=id_))
+        await node.commands.cancel(CommandRequest(id=id_))
+        found = await ended(node, id_, 60.0)
+        assert [each["status"] for each in found["tasks"]] == ["cancelled"]
+
+    run(main)
+
+
 def test_a_report_while_suspended_counts_at_resume():
     async def main(loop):
         data = MemoryData()
