@@ -81,7 +81,8 @@ def attempts_again(live: Live) -> list[WorkChange]:
     for name, number in sorted(live.remote):
         run = live.state.runs[name]
         if run.request is not None:
-            changes.append(put_task(live, run.request))
+            put = put_task(live, run.request)
+            changes.append(msgspec.structs.replace(put, begun=True))  # else it has a row already
             if (how := unwanted(live.state, run)) is not None:
                 changes.append(_give_up(live, (name, number), how))
     return changes
@@ -114,7 +115,12 @@ def _ended(live: Live, events: list[e.Event]) -> list[WorkChange]:
     for attempt in sorted(touched):
         run = live.state.runs[attempt[0]]
         if not run.flying or run.attempts != attempt[1]:
-            changes.append(EndTask(live.orchestration, *attempt, events[-1].at))
+            if (
+                live.state.status == "terminated"
+            ):  # its history has not heard yet of what is reported, nor that it never began
+                changes.append(_give_up(live, attempt, "claimed"))
+            else:
+                changes.append(EndTask(live.orchestration, *attempt, events[-1].at))
             live.remote.discard(attempt)
             live.unwanted.discard(attempt)
     return changes

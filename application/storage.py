@@ -96,7 +96,10 @@ class PutReply(msgspec.Struct, frozen=True, tag=True):
 
 
 class PutTask(msgspec.Struct, frozen=True, tag=True):
-    """An attempt waits for a remote worker (task_store.py); `held`: not to be handed out yet. Insert or nothing."""
+    """An attempt waits for a remote worker (task_store.py); `held`: not to be handed out yet; `begun`: a process
+    that had the function may have carried it out. One that is there is left as it is, unless it has ended: then it was work
+    of a process meanwhile.
+    """
 
     orchestration: UUID
     run: str
@@ -106,6 +109,7 @@ class PutTask(msgspec.Struct, frozen=True, tag=True):
     timeout_us: int
     queued_at: datetime
     held: bool = False
+    begun: bool = False
 
 
 class HoldTasks(msgspec.Struct, frozen=True, tag=True):
@@ -118,8 +122,8 @@ class HoldTasks(msgspec.Struct, frozen=True, tag=True):
 
 
 class GiveUpTask(msgspec.Struct, frozen=True, tag=True):
-    """Nobody wants it any more. One that waits is reported with `unsent`; one that is claimed with `lost`, and the token is
-    void; with `lost` None it may end. What is reported stays so.
+    """Nobody wants it any more. One that waits and was not `begun` is reported with `unsent`; another one with `lost`, and
+    the token is void; with `lost` None it may end. What is reported stays so.
     """
 
     orchestration: UUID

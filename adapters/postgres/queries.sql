@@ -819,14 +819,19 @@ made_at <= %(until)s
 
 -- == Work for remote workers ===========================================================================================
 
+-- An attempt that had ended for workers, since the process carried it out, may be theirs again.
 -- name: put_task
-INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, status)
-SELECT partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, 'waiting'
+INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, begun,
+                   status)
+SELECT partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, begun, 'waiting'
 FROM unnest(
     %b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[],
-    %b::boolean[]
-) AS come (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held)
-ON CONFLICT (partition, orchestration, run, number) DO NOTHING;
+    %b::boolean[], %b::boolean[]
+) AS come (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, begun)
+ON CONFLICT (partition, orchestration, run, number) DO UPDATE
+SET status = 'waiting', held = excluded.held, begun = excluded.begun, token = NULL, worker = NULL, claimed_at = NULL,
+    lease_until = NULL, deadline = NULL, report = NULL, ended_at = NULL
+WHERE tasks.status = 'ended';
 
 -- Whoever changes several rows of this table takes them in the order of their key, so that nobody waits in a circle.
 -- name: hold_tasks
@@ -855,10 +860,11 @@ WITH gone AS MATERIALIZED (
     FOR UPDATE OF t
 )
 UPDATE tasks AS t
-SET report = CASE t.status WHEN 'waiting' THEN gone.unsent ELSE gone.lost END, status = 'reported'
+SET report = CASE WHEN t.status = 'waiting' AND NOT t.begun THEN gone.unsent ELSE gone.lost END, status = 'reported'
 FROM gone
 WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
-  AND t.number = gone.number AND (t.status = 'waiting' OR (t.status = 'claimed' AND gone.lost IS NOT NULL));
+  AND t.number = gone.number
+  AND ((t.status = 'waiting' AND NOT t.begun) OR (t.status IN ('waiting', 'claimed') AND gone.lost IS NOT NULL));
 
 -- name: end_task
 WITH gone AS MATERIALIZED (

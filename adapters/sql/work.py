@@ -34,7 +34,7 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
     replies: list[Row] = []
     dropped: dict[tuple[int, UUID, str], None] = {}
     subscribed: dict[tuple[int, UUID, str], dict[int, str]] = {}
-    tasks: list[Row] = []
+    tasks: dict[Row, Row] = {}
     holds: dict[tuple[int, UUID], bool] = {}
     unwanted: list[Row] = []
     ended: list[Row] = []
@@ -55,7 +55,10 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
                     dropped[partition, orchestration, run] = None
                     subscribed.pop((partition, orchestration, run), None)
                 case PutTask():
-                    tasks.append((partition, *msgspec.structs.astuple(change)))
+                    tasks[partition, change.orchestration, change.run, change.number] = (
+                        partition,
+                        *msgspec.structs.astuple(change),
+                    )
                 case HoldTasks(orchestration, held):
                     holds[partition, orchestration] = held
                 case GiveUpTask():
@@ -73,7 +76,7 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("put_subscription", [(*key, *slot) for key, slots in subscribed.items() for slot in slots.items()]),
         ("put_reply", replies),
         # An attempt comes, is given up and ends once each, in this order.
-        ("put_task", tasks),
+        ("put_task", list(tasks.values())),
         ("hold_tasks", [(*key, held) for key, held in holds.items()]),
         ("give_up_task", unwanted),
         ("end_task", ended),

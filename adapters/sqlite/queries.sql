@@ -731,19 +731,24 @@ made_at <= :until
 
 -- == Work for remote workers ===========================================================================================
 
+-- An attempt that had ended for workers, since the process carried it out, may be theirs again.
 -- name: put_task
-INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')
-ON CONFLICT DO NOTHING;
+INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, begun,
+                   status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')
+ON CONFLICT DO UPDATE
+SET status = 'waiting', held = excluded.held, begun = excluded.begun, token = NULL, worker = NULL, claimed_at = NULL,
+    lease_until = NULL, deadline = NULL, report = NULL, ended_at = NULL
+WHERE status = 'ended';
 
 -- name: hold_tasks
 UPDATE tasks SET held = ?3
 WHERE partition = ?1 AND orchestration = ?2 AND status IN ('waiting', 'claimed');
 
 -- name: give_up_task
-UPDATE tasks SET report = CASE status WHEN 'waiting' THEN ?5 ELSE ?6 END, status = 'reported'
+UPDATE tasks SET report = CASE WHEN status = 'waiting' AND begun = 0 THEN ?5 ELSE ?6 END, status = 'reported'
 WHERE partition = ?1 AND orchestration = ?2 AND run = ?3 AND number = ?4
-  AND (status = 'waiting' OR (status = 'claimed' AND ?6 IS NOT NULL));
+  AND ((status = 'waiting' AND begun = 0) OR (status IN ('waiting', 'claimed') AND ?6 IS NOT NULL));
 
 -- name: end_task
 UPDATE tasks SET status = 'ended', ended_at = ?5

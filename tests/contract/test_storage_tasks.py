@@ -153,8 +153,6 @@ async def test_within_a_transaction_it_comes_is_given_up_and_ends(storage):
     await change(storage, 0, put(1), GiveUpTask(identity(1), run, 1, b"u", b"l"), EndTask(identity(1), run, 1, NOON))
     row = await storage.tasks.get(key(1))
     assert (row.status, row.report) == ("ended", b"u")
-    await change(storage, 0, put(1))
-    assert await status(storage, key(1)) == "ended"
 
 
 async def test_what_was_not_handed_out_waits_again(storage):
@@ -273,3 +271,26 @@ async def test_what_is_held_is_given_up_and_ends_like_any_other(storage):
     assert (row.key, row.report) == (key(1), b"unsent")
     await change(storage, 0, EndTask(identity(2), key(2).run, 1, NOON))
     assert await status(storage, key(2)) == "ended"
+
+
+async def test_what_had_ended_for_workers_may_be_theirs_again(storage):
+    await change(storage, 0, put(1), put(2))
+    await claim(storage, limit=2)
+    await storage.tasks.report(key(2), b"t", b"done")
+    await change(storage, 0, EndTask(identity(1), key(1).run, 1, NOON))
+    await change(storage, 0, put(1), put(1), put(2))
+    row = await storage.tasks.get(key(1))
+    assert (row.status, row.token, row.worker, row.report) == ("waiting", None, None, None)
+    assert await status(storage, key(2)) == "reported"
+    assert not await storage.tasks.report(key(1), b"t", b"late")
+    assert [each.key for each in await claim(storage, b"u", limit=9)] == [key(1)]
+
+
+async def test_what_a_process_may_have_begun_is_not_unsent(storage):
+    begun = msgspec.structs.replace(put(1), begun=True)
+    await change(storage, 0, begun, put(2))
+    await change(storage, 0, GiveUpTask(identity(1), key(1).run, 1, b"unsent", None))
+    assert await status(storage, key(1)) == "waiting"
+    gone = [GiveUpTask(identity(each), key(each).run, 1, b"unsent", b"lost") for each in (1, 2)]
+    await change(storage, 0, *gone)
+    assert [row.report for row in await storage.tasks.reported([0])] == [b"lost", b"unsent"]

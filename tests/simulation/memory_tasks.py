@@ -46,16 +46,17 @@ def change_tasks(tasks: Tasks, change: PutTask | HoldTasks | GiveUpTask | EndTas
         return
     key = (change.orchestration, change.run, change.number)
     if isinstance(change, PutTask):
-        tasks.setdefault(key, MemoryTask(change, held=change.held))
+        if key not in tasks or tasks[key].status == "ended":
+            tasks[key] = MemoryTask(change, held=change.held)
         return
     row = tasks.get(key)
     if row is None or row.status == "ended":
         return
     if isinstance(change, EndTask):
         row.status, row.ended_at = "ended", change.at
-    elif row.status == "waiting":
+    elif row.status == "waiting" and not row.put.begun:
         row.status, row.report = "reported", change.unsent
-    elif row.status == "claimed" and change.lost is not None:
+    elif row.status in ("waiting", "claimed") and change.lost is not None:
         row.status, row.report = "reported", change.lost
 
 

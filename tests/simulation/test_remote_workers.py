@@ -223,7 +223,17 @@ def test_a_cancel_drops_a_pivot_that_nobody_has_claimed_and_awaits_one_that_some
 
 TIMED = {
     "scope": ([{"block": {"do": PACK, "timeout": {"after": {"seconds": 20}}}}], {}),
-    "try": ([{"attempt": {"try": PACK, "catch": {"errors": {"with": {"status": 408}}, "do": [{"s": {"set": {}}}]}}}], {}),
+    "attempt": (
+        [
+            {
+                "again": {
+                    "try": PACK,
+                    "catch": {"retry": {"limit": {"attempt": {"count": 0, "duration": {"seconds": 20}}}}},
+                }
+            }
+        ],
+        {},
+    ),
     "workflow": (PACK, {"timeout": {"after": {"seconds": 20}}}),
     "compete": (
         [
@@ -239,7 +249,6 @@ TIMED = {
         {},
     ),
 }
-TIMED["try"][0][0]["attempt"]["timeout"] = {"after": {"seconds": 20}}
 
 
 @pytest.mark.parametrize("around", TIMED)
@@ -252,7 +261,7 @@ def test_a_cut_drops_what_nobody_has_claimed(around):
         id_ = await start(node, {"item": 1})
         found = await ended(node, id_)
         [pack] = [each for each in found["tasks"] if each["name"] == "pack"]
-        assert (pack["status"], pack["compensation"]["status"]) == ("cancelled", "armed")
+        assert (pack["status"], pack["compensation"]["status"]) == ("cancelled", "none")
         assert not callouts.sent
         assert loop.time() < 25
         assert await claim(node) == []
@@ -317,7 +326,7 @@ def test_work_of_what_is_suspended_waits_for_the_resume():
         await node.commands.suspend(CommandRequest(id=id_))
         assert (await only(node))["orchestration"] == other
         assert await claim(node, wait_s=5.0) == []
-        [shown] = [each for each in (await node.function_controls.list())["items"] if each["function"] == "pack"]
+        [shown] = [each for each in (await node.functions.list())["items"] if each["function"] == "pack"]
         assert (shown["waiting"], shown["held"], shown["claimed"]) == (0, 1, 1)
         waiting = loop.create_task(claim(node, wait_s=30.0))
         await asyncio.sleep(2)
@@ -468,6 +477,87 @@ def test_a_function_that_comes_into_the_process_or_leaves_it_takes_its_work_alon
         assert task["orchestration"] == third_id
         await third.claims.complete(task["task_id"], task["token"], "outside")
         assert (await ended(third, third_id, 30.0))["output"] == "outside"
+
+    run(main)
+
+
+async def _never(_callout):
+    await asyncio.get_running_loop().create_future()
+
+
+def test_a_function_that_leaves_the_process_again_is_work_again():
+    """A worker had it, then a process that died with it, and now it is for workers again."""
+
+    async def main(loop):
+        data = MemoryData()
+        node = await running(loop, data, Here())
+        await deploy(node, PACK)
+        id_ = await start(node)
+        first = await only(node)
+        await node.stop()
+        inside = Here("pack")
+        inside._answer = _never
+        process = Process(loop, 5)
+        await process.call(running(loop, data, inside, seed=2))
+        await asyncio.sleep(5)
+        assert [each.idempotency_key for each in inside.sent] == [first["idempotency_key"]]
+        process.kill()
+        third = await running(loop, data, Here(), seed=3)
+        again = await only(third, wait_s=20.0)
+        assert again["idempotency_key"] == first["idempotency_key"]
+        assert again["token"] != first["token"]
+        with pytest.raises(StaleTokenError):
+            await third.claims.complete(first["task_id"], first["token"], "late")
+        await third.claims.complete(again["task_id"], again["token"], "at last")
+        assert (await ended(third, id_, 60.0))["output"] == "at last"
+
+    run(main)
+
+
+def test_what_a_process_may_have_begun_is_not_dropped_without_effect():
+    async def main(loop):
+        data = MemoryData()
+        inside = Here("pack")
+        inside._answer = _never
+        process = Process(loop, 5)
+        node = await process.call(running(loop, data, inside))
+        await process.call(deploy(node, PACK))
+        id_ = await process.call(start(node))
+        await asyncio.sleep(1)
+        process.kill()
+        callouts = Here()
+        other = await running(loop, data, callouts, seed=2)
+        await asyncio.sleep(5)
+        await other.commands.cancel(CommandRequest(id=id_))
+        found = await ended(other, id_, 60.0)
+        assert [each["status"] for each in found["tasks"]] == ["compensated"]
+        assert [each.arguments["of"] for each in callouts.sent] == [inside.sent[0].idempotency_key]
+
+    run(main)
+
+
+def test_what_was_reported_before_a_terminate_is_in_the_history_and_so_is_what_never_began():
+    async def main(loop):
+        data = MemoryData()
+        process = Process(loop, 5)
+        node = await process.call(running(loop, data, Here()))
+        await process.call(deploy(node, PACK))
+        ids = [await process.call(start(node)) for _ in range(2)]
+        task = await process.call(only(node))
+        key = node.claims._opened(task["task_id"])
+        report = packed("completed", output="done")
+        assert await node.world.storage.tasks.report(key, bytes.fromhex(task["token"]), report)
+        for id_ in ids:
+            await process.call(node.commands.terminate(CommandRequest(id=id_)))
+        process.kill()
+        other = await running(loop, data, Here(), seed=2)
+        await asyncio.sleep(10)
+        told = {each.state.id: each.events[-1] for each in folded(data)}
+        assert {id_: (type(event).__name__, event.effect) for id_, event in told.items()} == {
+            id_: ("ResultLate", "completed" if id_ == task["orchestration"] else "failed") for id_ in ids
+        }
+        assert all(row.status == "ended" for part in data.partitions for row in part.tasks.values())
+        assert await claim(other) == []
 
     run(main)
 
