@@ -897,6 +897,7 @@ CROSS JOIN LATERAL (
 SELECT orchestration, run, number, definition, timeout_us FROM tasks
 WHERE partition = %(partition)s AND function = %(function)s AND definition > %(after)s AND status = 'waiting'
   AND NOT held
+  AND NOT EXISTS (SELECT 1 FROM functions AS f WHERE f.function = %(function)s AND (f.paused OR f.draining))
 ORDER BY definition, queued_at
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED;

@@ -766,6 +766,7 @@ WHERE EXISTS (
 SELECT orchestration, run, number, definition, timeout_us FROM tasks
 WHERE partition = :partition AND function = :function AND definition > :after AND status = 'waiting'
   AND held = 0
+  AND NOT EXISTS (SELECT 1 FROM functions AS f WHERE f.function = :function AND (f.paused <> 0 OR f.draining <> 0))
 ORDER BY definition, queued_at
 LIMIT :limit;
 

@@ -294,3 +294,12 @@ async def test_what_a_process_may_have_begun_is_not_unsent(storage):
     gone = [GiveUpTask(identity(each), key(each).run, 1, b"unsent", b"lost") for each in (1, 2)]
     await change(storage, 0, *gone)
     assert [row.report for row in await storage.tasks.reported([0])] == [b"lost", b"unsent"]
+
+
+async def test_a_claim_that_looked_before_a_pause_gets_nothing_after_it(storage):
+    await change(storage, 0, put(1))
+    for held_back in ({"paused": True}, {"paused": False, "draining": True}):
+        await storage.tasks.control("pack", **held_back)
+        assert await claim(storage) == []
+    await storage.tasks.control("pack", draining=False)
+    assert len(await claim(storage)) == 1

@@ -81,6 +81,9 @@ class MemoryTasks:
     async def claim(self, claim: Claim) -> list[ClaimedTask]:
         async with self._calls.call("claim tasks"):
             room, allowance = self._room(claim) if claim.limited else (claim.limit, None)
+            control = self._data.functions.get(claim.function)
+            if control is not None and (control.paused or control.draining):
+                return []
             tasks = self._tasks(claim.partition)
             found = sorted(
                 (row.put.definition, row.put.queued_at, key)

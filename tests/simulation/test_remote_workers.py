@@ -586,6 +586,41 @@ def test_a_thousand_tasks_are_handed_out_once_each_by_two_nodes_to_four_workers(
     run(main, seed)
 
 
+def test_holding_back_and_limits_hold_at_all_nodes_and_through_restarts():
+    async def main(loop):
+        data = MemoryData()
+        nodes = [await running(loop, data, Here(), alone=False, seed=each) for each in range(2)]
+        await deploy(nodes[0], PACK)
+        for _ in range(12):
+            await start(nodes[0])
+        got = [await only(nodes[each]) for each in range(2)]
+        polls = [loop.create_task(claim(node, wait_s=20.0)) for node in nodes]
+        held = [task for poll in polls for task in await poll]
+        await nodes[0].functions.pause("pack")
+        for node in nodes:
+            assert await claim(node, wait_s=5.0) == []
+        for node, task in zip(nodes, got, strict=True):  # what workers have may end, at any node
+            await node.claims.complete(task["task_id"], task["token"], 1)
+        await nodes[1].functions.resume("pack")
+        assert [len(await claim(node)) for node in nodes] == [1, 1]
+        draining = await nodes[1].functions.drain("pack")
+        assert (draining["draining"], draining["claimed"], draining["waiting"]) == (True, 4, 6)
+        assert [await claim(node, wait_s=2.0) for node in nodes] == [[], []]
+        await nodes[0].stop()
+        nodes[0] = await running(loop, data, Here(), alone=False, seed=7)
+        assert [await claim(node, wait_s=2.0) for node in nodes] == [[], []]
+        for task in held:
+            await nodes[0].claims.complete(task["task_id"], task["token"], 1)
+        assert (await nodes[0].functions.get("pack"))["claimed"] == 2
+        await nodes[0].functions.limit("pack", 4, None)
+        await nodes[1].functions.resume("pack")
+        handed_out = await asyncio.gather(*[claim(nodes[each % 2], most=3) for each in range(6)])
+        assert sum(map(len, handed_out)) == 2
+
+    for seed in range(3):
+        run(main, seed)
+
+
 def test_definitions_take_turns():
     async def main(loop):
         data = MemoryData()
