@@ -211,7 +211,7 @@ class RemoteWork:
         while page := await self._log.in_flight(partition, after):
             for orchestration in page:
                 live = await self._engine.cache.load_at(partition, orchestration)
-                if live.remote:
+                if live.remote or not live.agenda[0]:  # or it has been decided on before this came by
                     await self._engine.mend(partition, orchestration)
             after = page[-1]
         for function in await self._store.open_functions(partition):
