@@ -6,9 +6,9 @@
     asyncio.run(worker.run())
 
 The functions are those of ``@function``; arguments are validated against their annotations as they are in the service's own
-process, ``async def`` runs on the loop and ``def`` in a thread. While a function runs its lease is prolonged. When it turns out
-that the lease was lost, somebody else has the task or nobody wants it any more: an ``async def`` is cancelled, a thread, which
-cannot be, runs on and keeps its place, and nothing is reported.
+process, ``async def`` runs on the loop and ``def`` in a thread. While a function runs its lease is prolonged. When it turns
+out that the lease was lost, somebody else has the task or nobody wants it any more: an ``async def`` is cancelled, a thread,
+which cannot be, runs on and keeps its place, and nothing is reported.
 
 ``run`` returns when `stop` was called (SIGTERM and SIGINT do so where it may handle signals): nothing more is claimed, and
 what is in hand may end.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -105,7 +105,7 @@ class SqlTasks:
         order = (TASK_ROWS, *msgspec.structs.astuple(key))
         return await self._database.change(lambda transaction: transaction.run(name, params), order)
 
-    async def _say(self, name: str, params: dict[str, object]) -> None:
+    async def _say(self, name: str, params: Mapping[str, object]) -> None:
         order = (FUNCTION_ROWS, params["function"])
         await self._database.change(lambda transaction: transaction.run(name, params), order)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -296,9 +297,9 @@ def test_a_post_while_suspended_counts_at_the_resume_after_a_takeover():
 
 def test_a_post_to_an_owner_that_dies_meanwhile_is_repeated_and_taken_once():
     """Whenever the owner dies, the repeat gets the same answer, and the history has one callback."""
-    taken_before = []
+    taken_before: list[bool] = []
 
-    async def main(loop):
+    async def main(steps, loop):
         data, callouts = MemoryData(), Scripted()
         process = Process(loop, 1)
         node = await process.call(running(loop, data, callouts))
@@ -324,5 +325,5 @@ def test_a_post_to_an_owner_that_dies_meanwhile_is_repeated_and_taken_once():
         await other.stop()
 
     for steps in range(1, 40, 2):
-        simulate(3, main)
+        simulate(3, partial(main, steps))
     assert not all(taken_before)

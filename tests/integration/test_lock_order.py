@@ -41,10 +41,10 @@ def deadlocks(fresh_postgres):
 
     def read() -> int:
         with psycopg.connect(fresh_postgres, autocommit=True) as connection:
-            row = connection.execute(
+            [(count,)] = connection.execute(
                 "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-            ).fetchone()
-        return row[0]
+            ).fetchall()
+        return int(count)
 
     return read
 
@@ -81,7 +81,7 @@ async def test_claims_of_overlapping_sets_of_limited_functions(nodes, deadlocks)
     for function in FUNCTIONS:
         await nodes[0].tasks.limit(function, 10_000, None)
     chance = random.Random(7)
-    handed_out = []
+    handed_out: list[TaskKey] = []
 
     async def worker(node, number):
         for turn in range(12):

@@ -8,6 +8,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import httpx2
 import msgspec
@@ -48,9 +49,9 @@ async def pack(item: str, context: TaskContext) -> str:
 async def refuse(text: str) -> None:
     raise Refused("full", text * 20_000)
 """
-seen: list = []
+seen: list[Any] = []
 released = threading.Event()
-steps: dict = {}
+steps: dict[str, Any] = {}
 
 
 async def between() -> None:
@@ -63,9 +64,9 @@ class Server:
     """Answers from a script: claims from `tasks`, everything else from `answers` by verb, 200 without one."""
 
     def __init__(self) -> None:
-        self.tasks: deque = deque()
-        self.answers: dict[str, deque] = {}
-        self.asked: list[tuple[str, dict]] = []
+        self.tasks: deque[Any] = deque()
+        self.answers: dict[str, deque[Any]] = {}
+        self.asked: list[tuple[str, dict[str, Any]]] = []
         self.heard = asyncio.Condition()
         self.headers: dict[str, str] = {}
         self.lease_s = 0.03

@@ -40,9 +40,9 @@ Tasks = dict[tuple[UUID, str, int], MemoryTask]
 def change_tasks(tasks: Tasks, change: PutTask | HoldTasks | GiveUpTask | EndTask) -> None:
     """What a transaction of the log does."""
     if isinstance(change, HoldTasks):
-        for (orchestration, _, _), row in tasks.items():
-            if orchestration == change.orchestration and row.status in ("waiting", "claimed"):
-                row.held = change.held
+        for (orchestration, _, _), held in tasks.items():
+            if orchestration == change.orchestration and held.status in ("waiting", "claimed"):
+                held.held = change.held
         return
     key = (change.orchestration, change.run, change.number)
     if isinstance(change, PutTask):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -221,7 +222,7 @@ def test_a_cancel_drops_a_pivot_that_nobody_has_claimed_and_awaits_one_that_some
     run(main)
 
 
-TIMED = {
+TIMED: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "scope": ([{"block": {"do": PACK, "timeout": {"after": {"seconds": 20}}}}], {}),
     "attempt": (
         [
@@ -290,7 +291,7 @@ def test_a_cut_makes_what_is_claimed_uncertain_at_once(around):
 
 
 def test_a_claim_in_the_instant_of_the_timeout_is_one_or_the_other():
-    seen = Counter()
+    seen: Counter[str] = Counter()
 
     async def main(loop):
         callouts = Here()
@@ -345,8 +346,9 @@ def test_what_is_suspended_stays_so_through_crashes_and_with_functions_that_move
     async def main(loop):
         data = MemoryData()
         process = Process(loop, 1)
-        node = await process.call(running(loop, data, Here("pack")))
-        node.world.callouts._answer = lambda _: loop.create_future()
+        inside = Here("pack")
+        inside._answer = _never
+        node = await process.call(running(loop, data, inside))
         await process.call(deploy(node, PACK))
         id_ = await process.call(start(node))
         await asyncio.sleep(1)
@@ -553,7 +555,7 @@ def test_what_was_reported_before_a_terminate_is_in_the_history_and_so_is_what_n
         other = await running(loop, data, Here(), seed=2)
         await asyncio.sleep(10)
         told = {each.state.id: each.events[-1] for each in folded(data)}
-        assert {id_: (type(event).__name__, event.effect) for id_, event in told.items()} == {
+        assert {id_: (type(event).__name__, getattr(event, "effect", None)) for id_, event in told.items()} == {
             id_: ("ResultLate", "completed" if id_ == task["orchestration"] else "failed") for id_ in ids
         }
         assert all(row.status == "ended" for part in data.partitions for row in part.tasks.values())
