@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from application.live import Live
-from application.storage import EndTask, GiveUpTask, HoldTasks, PutTask, WorkChange
+from application.storage import EndTask, GiveUpTask, HoldTask, PutTask, WorkChange
 from domain import events as e
 from domain.errors import Fault, fault
 from domain.remote import Attempt, Unwanted, is_remote, may_unwant, unwanted
@@ -50,7 +50,8 @@ def task_changes(live: Live, events: list[e.Event], known: Known) -> list[WorkCh
     changes = _begun(live, events, known)
     if live.remote:
         if any(type(event) in _HOLDS for event in events):
-            changes.append(HoldTasks(live.orchestration, live.state.suspended))
+            held = live.state.suspended
+            changes += [HoldTask(live.orchestration, *attempt, held) for attempt in live.remote]
         changes += _given_up(live, events) + _ended(live, events)
     return changes
 

@@ -112,12 +112,14 @@ class PutTask(msgspec.Struct, frozen=True, tag=True):
     begun: bool = False
 
 
-class HoldTasks(msgspec.Struct, frozen=True, tag=True):
-    """The attempts of an orchestration that wait or are claimed are not handed out from now on, or again: it is suspended,
-    or resumed.
+class HoldTask(msgspec.Struct, frozen=True, tag=True):
+    """An attempt that waits or is claimed is not handed out from now on, or is again: its orchestration is suspended, or
+    resumed.
     """
 
     orchestration: UUID
+    run: str
+    number: int
     held: bool
 
 
@@ -150,7 +152,7 @@ WorkChange = (
     | DropSubscriptions
     | PutReply
     | PutTask
-    | HoldTasks
+    | HoldTask
     | GiveUpTask
     | EndTask
 )

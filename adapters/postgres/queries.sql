@@ -833,64 +833,41 @@ SET status = 'waiting', held = excluded.held, begun = excluded.begun, token = NU
     lease_until = NULL, deadline = NULL, report = NULL, ended_at = NULL
 WHERE tasks.status = 'ended';
 
--- Whoever changes several rows of this table takes them in the order of their key, so that nobody waits in a circle.
--- name: hold_tasks
-WITH those AS MATERIALIZED (
-    SELECT t.partition, t.orchestration, t.run, t.number, wanted.held
-    FROM unnest(%b::smallint[], %b::uuid[], %b::boolean[]) AS wanted (partition, orchestration, held)
-    JOIN tasks AS t ON t.partition = wanted.partition AND t.orchestration = wanted.orchestration
-    WHERE t.status IN ('waiting', 'claimed')
-    ORDER BY t.partition, t.orchestration, t.run, t.number
-    FOR UPDATE OF t
-)
+-- name: hold_task
 UPDATE tasks AS t SET held = those.held
-FROM those
+FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::boolean[])
+    AS those (partition, orchestration, run, number, held)
 WHERE t.partition = those.partition AND t.orchestration = those.orchestration AND t.run = those.run
-  AND t.number = those.number;
+  AND t.number = those.number AND t.status IN ('waiting', 'claimed');
 
 -- name: give_up_task
-WITH gone AS MATERIALIZED (
-    SELECT t.partition, t.orchestration, t.run, t.number, given.unsent, given.lost
-    FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::bytea[], %b::bytea[])
-        AS given (partition, orchestration, run, number, unsent, lost)
-    JOIN tasks AS t ON t.partition = given.partition AND t.orchestration = given.orchestration AND t.run = given.run
-        AND t.number = given.number
-    WHERE t.status IN ('waiting', 'claimed')
-    ORDER BY t.partition, t.orchestration, t.run, t.number
-    FOR UPDATE OF t
-)
 UPDATE tasks AS t
 SET report = CASE WHEN t.status = 'waiting' AND NOT t.begun THEN gone.unsent ELSE gone.lost END, status = 'reported'
-FROM gone
+FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::bytea[], %b::bytea[])
+    AS gone (partition, orchestration, run, number, unsent, lost)
 WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
   AND t.number = gone.number
   AND ((t.status = 'waiting' AND NOT t.begun) OR (t.status IN ('waiting', 'claimed') AND gone.lost IS NOT NULL));
 
 -- name: end_task
-WITH gone AS MATERIALIZED (
-    SELECT t.partition, t.orchestration, t.run, t.number, given.ended_at
-    FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::timestamptz[])
-        AS given (partition, orchestration, run, number, ended_at)
-    JOIN tasks AS t ON t.partition = given.partition AND t.orchestration = given.orchestration AND t.run = given.run
-        AND t.number = given.number
-    WHERE t.status <> 'ended'
-    ORDER BY t.partition, t.orchestration, t.run, t.number
-    FOR UPDATE OF t
-)
 UPDATE tasks AS t SET status = 'ended', ended_at = gone.ended_at
-FROM gone
+FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::timestamptz[])
+    AS gone (partition, orchestration, run, number, ended_at)
 WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
   AND t.number = gone.number AND t.status <> 'ended';
 
+-- One probe of the index for each place, however much waits there: EXISTS became a join over all of it.
 -- name: waiting_functions
 SELECT p.partition, each.function
 FROM partitions AS p
 CROSS JOIN LATERAL (
-    SELECT f.function FROM unnest(%(functions)s::text[]) AS f (function)
-    WHERE EXISTS (
+    SELECT f.function
+    FROM unnest(%(functions)s::text[]) AS f (function), LATERAL (
         SELECT 1 FROM tasks AS t
-        WHERE t.partition = p.partition AND t.function = f.function AND t.status = 'waiting' AND NOT t.held
-    )
+        WHERE t.partition = p.partition AND t.function = f.function COLLATE "C" AND t.status = 'waiting' AND NOT t.held
+        ORDER BY t.definition, t.queued_at
+        LIMIT 1
+    ) AS first
 ) AS each;
 
 -- name: choose_tasks

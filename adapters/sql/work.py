@@ -17,7 +17,7 @@ from application.storage import (
     DropSubscriptions,
     EndTask,
     GiveUpTask,
-    HoldTasks,
+    HoldTask,
     PartitionWrite,
     PutAgenda,
     PutEmitted,
@@ -35,7 +35,7 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
     dropped: dict[tuple[int, UUID, str], None] = {}
     subscribed: dict[tuple[int, UUID, str], dict[int, str]] = {}
     tasks: dict[Row, Row] = {}
-    holds: dict[tuple[int, UUID], bool] = {}
+    holds: dict[Row, bool] = {}
     unwanted: list[Row] = []
     ended: list[Row] = []
     for write in writes:
@@ -59,8 +59,8 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
                         partition,
                         *msgspec.structs.astuple(change),
                     )
-                case HoldTasks(orchestration, held):
-                    holds[partition, orchestration] = held
+                case HoldTask(orchestration, run, number, held):
+                    holds[partition, orchestration, run, number] = held
                 case GiveUpTask():
                     unwanted.append((partition, *msgspec.structs.astuple(change)))
                 case EndTask():
@@ -77,8 +77,9 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("put_reply", replies),
         # An attempt comes, is given up and ends once each, in this order.
         ("put_task", list(tasks.values())),
-        ("hold_tasks", [(*key, held) for key, held in holds.items()]),
-        ("give_up_task", unwanted),
-        ("end_task", ended),
+        # Workers report at other nodes: one at a time and by key, so that nobody waits in a circle (`changes.py`).
+        *[("hold_task", [(*key, holds[key])]) for key in sorted(holds)],
+        *[("give_up_task", [row]) for row in sorted(unwanted, key=lambda row: row[:4])],
+        *[("end_task", [row]) for row in sorted(ended, key=lambda row: row[:4])],
     ]
     return [(statement, rows) for statement, rows in every if rows]

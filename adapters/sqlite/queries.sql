@@ -741,9 +741,9 @@ SET status = 'waiting', held = excluded.held, begun = excluded.begun, token = NU
     lease_until = NULL, deadline = NULL, report = NULL, ended_at = NULL
 WHERE status = 'ended';
 
--- name: hold_tasks
-UPDATE tasks SET held = ?3
-WHERE partition = ?1 AND orchestration = ?2 AND status IN ('waiting', 'claimed');
+-- name: hold_task
+UPDATE tasks SET held = ?5
+WHERE partition = ?1 AND orchestration = ?2 AND run = ?3 AND number = ?4 AND status IN ('waiting', 'claimed');
 
 -- name: give_up_task
 UPDATE tasks SET report = CASE WHEN status = 'waiting' AND begun = 0 THEN ?5 ELSE ?6 END, status = 'reported'

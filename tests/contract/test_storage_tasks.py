@@ -8,7 +8,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from application.storage import EndTask, GiveUpTask, HoldTasks, PutTask
+from application.storage import EndTask, GiveUpTask, HoldTask, PutTask
 from application.task_store import Claim, FunctionControl, TaskKey
 from tests.contract.storages import NOON, PARTITIONS, identity, minutes, written
 
@@ -23,6 +23,10 @@ def put(number, function="pack", definition="shop/order", at=0, attempt=1):
 
 def key(number, partition=0, function="pack", attempt=1):
     return TaskKey(partition, identity(number), f"/do/0/{function}#1", attempt)
+
+
+def hold(number, held=True, function="pack"):
+    return HoldTask(identity(number), key(number, function=function).run, 1, held)
 
 
 async def change(storage, partition, *work):
@@ -242,13 +246,13 @@ async def test_nothing_of_a_paused_function_is_handed_out(storage):
 
 async def test_what_is_held_is_not_handed_out_until_it_is_not(storage):
     await change(storage, 0, put(1), put(2), put(3, "other"), put(1, "other"))
-    await change(storage, 0, HoldTasks(identity(1), True))
+    await change(storage, 0, hold(1), hold(1, function="other"))
     assert [each.key for each in await claim(storage, limit=9)] == [key(2)]
     assert [each.key for each in await claim(storage, function="other", limit=9)] == [key(3, function="other")]
     assert await storage.tasks.waiting(["pack", "other"]) == []
     loads = {each.function: (each.waiting, each.held) for each in await storage.tasks.loads()}
     assert loads == {"pack": (0, 1), "other": (0, 1)}
-    await change(storage, 0, HoldTasks(identity(1), False))
+    await change(storage, 0, hold(1, held=False))
     assert [each.key for each in await claim(storage, limit=9)] == [key(1)]
 
 
@@ -256,16 +260,16 @@ async def test_what_comes_while_held_and_what_is_given_back_stays_held(storage):
     held = msgspec.structs.replace(put(2), held=True)
     await change(storage, 0, put(1), held)
     assert [each.key for each in await claim(storage, limit=9)] == [key(1)]
-    await change(storage, 0, HoldTasks(identity(1), True))
+    await change(storage, 0, hold(1))
     assert await storage.tasks.extend(key(1), b"t", minutes(2)) is not None
     await storage.tasks.give_back(key(1), b"t")
     assert await claim(storage, limit=9) == []
-    await change(storage, 0, HoldTasks(identity(1), False), HoldTasks(identity(2), True), HoldTasks(identity(2), False))
+    await change(storage, 0, hold(1, held=False), hold(2), hold(2, held=False))
     assert {each.key for each in await claim(storage, limit=9)} == {key(1), key(2)}
 
 
 async def test_what_is_held_is_given_up_and_ends_like_any_other(storage):
-    await change(storage, 0, put(1), put(2), HoldTasks(identity(1), True), HoldTasks(identity(2), True))
+    await change(storage, 0, put(1), put(2), hold(1), hold(2))
     await change(storage, 0, GiveUpTask(identity(1), key(1).run, 1, b"unsent", b"lost"))
     [row] = await storage.tasks.reported(range(PARTITIONS))
     assert (row.key, row.report) == (key(1), b"unsent")

@@ -18,7 +18,7 @@ from application.storage import (
     EndTask,
     GiveUpTask,
     Head,
-    HoldTasks,
+    HoldTask,
     PartitionWrite,
     PutAgenda,
     PutEmitted,
@@ -238,7 +238,7 @@ def _change_work(partition: MemoryPartition, change: WorkChange) -> None:
             partition.emitted[change.orchestration, change.number] = change.event
         case PutSubscription():
             partition.subscriptions[change.orchestration, change.run, change.slot] = change.event_type
-        case PutTask() | HoldTasks() | GiveUpTask() | EndTask():
+        case PutTask() | HoldTask() | GiveUpTask() | EndTask():
             change_tasks(partition.tasks, change)
         case PutReply():
             if (command := partition.inbox.get(change.command_id)) is not None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.storage import EndTask, GiveUpTask, HoldTasks, PutTask
+from application.storage import EndTask, GiveUpTask, HoldTask, PutTask
 from application.task_store import Claim, ClaimedTask, FunctionControl, FunctionLoad, Status, TaskKey, TaskRow
 from tests.simulation.memory_data import Calls, MemoryData
 
@@ -37,13 +37,8 @@ class MemoryTask:
 Tasks = dict[tuple[UUID, str, int], MemoryTask]
 
 
-def change_tasks(tasks: Tasks, change: PutTask | HoldTasks | GiveUpTask | EndTask) -> None:
+def change_tasks(tasks: Tasks, change: PutTask | HoldTask | GiveUpTask | EndTask) -> None:
     """What a transaction of the log does."""
-    if isinstance(change, HoldTasks):
-        for (orchestration, _, _), held in tasks.items():
-            if orchestration == change.orchestration and held.status in ("waiting", "claimed"):
-                held.held = change.held
-        return
     key = (change.orchestration, change.run, change.number)
     if isinstance(change, PutTask):
         if key not in tasks or tasks[key].status == "ended":
@@ -52,7 +47,9 @@ def change_tasks(tasks: Tasks, change: PutTask | HoldTasks | GiveUpTask | EndTas
     row = tasks.get(key)
     if row is None or row.status == "ended":
         return
-    if isinstance(change, EndTask):
+    if isinstance(change, HoldTask):
+        row.held = change.held
+    elif isinstance(change, EndTask):
         row.status, row.ended_at = "ended", change.at
     elif row.status == "waiting" and not row.put.begun:
         row.status, row.report = "reported", change.unsent
