@@ -77,9 +77,16 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("put_reply", replies),
         # An attempt comes, is given up and ends once each, in this order.
         ("put_task", list(tasks.values())),
-        # Workers report at other nodes: one at a time and by key, so that nobody waits in a circle (`changes.py`).
-        *[("hold_task", [(*key, holds[key])]) for key in sorted(holds)],
-        *[("give_up_task", [row]) for row in sorted(unwanted, key=lambda row: row[:4])],
-        *[("end_task", [row]) for row in sorted(ended, key=lambda row: row[:4])],
+        *_by_key(holds, unwanted, ended),
     ]
     return [(statement, rows) for statement, rows in every if rows]
+
+
+def _by_key(holds: dict[Row, bool], unwanted: list[Row], ended: list[Row]) -> list[tuple[str, list[Row]]]:
+    """Changes of attempts one at a time, by their key: workers report at other nodes, and nobody is to wait in a circle
+    (`changes.py`).
+    """
+    rows = [("hold_task", (*key, held)) for key, held in holds.items()]
+    rows += [("give_up_task", row) for row in unwanted]
+    rows += [("end_task", row) for row in ended]
+    return [(name, [row]) for name, row in sorted(rows, key=lambda each: each[1][:4])]
