@@ -172,8 +172,7 @@ async def test_workers_die_and_stall_and_a_node_is_killed(tmp_path, database):
             waking.cancel()
         handed_out = found.ledger.handed_out
         assert set(handed_out.values()) == {1}, "an attempt was handed out twice"
-        assert len(found.ledger.applied) == count
-        assert set(found.ledger.applied.values()) == {1}
+        assert found.ledger.applied == count, "lost, or applied under two keys"
         assert len({attempt for _, attempt in handed_out}) > 1, "nothing was done again"
         assert sum(hand.lives for hand in found.hands) > WORKERS, "no worker died"
         assert not [node.complaints for node in found.nodes if node.complaints]
