@@ -42,7 +42,7 @@ def asked(world: World) -> list[bool]:
 @pytest.mark.parametrize("tasks", [TIMED, PACK])
 @pytest.mark.parametrize(("told", "undone"), [(UNSENT, False), (LOST, True)])
 def test_the_row_tells_whether_there_is_something_to_undo(tasks: list[Any], told: Result, undone: bool) -> None:
-    top = {} if tasks is TIMED else {"timeout": {"after": {"seconds": 20}}}
+    top: dict[str, Any] = {} if tasks is TIMED else {"timeout": {"after": {"seconds": 20}}}
     world = cut(tasks, **top)
     assert pack(world).flying
     assert "compensation.decided" not in world.topics()
