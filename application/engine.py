@@ -24,7 +24,7 @@ from application.identity import Chance, Identity
 from application.journal import Appended, Journal
 from application.live import Live, LiveCache, agenda_of, subscribers_in, types_of
 from application.ports import Clock
-from application.remote_changes import Known, put_task, task_changes
+from application.remote_changes import Known, attempts_again, task_changes
 from application.storage import (
     DropAgenda,
     DropSubscriptions,
@@ -263,8 +263,7 @@ class Engine:
         live = await self.cache.load_at(partition, orchestration)
         async with self.cache.family(live.family):
             live = await self.cache.load_at(partition, orchestration)
-            runs = [live.state.runs[name] for name, _ in live.remote]
-            work: list[WorkChange] = [put_task(live, run.request) for run in runs if run.request is not None]
+            work = attempts_again(live)
             work += [EndTask(orchestration, *attempt, self.now()) for attempt in taken_in]
             idle = live.agenda == (False, None)
             work.append(DropAgenda(orchestration) if idle else PutAgenda(orchestration, *live.agenda))

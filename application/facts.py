@@ -5,12 +5,12 @@ Questions of one round are answered together: all expressions in one batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from application.identity import Identity
 from application.ports import Expressions, ResourceError, Resources, Schemas
-from domain.decision import Child, ChildChoice, Question, Validation
+from domain.decision import AtWorkers, Child, ChildChoice, Question, Validation
 from domain.expressions import Evaluation
 from domain.plan import Plan
 
@@ -31,13 +31,21 @@ class FactFinder:
     """Everything a decision may ask of the outside."""
 
     def __init__(
-        self, expressions: Expressions, schemas: Schemas, resources: Resources, plans: Plans, identity: Identity
+        self,
+        expressions: Expressions,
+        schemas: Schemas,
+        resources: Resources,
+        plans: Plans,
+        identity: Identity,
+        known: Callable[[str], bool] = lambda _function: True,
     ) -> None:
+        """`known`: whether a function is in the process; the others are work for remote workers."""
         self._expressions = expressions
         self._schemas = schemas
         self._resources = resources
         self._plans = plans
         self._identity = identity
+        self._known = known
 
     async def answer(self, questions: Sequence[Question], partition: int) -> list[Any]:
         """Answers in order. `partition`: where a child has to live."""
@@ -54,6 +62,8 @@ class FactFinder:
                     plan = await self._plans.find(namespace, name, version)
                     fresh = self._identity.draw(partition)
                     answers.append(Child(fresh, plan.reference, plan.digest) if plan else None)
+                case AtWorkers(function):
+                    answers.append(not self._known(function))
         return answers
 
     async def violations(self, validation: Validation) -> list[tuple[str, str]] | str:

@@ -85,6 +85,7 @@ class FunctionControls:
             **said,
             "in_process": self._callouts.knows(name),
             "waiting": load.waiting if load is not None else 0,
+            "held": load.held if load is not None else 0,
             "claimed": sum(claimed.values()),
             "workers": sorted(claimed),
             "asked_at": instant(said["asked_at"]),

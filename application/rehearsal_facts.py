@@ -8,6 +8,7 @@ the items of a ``for``                  one item
 a type, source or id that is needed     ``made-up``
 any other value                         null
 a value that a schema does not allow    that it is valid
+who carries a function out              the process
 ======================================  ======================================================
 
 Nothing is assumed as long as no value was made up: then a failure is what would happen. A condition that comes out false
@@ -24,7 +25,7 @@ import msgspec
 
 from application.ports import Expressions, Schemas
 from application.rehearsal_stage import Stage
-from domain.decision import Child, ChildChoice, Question, Validation
+from domain.decision import AtWorkers, Child, ChildChoice, Question, Validation
 from domain.expressions import Evaluand, Evaluated, Evaluation, EvaluationFailed, parse, resolve
 from domain.plan import Emit, Node, Plan, Raise
 from domain.retry import seconds
@@ -73,6 +74,8 @@ class Answers:
                     child = self._stage.child(namespace, name, version)
                     number = sum(isinstance(each, Child) for each in answers)
                     answers.append(Child(f"{fresh_id}_{number}", child.reference, child.digest))
+                case AtWorkers():
+                    answers.append(False)  # what is in flight in a rehearsal has been sent
         return answers
 
     async def _evaluated(self, batch: Sequence[Evaluation]) -> list[Evaluand]:

@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from application.live import Live
-from application.storage import EndTask, GiveUpTask, PutTask, WorkChange
+from application.storage import EndTask, GiveUpTask, HoldTask, PutTask, WorkChange
 from domain import events as e
 from domain.errors import Fault, fault
-from domain.remote import is_remote, may_unwant, unwanted
+from domain.remote import Attempt, Unwanted, is_remote, may_unwant, unwanted
 
 Known = Callable[[str], bool]
 """Whether a function of this name is in the process."""
@@ -37,6 +37,7 @@ def unpacked(report: bytes) -> dict[str, Any]:
 
 
 _UNSENT: Final = packed("unsent", why=fault("cancelled", "dropped before a worker had claimed it"))
+_HOLDS: Final = (e.OrchestrationSuspended, e.OrchestrationResumed)
 _LOST: Final = packed("uncertain", why=fault("cancelled", "cut off while a worker had it"))
 
 
@@ -48,6 +49,9 @@ def task_changes(live: Live, events: list[e.Event], known: Known) -> list[WorkCh
             return []
     changes = _begun(live, events, known)
     if live.remote:
+        if any(type(event) in _HOLDS for event in events):
+            held = live.state.suspended
+            changes += [HoldTask(live.orchestration, *attempt, held) for attempt in live.remote]
         changes += _given_up(live, events) + _ended(live, events)
     return changes
 
@@ -68,7 +72,21 @@ def put_task(live: Live, event: e.AttemptStarted) -> PutTask:
     """The row of an attempt."""
     definition = live.state.definition.partition("@")[0]
     timeout_us = int(event.timeout_s * 1_000_000)
-    return PutTask(live.orchestration, event.run, event.number, event.function, definition, timeout_us, event.at)
+    held = live.state.suspended
+    return PutTask(live.orchestration, event.run, event.number, event.function, definition, timeout_us, event.at, held)
+
+
+def attempts_again(live: Live) -> list[WorkChange]:
+    """What the rows of all attempts should say, where some may be missing."""
+    changes: list[WorkChange] = []
+    for name, number in sorted(live.remote):
+        run = live.state.runs[name]
+        if run.request is not None:
+            put = put_task(live, run.request)
+            changes.append(msgspec.structs.replace(put, begun=True))  # else it has a row already
+            if (how := unwanted(live.state, run)) is not None:
+                changes.append(_give_up(live, (name, number), how))
+    return changes
 
 
 def _given_up(live: Live, events: list[e.Event]) -> list[WorkChange]:
@@ -79,10 +97,14 @@ def _given_up(live: Live, events: list[e.Event]) -> list[WorkChange]:
         run = live.state.runs[attempt[0]]
         how = unwanted(live.state, run) if run.flying and run.attempts == attempt[1] else None
         if how is not None:
-            changes.append(GiveUpTask(live.orchestration, *attempt, _UNSENT, _LOST if how == "claimed" else None))
+            changes.append(_give_up(live, attempt, how))
         if how == "claimed":
             live.unwanted.add(attempt)
     return changes
+
+
+def _give_up(live: Live, attempt: Attempt, how: Unwanted) -> GiveUpTask:
+    return GiveUpTask(live.orchestration, *attempt, _UNSENT, _LOST if how == "claimed" else None)
 
 
 def _ended(live: Live, events: list[e.Event]) -> list[WorkChange]:
@@ -94,7 +116,12 @@ def _ended(live: Live, events: list[e.Event]) -> list[WorkChange]:
     for attempt in sorted(touched):
         run = live.state.runs[attempt[0]]
         if not run.flying or run.attempts != attempt[1]:
-            changes.append(EndTask(live.orchestration, *attempt, events[-1].at))
+            if (
+                live.state.status == "terminated"
+            ):  # its history has not heard yet of what is reported, nor that it never began
+                changes.append(_give_up(live, attempt, "claimed"))
+            else:
+                changes.append(EndTask(live.orchestration, *attempt, events[-1].at))
             live.remote.discard(attempt)
             live.unwanted.discard(attempt)
     return changes

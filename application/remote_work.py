@@ -39,6 +39,12 @@ _PAGE: Final = 500
 _AT_ONCE: Final = 64
 
 
+def _offers(live: Live, event: e.Event) -> bool:
+    """Whether workers may have something to do after it."""
+    begun = type(event) is e.AttemptStarted and (event.run, event.number) in live.remote
+    return begun or type(event) is e.OrchestrationResumed
+
+
 class RemoteWork:
     """One loop per node; it is woken by hints and by commits that give work up."""
 
@@ -79,7 +85,7 @@ class RemoteWork:
             self._wake.set()
         if may_unwant(live.state, events):
             self._wake.set()
-        if any(type(event) is e.AttemptStarted and (event.run, event.number) in live.remote for event in events):
+        if any(_offers(live, event) for event in events):
             self._tell(WORK)
 
     def _tell(self, hint: str) -> None:
@@ -206,7 +212,7 @@ class RemoteWork:
             for orchestration in page:
                 try:
                     live = await self._engine.cache.load_at(partition, orchestration)
-                    if live.remote:
+                    if live.remote or not live.agenda[0]:  # or it has been decided on before this came by
                         await self._engine.mend(partition, orchestration)
                 except ContentMissingError as error:  # the others need not wait for it
                     _log.error("tasks.not_moved", detail=error.detail)

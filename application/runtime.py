@@ -175,7 +175,9 @@ class Node:
             snapshot_after=options.snapshot_after,
             known=world.callouts.knows,
         )
-        facts = FactFinder(world.expressions, world.schemas, world.resources, self.definitions, identity)
+        facts = FactFinder(
+            world.expressions, world.schemas, world.resources, self.definitions, identity, world.callouts.knows
+        )
         self.engine = Engine(
             journal=self.journal,
             cache=self.cache,

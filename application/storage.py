@@ -101,7 +101,10 @@ class PutReply(msgspec.Struct, frozen=True, tag=True):
 
 
 class PutTask(msgspec.Struct, frozen=True, tag=True):
-    """An attempt waits for a remote worker (task_store.py). Insert or nothing."""
+    """An attempt waits for a remote worker (task_store.py); `held`: not to be handed out yet; `begun`: a process
+    that had the function may have carried it out. One that is there is left as it is, unless it has ended: then it was work
+    of a process meanwhile.
+    """
 
     orchestration: UUID
     run: str
@@ -110,11 +113,24 @@ class PutTask(msgspec.Struct, frozen=True, tag=True):
     definition: str
     timeout_us: int
     queued_at: datetime
+    held: bool = False
+    begun: bool = False
+
+
+class HoldTask(msgspec.Struct, frozen=True, tag=True):
+    """An attempt that waits or is claimed is not handed out from now on, or is again: its orchestration is suspended, or
+    resumed.
+    """
+
+    orchestration: UUID
+    run: str
+    number: int
+    held: bool
 
 
 class GiveUpTask(msgspec.Struct, frozen=True, tag=True):
-    """Nobody wants it any more. One that waits is reported with `unsent`; one that is claimed with `lost`, and the token is
-    void; with `lost` None it may end. What is reported stays so.
+    """Nobody wants it any more. One that waits and was not `begun` is reported with `unsent`; another one with `lost`, and
+    the token is void; with `lost` None it may end. What is reported stays so.
     """
 
     orchestration: UUID
@@ -165,6 +181,7 @@ WorkChange = (
     | DropSubscriptions
     | PutReply
     | PutTask
+    | HoldTask
     | GiveUpTask
     | EndTask
     | PutHuman

@@ -79,11 +79,14 @@ class FunctionControl(msgspec.Struct, frozen=True):
 
 
 class FunctionLoad(msgspec.Struct, frozen=True):
-    """What there is of a function at the moment: how much waits, and how much each worker has."""
+    """What there is of a function at the moment: how much waits, how much each worker has, and how much is `held` because
+    its orchestration is suspended.
+    """
 
     function: str
     waiting: int
     claimed: dict[str, int]
+    held: int = 0
 
 
 class TaskStore(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from domain.decision import ChildChoice, Question, Validation
+from domain.decision import Ask, AtWorkers, ChildChoice, Question, Validation
 from domain.errors import RetraceError
 from domain.expressions import Evaluation
 from domain.orchestration import opened, step
@@ -26,7 +26,7 @@ Key = tuple[Any, ...]
 _encode = msgspec.json.Encoder().encode
 
 
-def key_of(ask: Evaluation | Validation | ChildChoice) -> Key:
+def key_of(ask: Ask) -> Key:
     """Equal for equal questions: their answers are equal too."""
     match ask:
         case Evaluation(program, names, values):
@@ -35,6 +35,8 @@ def key_of(ask: Evaluation | Validation | ChildChoice) -> Key:
             return "validation", _encode([schema, resource]), _encode(value)
         case ChildChoice(namespace, name, version):
             return "child", namespace, name, version
+        case AtWorkers(function):
+            return "at_workers", function
 
 
 class RecordedAnswers:
@@ -69,8 +71,7 @@ class RecordedAnswers:
             decision = opened(self._plan, self._state, recorded.command(), recorded.limits)
             questions, asked = step(decision), 0
             while questions:
-                answers = [recorded.answer(asked + number, each) for number, each in enumerate(questions)]
-                asked += len(questions)
+                answers, asked = recorded.answers(asked, questions)
                 for question, answer in zip(questions, answers, strict=True):
                     self._keep(question, answer)
                 questions = step(decision, answers)

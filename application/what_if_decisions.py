@@ -12,7 +12,7 @@ from application.what_if_answers import Asking, RecordedAnswers
 from application.what_if_record import Record
 from domain import commands as c
 from domain import events as e
-from domain.decision import Question, Validation
+from domain.decision import AtWorkers, Question, Validation
 from domain.errors import RetraceError
 from domain.lifecycle import IllegalTransitionError
 from domain.orchestration import opened, step
@@ -63,10 +63,9 @@ class Decisions:
         questions, asked = step(decision), 0
         while questions:
             if recorded is not None and self._as_recorded:
-                answers = [recorded.answer(asked + number, each) for number, each in enumerate(questions)]
+                answers, asked = recorded.answers(asked, questions)
             else:
                 answers = yield from self._answered(questions, recorded)
-            asked += len(questions)
             questions = step(decision, answers)
         self.events += decision.events
         yield []
@@ -82,6 +81,8 @@ class Decisions:
             if not known and isinstance(question.ask, Validation) and question.ask.resource is not None:
                 known, answer = True, []
                 self.assumptions["a value is valid by a schema that would have to be fetched"] = None
+            if not known and isinstance(question.ask, AtWorkers):
+                known, answer = True, False  # whether a worker had it there, nobody knows: it counts as sent
             answers.append(answer)
             if not known:
                 missing.append((number, question))

@@ -71,11 +71,21 @@ class Child(msgspec.Struct, frozen=True):
     digest: str
 
 
+class AtWorkers(msgspec.Struct, frozen=True):
+    """Do remote workers carry out the function of this name? Answered with a bool."""
+
+    function: str
+
+
+Ask = Evaluation | Validation | ChildChoice | AtWorkers
+"""What may be asked."""
+
+
 class Question(msgspec.Struct, frozen=True):
     """Something the outside must tell. `key`: (run or scope, slot), stable for the same decision."""
 
     key: tuple[str, str]
-    ask: Evaluation | Validation | ChildChoice
+    ask: Ask
 
 
 Strand = Generator[list[Question], list[Any], Any]
@@ -107,6 +117,7 @@ class Decision:
         "beginning",
         "begun",
         "cause",
+        "elsewhere",
         "events",
         "limits",
         "messages",
@@ -138,6 +149,8 @@ class Decision:
         """Listens that are looking at what is held."""
         self.offering = False
         """Whether what is held is being offered."""
+        self.elsewhere: dict[str, bool] = {}
+        """Function -> whether remote workers carry it out, as far as that was asked."""
         self._seed = command.seed
         self._ids = 0
         self.actor = command.actor
@@ -179,7 +192,7 @@ class Decision:
         self._numbers[pointer] = number
         return f"{pointer}#{number}"
 
-    def question(self, owner: str, slot: str, ask: Evaluation | Validation | ChildChoice) -> Question:
+    def question(self, owner: str, slot: str, ask: Ask) -> Question:
         """A question under a key of its own: the same place may ask again in one decision (a ``while`` of each turn)."""
         asked = self._asked.get((owner, slot), 0) + 1
         self._asked[owner, slot] = asked

@@ -6,6 +6,9 @@ What an earlier one leads to may make a later one void.
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Final
+
 from domain import commands as c
 from domain import events as e
 from domain import gaps
@@ -17,25 +20,42 @@ from domain.decision import Decision, Strand
 from domain.errors import (
     fault,
 )
-from domain.failing import fail, fail_composite, fail_scope, raise_incident, start_rollback
+from domain.failing import before_cutting, fail, fail_composite, fail_scope, raise_incident, start_rollback
 from domain.flow import complete
 from domain.people import escalate, unanswered
 from domain.plan import Run as RunWork
 from domain.plan import Try
+from domain.state import ROOT
 from domain.tasks import enter_try
+
+Due = tuple[datetime, str, str]
+"""(when, kind, key)."""
+_CUTS: Final = ("workflow", "attempt", "timeout")
 
 
 def fire(d: Decision, command: c.FireTimers) -> None:
     if d.state.final or d.state.suspended:
         return
-    for when, kind, key in sorted(d.state.due(), key=lambda timer: timer[0]):
-        if when <= d.now:
-            d.spawn(timer(d, kind, key))
+    due = [entry for entry in sorted(d.state.due(), key=lambda timer: timer[0]) if entry[0] <= d.now]
+    if len(due) > 1 and any(kind in _CUTS for _, kind, _ in due):
+        d.spawn(_in_their_order(d, due))
+        return
+    for _, kind, key in due:
+        d.spawn(timer(d, kind, key))
+
+
+def _in_their_order(d: Decision, due: list[Due]) -> Strand:
+    """What the first has to ask is asked before, so that no later one passes it meanwhile."""
+    yield from before_cutting(d, (ROOT,))
+    for _, kind, key in due:
+        d.spawn(timer(d, kind, key))
 
 
 def timer(d: Decision, kind: str, key: str) -> Strand:
     """A timer is due; what went before may have made it void."""
     state = d.state
+    if kind in _CUTS:
+        yield from before_cutting(d, (ROOT,) if kind == "workflow" else list(state.runs[key].scopes.values()))
     if not any(k == kind and n == key and when <= d.now for when, k, n in state.due()):
         return
     run = state.runs.get(key)

@@ -13,7 +13,7 @@ from typing import Any
 from domain import events as e
 from domain.commands import Cancel
 from domain.containing import contained
-from domain.decision import Decision
+from domain.decision import AtWorkers, Decision, Strand
 from domain.errors import Fault, fault
 from domain.state import COMPENSATE, ROOT, Run
 
@@ -147,7 +147,8 @@ def void_incidents(d: Decision, why: str) -> None:
 
 def begin_settling(d: Decision, scopes: Sequence[str], *, cut: bool) -> None:
     """Waits end, what was not sent is dropped, attempts in flight are awaited (or, when `cut`, uncertain at once), in one
-    scope after the other; none of them lies in another.
+    scope after the other; none of them lies in another. What is work for remote workers is given up in its row, which
+    tells at once whether anybody had claimed it (`domain.remote`).
 
     A child that is not awaited is on its way and stays so. An undo or a partial rollback in progress inside is not
     touched: it ends by itself.
@@ -165,10 +166,36 @@ def begin_settling(d: Decision, scopes: Sequence[str], *, cut: bool) -> None:
             continue  # its child has begun, and its completion is a matter of this decision
         if run.child is not None and run.flying:
             d.send(run.child[0], Cancel, reason="its parent gives it up")
-        elif run.flying and not cut:
+        elif (run.flying and not cut) or (d.elsewhere and d.elsewhere.get(_called(run) or "")):
             continue
         else:
             abandon(d, run, why)
+
+
+def before_cutting(d: Decision, scopes: Sequence[str]) -> Strand:
+    """To be asked before a cut, and anything that its decision depends on looked at afterwards: who carries out the calls
+    in flight in these scopes. Then `Decision.elsewhere` tells.
+    """
+    while asked := _not_asked(d, scopes):
+        answers = yield [d.question(run, "at_workers", AtWorkers(function)) for function, run in asked.items()]
+        d.elsewhere |= zip(asked, answers, strict=True)
+
+
+def _not_asked(d: Decision, scopes: Sequence[str]) -> dict[str, str]:
+    """Function -> a run that calls it."""
+    found: dict[str, str] = {}
+    if scopes and d.state.calls:
+        for run in d.state.in_flight(*scopes):
+            function = _called(run)
+            if function is not None and function not in d.elsewhere:
+                found.setdefault(function, run.id)
+    return found
+
+
+def _called(run: Run) -> str | None:
+    """The function that is being called, if one is."""
+    request = run.request if run.flying else None
+    return request.function if request is not None and request.callout == "function" and run.child is None else None
 
 
 def composite(d: Decision, run: Run) -> bool:

@@ -6,7 +6,7 @@ The same version of a definition under the same code gives the same events; wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from domain import commands as c
 from domain import events as e
 from domain.basis import COMMANDS, value_at
-from domain.decision import Child, ChildChoice, Decision, Limits, Question, Validation
+from domain.decision import AtWorkers, Child, ChildChoice, Decision, Limits, Question, Validation
 from domain.expressions import Evaluated, EvaluationFailed
 from domain.orchestration import opened, step
 from domain.plan import Plan
@@ -84,14 +84,30 @@ class Step(msgspec.Struct, frozen=True):
             case _:
                 return c.FireTimers(**told)
 
-    def answer(self, number: int, question: Question) -> Any:
-        """The recorded answer to the question with this number (from 0) of the decision. Raises NotRedecidedError."""
+    def answers(self, asked: int, questions: Sequence[Question]) -> tuple[list[Any], int]:
+        """(the recorded answers, how many facts of the decision are used up now). `asked`: how many were before. Raises
+        NotRedecidedError.
+        """
+        found: list[Any] = []
+        for question in questions:
+            if isinstance(question.ask, AtWorkers) and not isinstance(self._fact(asked), bool):
+                found.append(False)  # from before that was asked: whatever was in flight counted as sent
+                continue
+            found.append(self._answer(asked, question))
+            asked += 1
+        return found, asked
+
+    def _fact(self, number: int) -> Any:
+        facts = self.basis.facts
+        return facts[number] if number < len(facts) else None
+
+    def _answer(self, number: int, question: Question) -> Any:
         facts = self.basis.facts
         if number >= len(facts):
             raise NotRedecidedError(f"it asks for {question.key[1]} of {question.key[0]}, which was never asked")
         stored = facts[number]
         match question.ask:
-            case Validation():
+            case Validation() | AtWorkers():
                 return stored
             case ChildChoice():
                 return None if stored is None else Child(*stored)
@@ -127,8 +143,7 @@ def redecide(plan: Plan, state: State, recorded: Step, *, to: Plan | None = None
     questions = step(decision)
     asked = 0
     while questions:
-        answers = [recorded.answer(asked + number, question) for number, question in enumerate(questions)]
-        asked += len(questions)
+        answers, asked = recorded.answers(asked, questions)
         questions = step(decision, answers)
     if asked < len(recorded.basis.facts):
         raise NotRedecidedError(f"it asks {asked} questions where {len(recorded.basis.facts)} were asked")

@@ -483,14 +483,15 @@ class State(msgspec.Struct, array_like=True, gc=False):
                     break
         return found
 
-    def in_flight(self, ancestor: str) -> Iterator[Run]:
-        """The attempts in flight in a scope, those of undos apart: an undo is never given up."""
+    def in_flight(self, *ancestors: str) -> Iterator[Run]:
+        """The attempts in flight in these scopes, those of undos apart: an undo is never given up."""
+        wanted = frozenset(ancestors)
         for name in self.flights:
             run = self.runs[name]
             for scope in self.scope_chain(run.scope):
-                if scope.id == ancestor:
+                if scope.id in wanted:
                     yield run
-                if scope.id == ancestor or scope.slot == COMPENSATE:
+                if scope.id in wanted or scope.slot == COMPENSATE:
                     break
 
     def _in_flight_below(self, run: Run) -> Iterator[tuple[str, Run]]:

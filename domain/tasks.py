@@ -9,7 +9,7 @@ from domain.branches import branch_done, start_branches
 from domain.data import Env, duration_s, evaluate, fill, instant, truth, value, value_of
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import Fault, fault
-from domain.failing import begin_settling, fail
+from domain.failing import before_cutting, begin_settling, fail
 from domain.flow import begin, complete, continues, open_scope, starts
 from domain.plan import Do, Emit, For, Fork, Join, Node, Raise, Set, Split, Switch, Try, Wait
 from domain.state import COMPENSATE, Run, ScopeState
@@ -117,9 +117,11 @@ def _branch_done(d: Decision, run: Run, node: Node, scope: ScopeState) -> Strand
         yield from branch_done(d, run, node.work, scope)
         return
     if node.work.compete:
-        if run.winner is None:
+        others = [other for other in run.scopes.values() if other != scope.id]
+        yield from before_cutting(d, others)
+        if run.winner is None and d.live(run.scope) and run.open:
             d.emit(e.ForkWon, run=run.id, scope=scope.id, settle_at=d.settle_at)
-            begin_settling(d, [other for other in run.scopes.values() if other != scope.id], cut=True)
+            begin_settling(d, others, cut=True)
         return
     scopes = d.state.scopes
     # From the last: branches mostly end in their order, and a wide fork must not be counted through at each end.

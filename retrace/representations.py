@@ -234,6 +234,7 @@ class CalledFunction(TypedDict):
     function: str
     in_process: bool
     waiting: int
+    held: int
     claimed: int
     workers: list[str]
     asked_at: str | None

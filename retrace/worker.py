@@ -6,9 +6,9 @@
     asyncio.run(worker.run())
 
 The functions are those of ``@function``; arguments are validated against their annotations as they are in the service's own
-process, ``async def`` runs on the loop and ``def`` in a thread. While a function runs its lease is prolonged. A worker whose
-lease was lost goes on to the end of the function, and its report is refused: somebody else has the task then, under the same
-idempotency key.
+process, ``async def`` runs on the loop and ``def`` in a thread. While a function runs its lease is prolonged. When it turns
+out that the lease was lost, somebody else has the task or nobody wants it any more: an ``async def`` is cancelled, a thread,
+which cannot be, runs on and keeps its place, and nothing is reported.
 
 ``run`` returns when `stop` was called (SIGTERM and SIGINT do so where it may handle signals): nothing more is claimed, and
 what is in hand may end.
@@ -25,6 +25,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from retrace.functions import REGISTRY, Function
@@ -39,6 +40,10 @@ _log = logging.getLogger("retrace.worker")
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _GRACE_S = 10.0
+_LOOK_AGAIN_S = 1.0
+_CLOCKS_APART_S = 3.0
+_LONGEST = {"type": 255, "title": 255, "detail": 10_000}
+"""Characters of the texts of an error."""
 
 Json = dict[str, Any]
 
@@ -100,9 +105,11 @@ class Worker:
             limits=httpx2.Limits(max_connections=self._concurrency * 2 + 2),
         ) as http:
             try:
-                await self._work(http, carry_out)
-                if self._in_hand:
-                    await asyncio.wait(self._in_hand)
+                try:
+                    await self._work(http, carry_out)
+                finally:  # also when the server refuses to hand anything out: what is in hand is another matter
+                    if self._in_hand:
+                        await asyncio.wait(self._in_hand)
             finally:
                 for task in self._in_hand:
                     task.cancel()
@@ -120,9 +127,9 @@ class Worker:
     async def _work(self, http: httpx2.AsyncClient, carry_out: Any) -> None:
         pause_s = _FIRST_PAUSE_S
         while not self._stopping.is_set():
-            room = self._concurrency - len(self._in_hand)
+            room = self._concurrency - len(self._in_hand) - carry_out.left_behind
             if room <= 0:
-                await _first_of(*self._in_hand, self._stopping.wait())
+                await _first_of(*self._in_hand, self._stopping.wait(), asyncio.sleep(_LOOK_AGAIN_S))
                 continue
             tasks = await self._until_stopped(self._claim(http, room))
             if tasks is None:
@@ -135,7 +142,12 @@ class Worker:
             for each in tasks:
                 task = asyncio.create_task(self._carry_out(http, carry_out, each))
                 self._in_hand.add(task)
-                task.add_done_callback(self._in_hand.discard)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_hand.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            _log.error("a task was given up, its lease will end it", exc_info=problem)
 
     async def _claim(self, http: httpx2.AsyncClient, room: int) -> list[Json] | None:
         """Work; None where the server cannot be had."""
@@ -153,7 +165,15 @@ class Worker:
             _log.warning("the server is busy: %s", answer.status_code)
             return None
         answer.raise_for_status()
-        return list(answer.json()["items"])
+        try:
+            items = list(answer.json()["items"])
+        except (ValueError, LookupError, TypeError):
+            _log.warning("what answers at %s is no Retrace service", self._url)
+            return None
+        ahead_s = _ahead_s(answer)
+        for item in items:
+            item["left_s"] = (datetime.fromisoformat(item["deadline"]) - datetime.now(UTC)).total_seconds() + ahead_s
+        return items
 
     async def _until_stopped(self, claim: Coroutine[Any, Any, list[Json] | None]) -> list[Json] | None:
         """What was claimed. A claim that is under way when the worker stops is cut off: then the server hands nothing out."""
@@ -171,33 +191,37 @@ class Worker:
 
     async def _carry_out(self, http: httpx2.AsyncClient, carry_out: Any, task: Json) -> None:
         ports = app_module("application.ports")
-        left_s = (datetime.fromisoformat(task["deadline"]) - datetime.now(UTC)).total_seconds()
         callout = ports.Callout(
             kind="function",
             function=task["function"],
             arguments=task["arguments"],
             idempotency_key=task["idempotency_key"],
             attempt=task["attempt"],
-            timeout_s=max(left_s, 0.001),
+            timeout_s=max(task["left_s"], 0.001),
             orchestration=task["orchestration"],
             task=task["task"],
             compensates=task.get("compensates"),
         )
         beating = asyncio.create_task(self._beat(http, task))
+        doing = asyncio.create_task(carry_out.send(callout))
         try:
-            result = await carry_out.send(callout)
+            await asyncio.wait((beating, doing), return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                _log.warning("the lease of %s was lost: it is given up", task["function"])
+                return
         finally:
-            beating.cancel()
-            await asyncio.gather(beating, return_exceptions=True)
-        await self._report(http, task, *_report_of(ports, result))
+            for each in (beating, doing):
+                each.cancel()
+            await asyncio.gather(beating, doing, return_exceptions=True)
+        await self._report(http, task, *_report_of(ports, doing.result()))
 
     async def _beat(self, http: httpx2.AsyncClient, task: Json) -> None:
+        """Prolong the lease; returns when it was lost."""
         path = f"/v1/tasks/{task['task_id']}/heartbeat"
         while True:
             await asyncio.sleep(self._lease_s / 3)
             answer = await _posted(http, path, {"token": task["token"], "lease": self._lease_s}, _GRACE_S)
             if answer is not None and answer.status_code in (404, 409):
-                _log.warning("the lease of %s was lost; its report will be refused", task["function"])
                 return
 
     async def _report(self, http: httpx2.AsyncClient, task: Json, verb: str, body: Json) -> None:
@@ -222,6 +246,16 @@ class Worker:
             await self._report(http, task, "fail", {"error": {"detail": detail}, "uncertain": True, "retryable": False})
         elif not answer.is_success:
             _log.error("the report of %s was not taken: %s %s", task["function"], answer.status_code, answer.text[:500])
+
+
+def _ahead_s(answer: httpx2.Response) -> float:
+    """How far this machine's clock is ahead of the server's; 0 where that is within what its answer can tell."""
+    try:
+        theirs = parsedate_to_datetime(answer.headers["Date"])
+        ahead_s = (datetime.now(UTC) - theirs).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+    return ahead_s if abs(ahead_s) > _CLOCKS_APART_S else 0.0
 
 
 def _jittered(pause_s: float) -> float:
@@ -255,12 +289,19 @@ def _report_of(ports: Any, result: Any) -> tuple[str, Json]:
     if isinstance(result, ports.Answered):
         return "complete", {"output": result.output}
     error = {name: getattr(result.fault, name) for name in ("type", "status", "title", "detail")}
-    body: Json = {"error": {name: value for name, value in error.items() if value is not None}}
+    error |= {name: _taken(error[name], longest) for name, longest in _LONGEST.items() if error[name]}
+    body: Json = {"error": {name: value for name, value in error.items() if value}}
     if isinstance(result, ports.Declined):
         return "fail", body
     if isinstance(result, ports.Unusable):  # it was done, but its value cannot be sent: to do it again would not help
         body["retryable"] = False
     return "fail", {**body, "uncertain": True}
+
+
+def _taken(text: str, longest: int) -> str:
+    """A text as the server takes it."""
+    text = text.replace("\0", "\ufffd").encode(errors="replace").decode()
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _chosen(functions: Mapping[str, Function] | Iterable[Callable[..., Any]] | None) -> Mapping[str, Function]:

@@ -58,6 +58,8 @@ class FunctionCallouts:
         """Raises UnfitFunctionError if a function's signature cannot be served."""
         self._functions = {name: _prepare(function) for name, function in functions.items()}
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="retrace-function")
+        self.left_behind = 0
+        """Threads whose function nobody waits for any more, and which runs on."""
 
     def close(self) -> None:
         """Start no more threads. Does not wait for functions that are still running."""
@@ -107,15 +109,24 @@ class FunctionCallouts:
             # Not wait_for: it would wait on for a future that is cancelled but cannot stop.
             await asyncio.wait((waiting,), timeout=callout.timeout_s)
         except asyncio.CancelledError:
-            running.cancel()
+            if not running.cancel():
+                self._leave(waiting)
             raise
         if not waiting.done():
             if running.cancel():
                 return Declined(fault("timeout", f"function {callout.function} was not called: no thread was free"))
-            waiting.add_done_callback(_look_at)
+            self._leave(waiting)
             return _timed_out(callout)
         problem = waiting.exception()
         return _outcome(callout, None if problem else waiting.result(), problem)
+
+    def _leave(self, waiting: asyncio.Future[Any]) -> None:
+        self.left_behind += 1
+        waiting.add_done_callback(self._has_ended)
+
+    def _has_ended(self, waiting: asyncio.Future[Any]) -> None:
+        self.left_behind -= 1
+        _look_at(waiting)
 
 
 async def _waited_for(task: asyncio.Task[Any], callout: Callout) -> CalloutResult:

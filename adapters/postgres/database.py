@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from adapters.postgres.arrays import columns
 from adapters.postgres.sessions import Sessions
 from adapters.sql.changes import Changes
-from adapters.sql.database import Fence, Params, Result, Row, Transaction
+from adapters.sql.database import Fence, Order, Params, Result, Row, Transaction
 from adapters.sql.migration import migrate
 from adapters.sql.statements import Fragment, Statements
 from adapters.sql.threads import Threads, unusable
@@ -59,8 +59,8 @@ class PostgresDatabase:
     async def commit(self, fences: Sequence[Fence], changes: Sequence[tuple[str, Sequence[Row]]]) -> bool:
         return await self._threads.write(lambda connection: _commit(connection, fences, changes))
 
-    async def change(self, work: Callable[[Transaction], Result]) -> Result:
-        return await self._changes.change(work)
+    async def change(self, work: Callable[[Transaction], Result], order: Order = ()) -> Result:
+        return await self._changes.change(work, order)
 
     async def reshape(self, work: Callable[[Transaction], Result]) -> Result:
         return await asyncio.to_thread(self._reshape, work)

@@ -822,21 +822,35 @@ made_at <= %(until)s
 
 -- == Work for remote workers ===========================================================================================
 
+-- An attempt that had ended for workers, since the process carried it out, may be theirs again.
 -- name: put_task
-INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, status)
-SELECT partition, orchestration, run, number, function, definition, timeout_us, queued_at, 'waiting'
+INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, begun,
+                   status)
+SELECT partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, begun, 'waiting'
 FROM unnest(
-    %b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[]
-) AS come (partition, orchestration, run, number, function, definition, timeout_us, queued_at)
-ON CONFLICT (partition, orchestration, run, number) DO NOTHING;
+    %b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::text[], %b::text[], %b::bigint[], %b::timestamptz[],
+    %b::boolean[], %b::boolean[]
+) AS come (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, begun)
+ON CONFLICT (partition, orchestration, run, number) DO UPDATE
+SET status = 'waiting', held = excluded.held, begun = excluded.begun, token = NULL, worker = NULL, claimed_at = NULL,
+    lease_until = NULL, deadline = NULL, report = NULL, ended_at = NULL
+WHERE tasks.status = 'ended';
+
+-- name: hold_task
+UPDATE tasks AS t SET held = those.held
+FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::boolean[])
+    AS those (partition, orchestration, run, number, held)
+WHERE t.partition = those.partition AND t.orchestration = those.orchestration AND t.run = those.run
+  AND t.number = those.number AND t.status IN ('waiting', 'claimed');
 
 -- name: give_up_task
 UPDATE tasks AS t
-SET report = CASE t.status WHEN 'waiting' THEN gone.unsent ELSE gone.lost END, status = 'reported'
+SET report = CASE WHEN t.status = 'waiting' AND NOT t.begun THEN gone.unsent ELSE gone.lost END, status = 'reported'
 FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::bytea[], %b::bytea[])
     AS gone (partition, orchestration, run, number, unsent, lost)
 WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
-  AND t.number = gone.number AND (t.status = 'waiting' OR (t.status = 'claimed' AND gone.lost IS NOT NULL));
+  AND t.number = gone.number
+  AND ((t.status = 'waiting' AND NOT t.begun) OR (t.status IN ('waiting', 'claimed') AND gone.lost IS NOT NULL));
 
 -- name: end_task
 UPDATE tasks AS t SET status = 'ended', ended_at = gone.ended_at
@@ -845,20 +859,25 @@ FROM unnest(%b::smallint[], %b::uuid[], %b::text[], %b::integer[], %b::timestamp
 WHERE t.partition = gone.partition AND t.orchestration = gone.orchestration AND t.run = gone.run
   AND t.number = gone.number AND t.status <> 'ended';
 
+-- One probe of the index for each place, however much waits there: EXISTS became a join over all of it.
 -- name: waiting_functions
 SELECT p.partition, each.function
 FROM partitions AS p
 CROSS JOIN LATERAL (
-    SELECT f.function FROM unnest(%(functions)s::text[]) AS f (function)
-    WHERE EXISTS (
+    SELECT f.function
+    FROM unnest(%(functions)s::text[]) AS f (function), LATERAL (
         SELECT 1 FROM tasks AS t
-        WHERE t.partition = p.partition AND t.function = f.function AND t.status = 'waiting'
-    )
+        WHERE t.partition = p.partition AND t.function = f.function COLLATE "C" AND t.status = 'waiting' AND NOT t.held
+        ORDER BY t.definition, t.queued_at
+        LIMIT 1
+    ) AS first
 ) AS each;
 
 -- name: choose_tasks
 SELECT orchestration, run, number, definition, timeout_us FROM tasks
 WHERE partition = %(partition)s AND function = %(function)s AND definition > %(after)s AND status = 'waiting'
+  AND NOT held
+  AND NOT EXISTS (SELECT 1 FROM functions AS f WHERE f.function = %(function)s AND (f.paused OR f.draining))
 ORDER BY definition, queued_at
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED;
@@ -953,10 +972,10 @@ WHERE partition = %(partition)s AND status = 'ended' AND ended_at < %(before)s
 RETURNING partition;
 
 -- name: task_loads
-SELECT function, status, coalesce(worker, ''), count(*)
+SELECT function, CASE WHEN status = 'waiting' AND held THEN 'held' ELSE status END, coalesce(worker, ''), count(*)
 FROM tasks
 WHERE partition IN (SELECT p.partition FROM partitions AS p) AND status IN ('waiting', 'claimed')
-GROUP BY function, status, coalesce(worker, '')
+GROUP BY 1, 2, 3
 ORDER BY function;
 
 -- name: claimed_of_function

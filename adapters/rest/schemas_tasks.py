@@ -105,6 +105,7 @@ class CalledFunction(Open):
     function: str
     in_process: bool = Field(description="It is a function of the service's own process; no worker gets it.")
     waiting: int
+    held: int = Field(description="Not handed out, since their orchestrations are suspended.")
     claimed: int
     workers: list[str] = Field(description="Who has any of it.")
     asked_at: Instant | None = Field(description="When a worker last asked for it, give or take 10 s.")

@@ -18,6 +18,12 @@ from adapters.sql.statements import Fragment
 Row = tuple[Any, ...]
 Params = Mapping[str, Any]
 Result = TypeVar("Result")
+Order = tuple[Any, ...]
+"""Where a change stands among those of its transaction. The first member says what it locks, so that the others compare."""
+TASK_ROWS, FUNCTION_ROWS = 1, 2
+"""Attempts of remote workers by their key, then functions by name: whoever claims takes rows of attempts as well, but passes
+over those that are locked.
+"""
 
 
 class Fence(msgspec.Struct, frozen=True):
@@ -67,9 +73,9 @@ class Database(Protocol):
         """
         ...
 
-    async def change(self, work: Callable[[Transaction], Result]) -> Result:
+    async def change(self, work: Callable[[Transaction], Result], order: Order = ()) -> Result:
         """Run `work` in a transaction of its own on the writer's thread; it must touch nothing else. An exception rolls
-        its changes back.
+        its changes back. `order`: where it stands among others that may share the transaction (`changes.py`).
         """
         ...
 

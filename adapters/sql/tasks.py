@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from adapters.sql.database import Database, Row, Transaction
+from adapters.sql.database import FUNCTION_ROWS, TASK_ROWS, Database, Row, Transaction
 from adapters.sql.registers import expire
 from adapters.sql.rows import as_instant, as_uuid
 from application.task_store import Claim, ClaimedTask, FunctionControl, FunctionLoad, TaskKey, TaskRow
@@ -26,7 +26,9 @@ class SqlTasks:
         return [(partition, function) for partition, function in rows]
 
     async def claim(self, claim: Claim) -> list[ClaimedTask]:
-        return await self._database.change(lambda transaction: _claim(transaction, claim))
+        return await self._database.change(
+            lambda transaction: _claim(transaction, claim), (FUNCTION_ROWS, claim.function)
+        )
 
     async def get(self, key: TaskKey) -> TaskRow | None:
         rows = await self._database.read("task", _params(key))
@@ -76,15 +78,15 @@ class SqlTasks:
 
     async def control(self, function: str, *, paused: bool | None = None, draining: bool | None = None) -> None:
         params = {"function": function, "paused": paused, "draining": draining}
-        await self._database.change(lambda transaction: transaction.run("control_function", params))
+        await self._say("control_function", params)
 
     async def limit(self, function: str, max_concurrent: int | None, max_per_second: float | None) -> None:
         params = {"function": function, "max_concurrent": max_concurrent, "max_per_second": max_per_second}
-        await self._database.change(lambda transaction: transaction.run("limit_function", params))
+        await self._say("limit_function", params)
 
     async def note(self, function: str, at: datetime, *, claimed: bool) -> None:
         params = {"function": function, "at": at, "claimed": claimed}
-        await self._database.change(lambda transaction: transaction.run("note_function", params))
+        await self._say("note_function", params)
 
     async def loads(self) -> list[FunctionLoad]:
         found: dict[str, FunctionLoad] = {}
@@ -92,13 +94,20 @@ class SqlTasks:
             known = found.setdefault(function, FunctionLoad(function, 0, {}))
             if status == "waiting":
                 found[function] = msgspec.structs.replace(known, waiting=known.waiting + count)
+            elif status == "held":
+                found[function] = msgspec.structs.replace(known, held=known.held + count)
             else:
                 known.claimed[worker] = known.claimed.get(worker, 0) + count
         return list(found.values())
 
     async def _run(self, name: str, key: TaskKey, **more: object) -> list[Row]:
         params = {**_params(key), **more}
-        return await self._database.change(lambda transaction: transaction.run(name, params))
+        order = (TASK_ROWS, *msgspec.structs.astuple(key))
+        return await self._database.change(lambda transaction: transaction.run(name, params), order)
+
+    async def _say(self, name: str, params: Mapping[str, object]) -> None:
+        order = (FUNCTION_ROWS, params["function"])
+        await self._database.change(lambda transaction: transaction.run(name, params), order)
 
 
 def _claim(transaction: Transaction, claim: Claim) -> list[ClaimedTask]:

@@ -18,6 +18,7 @@ from application.storage import (
     DropSubscriptions,
     EndTask,
     GiveUpTask,
+    HoldTask,
     PartitionWrite,
     PutAgenda,
     PutEmitted,
@@ -35,7 +36,8 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
     replies: list[Row] = []
     dropped: dict[tuple[int, UUID, str], None] = {}
     subscribed: dict[tuple[int, UUID, str], dict[int, str]] = {}
-    tasks: list[Row] = []
+    tasks: dict[Row, Row] = {}
+    holds: dict[Row, bool] = {}
     unwanted: list[Row] = []
     ended: list[Row] = []
     people: dict[tuple[int, UUID, int], PutHuman | DropHuman] = {}
@@ -56,7 +58,12 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
                     dropped[partition, orchestration, run] = None
                     subscribed.pop((partition, orchestration, run), None)
                 case PutTask():
-                    tasks.append((partition, *msgspec.structs.astuple(change)))
+                    tasks[partition, change.orchestration, change.run, change.number] = (
+                        partition,
+                        *msgspec.structs.astuple(change),
+                    )
+                case HoldTask(orchestration, run, number, held):
+                    holds[partition, orchestration, run, number] = held
                 case GiveUpTask():
                     unwanted.append((partition, *msgspec.structs.astuple(change)))
                 case PutHuman() | DropHuman():
@@ -74,9 +81,8 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
         ("put_subscription", [(*key, *slot) for key, slots in subscribed.items() for slot in slots.items()]),
         ("put_reply", replies),
         # An attempt comes, is given up and ends once each, in this order.
-        ("put_task", tasks),
-        ("give_up_task", unwanted),
-        ("end_task", ended),
+        ("put_task", list(tasks.values())),
+        *_by_key(holds, unwanted, ended),
         ("drop_human_candidates", list(people)),
         ("drop_human_task", [key for key, change in people.items() if isinstance(change, DropHuman)]),
         (
@@ -98,3 +104,13 @@ def work_rows(writes: Sequence[PartitionWrite]) -> list[tuple[str, list[Row]]]:
 
 def _human(partition: int, put: PutHuman) -> Row:
     return partition, *(getattr(put, name) for name in put.__struct_fields__ if name != "people")
+
+
+def _by_key(holds: dict[Row, bool], unwanted: list[Row], ended: list[Row]) -> list[tuple[str, list[Row]]]:
+    """Changes of attempts one at a time, by their key: workers report at other nodes, and nobody is to wait in a circle
+    (`changes.py`).
+    """
+    rows = [("hold_task", (*key, held)) for key, held in holds.items()]
+    rows += [("give_up_task", row) for row in unwanted]
+    rows += [("end_task", row) for row in ended]
+    return [(name, [row]) for name, row in sorted(rows, key=lambda each: each[1][:4])]

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from adapters.sql.changes import Changes
-from adapters.sql.database import Fence, Params, Result, Row, Transaction
+from adapters.sql.database import Fence, Order, Params, Result, Row, Transaction
 from adapters.sql.migration import migrate
 from adapters.sql.rows import microseconds
 from adapters.sql.statements import Fragment, Statements
@@ -94,8 +94,8 @@ class SqliteDatabase:
     async def lease(self, work: Callable[[Transaction], Result]) -> Result:
         return await self._changes.change(work)
 
-    async def change(self, work: Callable[[Transaction], Result]) -> Result:
-        return await self._changes.change(work)
+    async def change(self, work: Callable[[Transaction], Result], order: Order = ()) -> Result:
+        return await self._changes.change(work, order)
 
     async def reshape(self, work: Callable[[Transaction], Result]) -> Result:
         # Readers see the tables as they were when they began; nobody waits for them.

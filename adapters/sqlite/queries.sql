@@ -734,15 +734,24 @@ made_at <= :until
 
 -- == Work for remote workers ===========================================================================================
 
+-- An attempt that had ended for workers, since the process carried it out, may be theirs again.
 -- name: put_task
-INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting')
-ON CONFLICT DO NOTHING;
+INSERT INTO tasks (partition, orchestration, run, number, function, definition, timeout_us, queued_at, held, begun,
+                   status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')
+ON CONFLICT DO UPDATE
+SET status = 'waiting', held = excluded.held, begun = excluded.begun, token = NULL, worker = NULL, claimed_at = NULL,
+    lease_until = NULL, deadline = NULL, report = NULL, ended_at = NULL
+WHERE status = 'ended';
+
+-- name: hold_task
+UPDATE tasks SET held = ?5
+WHERE partition = ?1 AND orchestration = ?2 AND run = ?3 AND number = ?4 AND status IN ('waiting', 'claimed');
 
 -- name: give_up_task
-UPDATE tasks SET report = CASE status WHEN 'waiting' THEN ?5 ELSE ?6 END, status = 'reported'
+UPDATE tasks SET report = CASE WHEN status = 'waiting' AND begun = 0 THEN ?5 ELSE ?6 END, status = 'reported'
 WHERE partition = ?1 AND orchestration = ?2 AND run = ?3 AND number = ?4
-  AND (status = 'waiting' OR (status = 'claimed' AND ?6 IS NOT NULL));
+  AND ((status = 'waiting' AND begun = 0) OR (status IN ('waiting', 'claimed') AND ?6 IS NOT NULL));
 
 -- name: end_task
 UPDATE tasks SET status = 'ended', ended_at = ?5
@@ -753,12 +762,14 @@ SELECT p.partition, f.value
 FROM partitions AS p
 CROSS JOIN json_each(:functions) AS f
 WHERE EXISTS (
-    SELECT 1 FROM tasks AS t WHERE t.partition = p.partition AND t.function = f.value AND t.status = 'waiting'
+    SELECT 1 FROM tasks AS t WHERE t.partition = p.partition AND t.function = f.value AND t.status = 'waiting' AND t.held = 0
 );
 
 -- name: choose_tasks
 SELECT orchestration, run, number, definition, timeout_us FROM tasks
 WHERE partition = :partition AND function = :function AND definition > :after AND status = 'waiting'
+  AND held = 0
+  AND NOT EXISTS (SELECT 1 FROM functions AS f WHERE f.function = :function AND (f.paused <> 0 OR f.draining <> 0))
 ORDER BY definition, queued_at
 LIMIT :limit;
 
@@ -831,10 +842,10 @@ WHERE partition = :partition AND status = 'ended' AND ended_at < :before
 RETURNING partition;
 
 -- name: task_loads
-SELECT function, status, coalesce(worker, ''), count(*)
+SELECT function, CASE WHEN status = 'waiting' AND held <> 0 THEN 'held' ELSE status END, coalesce(worker, ''), count(*)
 FROM tasks
 WHERE partition IN (SELECT p.partition FROM partitions AS p) AND status IN ('waiting', 'claimed')
-GROUP BY function, status, coalesce(worker, '')
+GROUP BY 1, 2, 3
 ORDER BY function;
 
 -- name: claimed_of_function

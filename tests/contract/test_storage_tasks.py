@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
-from application.storage import EndTask, GiveUpTask, PutTask
+from application.storage import EndTask, GiveUpTask, HoldTask, PutTask
 from application.task_store import Claim, FunctionControl, TaskKey
 from tests.contract.storages import NOON, PARTITIONS, identity, minutes, written
 
@@ -22,6 +23,10 @@ def put(number, function="pack", definition="shop/order", at=0, attempt=1):
 
 def key(number, partition=0, function="pack", attempt=1):
     return TaskKey(partition, identity(number), f"/do/0/{function}#1", attempt)
+
+
+def hold(number, held=True, function="pack"):
+    return HoldTask(identity(number), key(number, function=function).run, 1, held)
 
 
 async def change(storage, partition, *work):
@@ -152,8 +157,6 @@ async def test_within_a_transaction_it_comes_is_given_up_and_ends(storage):
     await change(storage, 0, put(1), GiveUpTask(identity(1), run, 1, b"u", b"l"), EndTask(identity(1), run, 1, NOON))
     row = await storage.tasks.get(key(1))
     assert (row.status, row.report) == ("ended", b"u")
-    await change(storage, 0, put(1))
-    assert await status(storage, key(1)) == "ended"
 
 
 async def test_what_was_not_handed_out_waits_again(storage):
@@ -239,3 +242,68 @@ async def test_nothing_of_a_paused_function_is_handed_out(storage):
     assert await claim(storage, limited=True) == []
     await storage.tasks.control("pack", paused=False)
     assert len(await claim(storage, limited=True)) == 1
+
+
+async def test_what_is_held_is_not_handed_out_until_it_is_not(storage):
+    await change(storage, 0, put(1), put(2), put(3, "other"), put(1, "other"))
+    await change(storage, 0, hold(1), hold(1, function="other"))
+    assert [each.key for each in await claim(storage, limit=9)] == [key(2)]
+    assert [each.key for each in await claim(storage, function="other", limit=9)] == [key(3, function="other")]
+    assert await storage.tasks.waiting(["pack", "other"]) == []
+    loads = {each.function: (each.waiting, each.held) for each in await storage.tasks.loads()}
+    assert loads == {"pack": (0, 1), "other": (0, 1)}
+    await change(storage, 0, hold(1, held=False))
+    assert [each.key for each in await claim(storage, limit=9)] == [key(1)]
+
+
+async def test_what_comes_while_held_and_what_is_given_back_stays_held(storage):
+    held = msgspec.structs.replace(put(2), held=True)
+    await change(storage, 0, put(1), held)
+    assert [each.key for each in await claim(storage, limit=9)] == [key(1)]
+    await change(storage, 0, hold(1))
+    assert await storage.tasks.extend(key(1), b"t", minutes(2)) is not None
+    await storage.tasks.give_back(key(1), b"t")
+    assert await claim(storage, limit=9) == []
+    await change(storage, 0, hold(1, held=False), hold(2), hold(2, held=False))
+    assert {each.key for each in await claim(storage, limit=9)} == {key(1), key(2)}
+
+
+async def test_what_is_held_is_given_up_and_ends_like_any_other(storage):
+    await change(storage, 0, put(1), put(2), hold(1), hold(2))
+    await change(storage, 0, GiveUpTask(identity(1), key(1).run, 1, b"unsent", b"lost"))
+    [row] = await storage.tasks.reported(range(PARTITIONS))
+    assert (row.key, row.report) == (key(1), b"unsent")
+    await change(storage, 0, EndTask(identity(2), key(2).run, 1, NOON))
+    assert await status(storage, key(2)) == "ended"
+
+
+async def test_what_had_ended_for_workers_may_be_theirs_again(storage):
+    await change(storage, 0, put(1), put(2))
+    await claim(storage, limit=2)
+    await storage.tasks.report(key(2), b"t", b"done")
+    await change(storage, 0, EndTask(identity(1), key(1).run, 1, NOON))
+    await change(storage, 0, put(1), put(1), put(2))
+    row = await storage.tasks.get(key(1))
+    assert (row.status, row.token, row.worker, row.report) == ("waiting", None, None, None)
+    assert await status(storage, key(2)) == "reported"
+    assert not await storage.tasks.report(key(1), b"t", b"late")
+    assert [each.key for each in await claim(storage, b"u", limit=9)] == [key(1)]
+
+
+async def test_what_a_process_may_have_begun_is_not_unsent(storage):
+    begun = msgspec.structs.replace(put(1), begun=True)
+    await change(storage, 0, begun, put(2))
+    await change(storage, 0, GiveUpTask(identity(1), key(1).run, 1, b"unsent", None))
+    assert await status(storage, key(1)) == "waiting"
+    gone = [GiveUpTask(identity(each), key(each).run, 1, b"unsent", b"lost") for each in (1, 2)]
+    await change(storage, 0, *gone)
+    assert [row.report for row in await storage.tasks.reported([0])] == [b"lost", b"unsent"]
+
+
+async def test_a_claim_that_looked_before_a_pause_gets_nothing_after_it(storage):
+    await change(storage, 0, put(1))
+    for held_back in ({"paused": True}, {"paused": False, "draining": True}):
+        await storage.tasks.control("pack", **held_back)
+        assert await claim(storage) == []
+    await storage.tasks.control("pack", draining=False)
+    assert len(await claim(storage)) == 1

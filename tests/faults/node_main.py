@@ -1,4 +1,6 @@
-"""What the process of a node runs: `retrace serve`, set up by an environment of its own, its log on a pipe."""
+"""What the processes of a node and of a worker run: `retrace serve`, `retrace worker`, each set up by an environment of its own,
+its log on a pipe.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,20 @@ from multiprocessing.connection import Connection
 
 import uvloop  # noqa: F401 - the server that nodes are forked from has everything imported
 
-import adapters.bootstrap
-import adapters.cli.deployment
-import adapters.cli.discovery
-import adapters.cli.failures
-import adapters.cli.hosting
-import adapters.cli.logs
-import adapters.postgres.storage
-import adapters.sqlite.storage  # noqa: F401
+import retrace.worker  # noqa: F401
 from adapters.cli.app import main
 
 
-def serve(environment: dict[str, str], log: Connection) -> None:
+def serve(environment: dict[str, str], log: Connection, port: int = 0) -> None:
     """Serve until a signal; the exit code is that of the command line."""
+    run(["serve", "--port", str(port)], environment, log)
+
+
+def run(arguments: list[str], environment: dict[str, str], log: Connection) -> None:
+    """Run a command until it ends; the exit code is its own."""
     for name in [name for name in os.environ if name.startswith("RETRACE_")]:
         del os.environ[name]
     os.environ.update(environment)
     os.dup2(log.fileno(), 2)
     log.close()
-    sys.exit(main(["serve", "--port", "0"]))
+    sys.exit(main(arguments))

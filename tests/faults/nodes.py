@@ -31,8 +31,10 @@ def _expected(entry: dict[str, Any]) -> bool:
 class Node:
     """One place for a node: at most one process at a time. `complaints`: what its processes logged and never should."""
 
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, settings: Mapping[str, Any], *, port: int = 0) -> None:
+        """`port`: where it serves in each of its lives; 0: each time somewhere else."""
         self.name = name
+        self._port = port
         self.url: str | None = None
         """None while nobody serves."""
         self.lives = 0
@@ -54,7 +56,9 @@ class Node:
     async def _begin(self) -> bool:
         receiving, sending = PROCESSES.Pipe(duplex=False)
         self._serving.clear()
-        self._process = PROCESSES.Process(target=serve, args=(self._environment, sending), name=self.name, daemon=True)
+        self._process = PROCESSES.Process(
+            target=serve, args=(self._environment, sending, self._port), name=self.name, daemon=True
+        )
         self._process.start()
         sending.close()
         self.lives += 1

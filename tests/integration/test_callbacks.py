@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from application.callbacks import CallbackReport
 from application.ports import Answered, Callout, CalloutResult
+from application.service import CommandRequest
 from domain.errors import NotFoundError, StaleTokenError
 from retrace.functions import Function
 from tests.integration.participants import raw_server, read_request
-from tests.simulation.loop import simulate
+from tests.simulation.folded import folded
+from tests.simulation.loop import Process, ProcessDiedError, simulate
 from tests.simulation.memory_data import MemoryData
 from tests.simulation.nodes import Scripted, deploy, ended, running, start
 from tests.support.service import Api, running_service
@@ -231,3 +234,96 @@ def test_the_deadline_holds_through_a_restart():
         await following.stop()
 
     simulate(1, main)
+
+
+def test_posts_at_once_at_several_nodes_have_one_winner():
+    """Different answers, each twice: all posts of one succeed, all of the others are refused."""
+    winners = set()
+
+    async def main(loop):
+        data, callouts = MemoryData(), Scripted()
+        nodes = [await running(loop, data, callouts, seed=each, alone=False) for each in range(2)]
+        await asyncio.sleep(30)
+        await deploy(nodes[0], [TASK])
+        id_ = await start(nodes[0])
+        await asyncio.sleep(1)
+        token = callouts.sent[0].arguments["token"]
+
+        async def post(node, number):
+            try:
+                await node.commands.take_callback(token, CallbackReport("completed", {"n": number}))
+            except StaleTokenError:
+                return None
+            return number
+
+        told = await asyncio.gather(*[post(nodes[each % 2], each % 3) for each in range(12)])
+        [won] = {each for each in told if each is not None}
+        assert told.count(won) == 4
+        assert (await ended(nodes[1], id_))["output"] == {"n": won}
+        winners.add(won)
+        for node in nodes:
+            await node.stop()
+
+    for seed in range(8):
+        simulate(seed, main)
+    assert len(winners) > 1
+
+
+def test_a_post_while_suspended_counts_at_the_resume_after_a_takeover():
+    async def main(loop):
+        data, callouts = MemoryData(), Scripted()
+        process = Process(loop, 1)
+        node = await process.call(running(loop, data, callouts))
+        await process.call(deploy(node, [TASK]))
+        id_ = await process.call(start(node))
+        await asyncio.sleep(1)
+        token = callouts.sent[0].arguments["token"]
+        await process.call(node.commands.suspend(CommandRequest(id=id_)))
+        await process.call(node.commands.take_callback(token, CallbackReport("completed", {"n": 1})))
+        process.kill()
+        other = await running(loop, data, callouts, seed=1)
+        await asyncio.sleep(20)
+        assert (await other.queries.status(id_))["status"] == "suspended"
+        await other.commands.take_callback(token, CallbackReport("completed", {"n": 1}))
+        with pytest.raises(StaleTokenError):
+            await other.commands.take_callback(token, CallbackReport("completed", {"n": 2}))
+        await other.commands.resume(CommandRequest(id=id_))
+        assert (await ended(other, id_))["output"] == {"n": 1}
+        assert len(callouts.sent) == 1
+        await other.stop()
+
+    simulate(1, main)
+
+
+def test_a_post_to_an_owner_that_dies_meanwhile_is_repeated_and_taken_once():
+    """Whenever the owner dies, the repeat gets the same answer, and the history has one callback."""
+    taken_before: list[bool] = []
+
+    async def main(steps, loop):
+        data, callouts = MemoryData(), Scripted()
+        process = Process(loop, 1)
+        node = await process.call(running(loop, data, callouts))
+        await process.call(deploy(node, [TASK]))
+        id_ = await process.call(start(node))
+        await asyncio.sleep(1)
+        token = callouts.sent[0].arguments["token"]
+        loop.at_step = (loop.steps + steps, process.kill)
+        report = CallbackReport("completed", {"n": 1})
+        try:
+            await process.call(node.commands.take_callback(token, report))
+        except ProcessDiedError:
+            taken_before.append(False)
+        else:
+            taken_before.append(True)
+            process.kill()
+        loop.at_step = None
+        other = await running(loop, data, callouts, seed=1)
+        await other.commands.take_callback(token, report)
+        assert (await ended(other, id_))["output"] == {"n": 1}
+        [history] = [each.events for each in folded(data) if each.state.id == id_]
+        assert [type(event).__name__ for event in history].count("CallbackReceived") == 1
+        await other.stop()
+
+    for steps in range(1, 40, 2):
+        simulate(3, partial(main, steps))
+    assert not all(taken_before)

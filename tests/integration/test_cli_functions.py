@@ -16,6 +16,7 @@ def called(name: str = "pack", **members: Any) -> dict[str, Any]:
         "function": name,
         "in_process": False,
         "waiting": 12,
+        "held": 0,
         "claimed": 1,
         "workers": ["host:1"],
         "asked_at": "2026-11-23T10:00:00.000000Z",

@@ -34,7 +34,8 @@ def complaints(world: Simulation) -> list[str]:
     """Everything that does not hold."""
     stored = stored_of(world.data)
     all_ = fold_all(stored)
-    arrived = (callout.idempotency_key for callout in world.participants.sent)
+    arrived = [callout.idempotency_key for callout in world.participants.sent]
+    arrived += [task["idempotency_key"] for task in world.handed.tasks]
     return [
         *_loop_is_clean(world),
         *world.overdue,
@@ -51,6 +52,7 @@ def complaints(world: Simulation) -> list[str]:
         *_business_keys(all_),
         *_snapshots(world, all_),
         *_archive(all_),
+        *_workers(world, all_),
     ]
 
 
@@ -111,6 +113,30 @@ def _ownership(world: Simulation) -> Iterator[str]:
     ]
     if waiting:
         yield f"{len(waiting)} commands of the inbox were never carried out"
+
+
+def _workers(world: Simulation, all_: list[Folded]) -> Iterator[str]:
+    """Each attempt was handed out once at a time, one report of it was taken, and what was taken stands in the history."""
+    tokens: dict[str, set[str]] = {}
+    for task in world.handed.tasks:
+        tokens.setdefault(task["task_id"], set()).add(task["token"])
+    for task_id, found in tokens.items():
+        if len(found) > 1 and not world.moved:
+            yield f"{task_id} was handed out {len(found)} times"
+    for task_id, taken in world.handed.taken.items():
+        if len(taken) > 1:
+            yield f"{len(taken)} reports of {task_id} were taken: {taken}"
+    states = {each.state.id: each.state for each in all_ if not each.archived}
+    for task in world.handed.completed:
+        state = states.get(task["orchestration"])
+        runs = [] if state is None else [run for run in state.runs.values() if run.key == task["idempotency_key"]]
+        for run in runs:
+            if task["attempt"] in run.doubts:
+                yield f"{task['orchestration']} {run.id}: what a worker reported of attempt {task['attempt']} was lost"
+    for partition in world.data.partitions:
+        for key, row in partition.tasks.items():
+            if row.status != "ended":
+                yield f"the work {key} is {row.status} at the end"
 
 
 def _snapshots(world: Simulation, all_: list[Folded]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from application.storage import (
     EndTask,
     GiveUpTask,
     Head,
+    HoldTask,
     PartitionWrite,
     PutAgenda,
     PutEmitted,
@@ -243,7 +244,7 @@ def _change_work(partition: MemoryPartition, change: WorkChange) -> None:
             partition.emitted[change.orchestration, change.number] = change.event
         case PutSubscription():
             partition.subscriptions[change.orchestration, change.run, change.slot] = change.event_type
-        case PutTask() | GiveUpTask() | EndTask():
+        case PutTask() | HoldTask() | GiveUpTask() | EndTask():
             change_tasks(partition.tasks, change)
         case PutHuman():
             partition.people[change.orchestration, change.number] = change

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.storage import EndTask, GiveUpTask, PutTask
+from application.storage import EndTask, GiveUpTask, HoldTask, PutTask
 from application.task_store import Claim, ClaimedTask, FunctionControl, FunctionLoad, Status, TaskKey, TaskRow
 from tests.simulation.memory_data import Calls, MemoryData
 
@@ -26,25 +26,34 @@ class MemoryTask:
     deadline: datetime | None = None
     report: bytes | None = None
     ended_at: datetime | None = None
+    held: bool = False
+
+    @property
+    def offered(self) -> bool:
+        """Whether it may be handed out."""
+        return self.status == "waiting" and not self.held
 
 
 Tasks = dict[tuple[UUID, str, int], MemoryTask]
 
 
-def change_tasks(tasks: Tasks, change: PutTask | GiveUpTask | EndTask) -> None:
+def change_tasks(tasks: Tasks, change: PutTask | HoldTask | GiveUpTask | EndTask) -> None:
     """What a transaction of the log does."""
     key = (change.orchestration, change.run, change.number)
     if isinstance(change, PutTask):
-        tasks.setdefault(key, MemoryTask(change))
+        if key not in tasks or tasks[key].status == "ended":
+            tasks[key] = MemoryTask(change, held=change.held)
         return
     row = tasks.get(key)
     if row is None or row.status == "ended":
         return
-    if isinstance(change, EndTask):
+    if isinstance(change, HoldTask):
+        row.held = change.held
+    elif isinstance(change, EndTask):
         row.status, row.ended_at = "ended", change.at
-    elif row.status == "waiting":
+    elif row.status == "waiting" and not row.put.begun:
         row.status, row.report = "reported", change.unsent
-    elif row.status == "claimed" and change.lost is not None:
+    elif row.status in ("waiting", "claimed") and change.lost is not None:
         row.status, row.report = "reported", change.lost
 
 
@@ -62,18 +71,21 @@ class MemoryTasks:
                     (partition, row.put.function)
                     for partition, tasks in self._all()
                     for row in tasks.values()
-                    if row.status == "waiting" and row.put.function in functions
+                    if row.offered and row.put.function in functions
                 }
             )
 
     async def claim(self, claim: Claim) -> list[ClaimedTask]:
         async with self._calls.call("claim tasks"):
             room, allowance = self._room(claim) if claim.limited else (claim.limit, None)
+            control = self._data.functions.get(claim.function)
+            if control is not None and (control.paused or control.draining):
+                return []
             tasks = self._tasks(claim.partition)
             found = sorted(
                 (row.put.definition, row.put.queued_at, key)
                 for key, row in tasks.items()
-                if row.status == "waiting" and row.put.function == claim.function and row.put.definition > claim.after
+                if row.offered and row.put.function == claim.function and row.put.definition > claim.after
             )[: max(room, 0)]
             if allowance is not None and room > 0:
                 self._data.allowances[claim.function] = (allowance - len(found), claim.at)
@@ -207,8 +219,10 @@ class MemoryTasks:
                     if row.status not in ("waiting", "claimed"):
                         continue
                     load = found.setdefault(name, FunctionLoad(name, 0, {}))
-                    if row.status == "waiting":
+                    if row.offered:
                         found[name] = msgspec.structs.replace(load, waiting=load.waiting + 1)
+                    elif row.status == "waiting":
+                        found[name] = msgspec.structs.replace(load, held=load.held + 1)
                     else:
                         load.claimed[row.worker or ""] = load.claimed.get(row.worker or "", 0) + 1
             return [load for _, load in sorted(found.items())]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -76,14 +77,15 @@ class SimulatedParticipants:
         await asyncio.sleep(self._chance.uniform(0, 60 if slow else 0.5))
         if self._happens(moods.loses_request):
             return
-        result = self._act(callout)
+        result = self.act(callout)
         await asyncio.sleep(self._chance.uniform(0, 60 if slow else 0.5))
         if self._happens(moods.loses_answer):
             result = Doubtful(fault("communication", "the connection was lost after sending"))
         if not answer.done():
             answer.set_result(result)
 
-    def _act(self, callout: Callout) -> CalloutResult:
+    def act(self, callout: Callout) -> CalloutResult:
+        """What it does there, at once."""
         key = callout.idempotency_key
         done: CalloutResult = Answered({"key": key, "ok": True})
         if key in self.ledger:
@@ -102,6 +104,21 @@ class SimulatedParticipants:
         elif self._happens(self._moods.unusable):
             return Unusable(fault("communication", "the answer is not JSON"), None)
         return done
+
+
+class Elsewhere:
+    """`Callouts` of a node that lacks some functions: `missing` are work for remote workers."""
+
+    def __init__(self, participants: SimulatedParticipants, missing: Collection[str]) -> None:
+        self._participants = participants
+        self._missing = missing
+
+    def knows(self, function: str) -> bool:
+        return function not in self._missing
+
+    async def send(self, callout: Callout) -> CalloutResult:
+        assert self.knows(callout.function)
+        return await self._participants.send(callout)
 
 
 class SimulatedSink:

@@ -12,9 +12,12 @@ QUICK = {"delay": {"milliseconds": 300}, "limit": {"attempt": {"count": 2}}}
 
 
 class Author:
-    """Writes definitions from a seed. `children`: names of definitions that may be run as children."""
+    """Writes definitions from a seed. `children`: names of definitions that may be run as children; `workers`: whether some
+    calls are for remote workers.
+    """
 
-    def __init__(self, chance: random.Random, children: tuple[str, ...] = ()) -> None:
+    def __init__(self, chance: random.Random, children: tuple[str, ...] = (), *, workers: bool = False) -> None:
+        self._workers = workers
         self._chance = chance
         self._children = children
         self._count = 0
@@ -57,11 +60,13 @@ class Author:
 
     def _call(self, depth: int, sequential: bool) -> Json:
         chance = self._chance
-        task: Json = {"call": "act", "with": {"n": chance.randint(1, 9)}}
+        remote = self._workers and chance.random() < 0.6
+        task: Json = {"call": "work" if remote else "act", "with": {"n": chance.randint(1, 9)}}
         if sequential and chance.random() < 0.06:
             return {**task, "pivot": True}
         if chance.random() < 0.75:
-            undo: Json = {"call": "undo", "with": {"of": "${ $task.key }"}}
+            remote_undo = self._workers and chance.random() < 0.5
+            undo: Json = {"call": "unwork" if remote_undo else "undo", "with": {"of": "${ $task.key }"}}
             after = chance.choice(["completed", "uncertain", "attempted", None, None, None])
             task["compensate"] = undo | ({"after": after} if after else {})
         if chance.random() < 0.4:

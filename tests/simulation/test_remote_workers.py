@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -221,6 +222,165 @@ def test_a_cancel_drops_a_pivot_that_nobody_has_claimed_and_awaits_one_that_some
     run(main)
 
 
+TIMED: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "scope": ([{"block": {"do": PACK, "timeout": {"after": {"seconds": 20}}}}], {}),
+    "attempt": (
+        [
+            {
+                "again": {
+                    "try": PACK,
+                    "catch": {"retry": {"limit": {"attempt": {"count": 0, "duration": {"seconds": 20}}}}},
+                }
+            }
+        ],
+        {},
+    ),
+    "workflow": (PACK, {"timeout": {"after": {"seconds": 20}}}),
+    "compete": (
+        [
+            {
+                "race": {
+                    "fork": {
+                        "compete": True,
+                        "branches": [{"slow": {"do": PACK}}, {"quick": {"do": [{"w": {"wait": {"seconds": 20}}}]}}],
+                    }
+                }
+            }
+        ],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("around", TIMED)
+def test_a_cut_drops_what_nobody_has_claimed(around):
+    async def main(loop):
+        callouts = Here()
+        node = await running(loop, MemoryData(), callouts)
+        tasks, top = TIMED[around]
+        await deploy(node, tasks, **top)
+        id_ = await start(node, {"item": 1})
+        found = await ended(node, id_)
+        [pack] = [each for each in found["tasks"] if each["name"] == "pack"]
+        assert (pack["status"], pack["compensation"]["status"]) == ("cancelled", "none")
+        assert not callouts.sent
+        assert loop.time() < 25
+        assert await claim(node) == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("around", TIMED)
+def test_a_cut_makes_what_is_claimed_uncertain_at_once(around):
+    async def main(loop):
+        callouts = Here()
+        node = await running(loop, MemoryData(), callouts)
+        tasks, top = TIMED[around]
+        await deploy(node, tasks, **top)
+        id_ = await start(node, {"item": 1})
+        task = await only(node)
+        found = await ended(node, id_)
+        [pack] = [each for each in found["tasks"] if each["name"] == "pack"]
+        assert (pack["status"], pack["compensation"]["status"]) == ("compensated", "completed")
+        assert [each.arguments for each in callouts.sent] == [{"of": task["idempotency_key"]}]
+        assert loop.time() < 25
+        with pytest.raises(StaleTokenError):
+            await node.claims.complete(task["task_id"], task["token"], {})
+
+    run(main)
+
+
+def test_a_claim_in_the_instant_of_the_timeout_is_one_or_the_other():
+    seen: Counter[str] = Counter()
+
+    async def main(loop):
+        callouts = Here()
+        data = MemoryData()
+        nodes = [await running(loop, data, callouts, alone=False, seed=each) for each in range(2)]
+        tasks, top = TIMED["scope"]
+        await deploy(nodes[0], tasks, **top)
+        ids = [await start(nodes[0], {"item": each}) for each in range(12)]
+        await asyncio.sleep(19.9 - loop.time())
+        found = []
+        while loop.time() < 21.5:
+            found += await claim(nodes[1])
+            await asyncio.sleep(0.01)
+        handed_out = {each["orchestration"] for each in found}
+        for id_ in ids:
+            result = await ended(nodes[0], id_)
+            [pack] = [each for each in result["tasks"] if each["name"] == "pack"]
+            assert pack["status"] == ("compensated" if id_ in handed_out else "cancelled")
+            seen[pack["status"]] += 1
+        assert len(handed_out) == len(found)
+
+    for seed in range(10):
+        run(main, seed)
+    assert set(seen) == {"compensated", "cancelled"}, seen
+
+
+def test_work_of_what_is_suspended_waits_for_the_resume():
+    async def main(loop):
+        data = MemoryData()
+        node = await running(loop, data, Here())
+        await deploy(node, PACK)
+        id_, other = await start(node), await start(node)
+        await node.commands.suspend(CommandRequest(id=id_))
+        assert (await only(node))["orchestration"] == other
+        assert await claim(node, wait_s=5.0) == []
+        [shown] = [each for each in (await node.functions.list())["items"] if each["function"] == "pack"]
+        assert (shown["waiting"], shown["held"], shown["claimed"]) == (0, 1, 1)
+        waiting = loop.create_task(claim(node, wait_s=30.0))
+        await asyncio.sleep(2)
+        began = loop.time()
+        await node.commands.resume(CommandRequest(id=id_))
+        [task] = await waiting
+        assert loop.time() - began < 0.5
+        assert task["orchestration"] == id_
+        await node.claims.complete(task["task_id"], task["token"], 1)
+        assert (await ended(node, id_))["output"] == 1
+
+    run(main)
+
+
+def test_what_is_suspended_stays_so_through_crashes_and_with_functions_that_move():
+    async def main(loop):
+        data = MemoryData()
+        process = Process(loop, 1)
+        inside = Here("pack")
+        inside._answer = _never
+        node = await process.call(running(loop, data, inside))
+        await process.call(deploy(node, PACK))
+        id_ = await process.call(start(node))
+        await asyncio.sleep(1)
+        await process.call(node.commands.suspend(CommandRequest(id=id_)))
+        process.kill()
+        second = Process(loop, 2)
+        other = await second.call(running(loop, data, Here(), seed=2))  # now it is work for workers
+        assert await second.call(claim(other, wait_s=20.0)) == []
+        second.kill()
+        third = await running(loop, data, Here(), seed=3)
+        assert await claim(third, wait_s=20.0) == []
+        await third.commands.resume(CommandRequest(id=id_))
+        task = await only(third)
+        await third.claims.complete(task["task_id"], task["token"], "done")
+        assert (await ended(third, id_, 60.0))["output"] == "done"
+
+    run(main)
+
+
+def test_a_cancel_of_what_is_suspended_drops_what_was_held():
+    async def main(loop):
+        node = await running(loop, MemoryData(), Here())
+        await deploy(node, PACK)
+        id_ = await start(node)
+        await node.commands.suspend(CommandRequest(id=id_))
+        await node.commands.cancel(CommandRequest(id=id_))
+        found = await ended(node, id_, 60.0)
+        assert [each["status"] for each in found["tasks"]] == ["cancelled"]
+
+    run(main)
+
+
 def test_a_report_while_suspended_counts_at_resume():
     async def main(loop):
         data = MemoryData()
@@ -323,6 +483,87 @@ def test_a_function_that_comes_into_the_process_or_leaves_it_takes_its_work_alon
     run(main)
 
 
+async def _never(_callout):
+    await asyncio.get_running_loop().create_future()
+
+
+def test_a_function_that_leaves_the_process_again_is_work_again():
+    """A worker had it, then a process that died with it, and now it is for workers again."""
+
+    async def main(loop):
+        data = MemoryData()
+        node = await running(loop, data, Here())
+        await deploy(node, PACK)
+        id_ = await start(node)
+        first = await only(node)
+        await node.stop()
+        inside = Here("pack")
+        inside._answer = _never
+        process = Process(loop, 5)
+        await process.call(running(loop, data, inside, seed=2))
+        await asyncio.sleep(5)
+        assert [each.idempotency_key for each in inside.sent] == [first["idempotency_key"]]
+        process.kill()
+        third = await running(loop, data, Here(), seed=3)
+        again = await only(third, wait_s=20.0)
+        assert again["idempotency_key"] == first["idempotency_key"]
+        assert again["token"] != first["token"]
+        with pytest.raises(StaleTokenError):
+            await third.claims.complete(first["task_id"], first["token"], "late")
+        await third.claims.complete(again["task_id"], again["token"], "at last")
+        assert (await ended(third, id_, 60.0))["output"] == "at last"
+
+    run(main)
+
+
+def test_what_a_process_may_have_begun_is_not_dropped_without_effect():
+    async def main(loop):
+        data = MemoryData()
+        inside = Here("pack")
+        inside._answer = _never
+        process = Process(loop, 5)
+        node = await process.call(running(loop, data, inside))
+        await process.call(deploy(node, PACK))
+        id_ = await process.call(start(node))
+        await asyncio.sleep(1)
+        process.kill()
+        callouts = Here()
+        other = await running(loop, data, callouts, seed=2)
+        await asyncio.sleep(5)
+        await other.commands.cancel(CommandRequest(id=id_))
+        found = await ended(other, id_, 60.0)
+        assert [each["status"] for each in found["tasks"]] == ["compensated"]
+        assert [each.arguments["of"] for each in callouts.sent] == [inside.sent[0].idempotency_key]
+
+    run(main)
+
+
+def test_what_was_reported_before_a_terminate_is_in_the_history_and_so_is_what_never_began():
+    async def main(loop):
+        data = MemoryData()
+        process = Process(loop, 5)
+        node = await process.call(running(loop, data, Here()))
+        await process.call(deploy(node, PACK))
+        ids = [await process.call(start(node)) for _ in range(2)]
+        task = await process.call(only(node))
+        key = node.claims._opened(task["task_id"])
+        report = packed("completed", output="done")
+        assert await node.world.storage.tasks.report(key, bytes.fromhex(task["token"]), report)
+        for id_ in ids:
+            await process.call(node.commands.terminate(CommandRequest(id=id_)))
+        process.kill()
+        other = await running(loop, data, Here(), seed=2)
+        await asyncio.sleep(10)
+        told = {each.state.id: each.events[-1] for each in folded(data)}
+        assert {id_: (type(event).__name__, getattr(event, "effect", None)) for id_, event in told.items()} == {
+            id_: ("ResultLate", "completed" if id_ == task["orchestration"] else "failed") for id_ in ids
+        }
+        assert all(row.status == "ended" for part in data.partitions for row in part.tasks.values())
+        assert await claim(other) == []
+
+    run(main)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_thousand_tasks_are_handed_out_once_each_by_two_nodes_to_four_workers(seed):
     async def main(loop):
@@ -345,6 +586,41 @@ def test_a_thousand_tasks_are_handed_out_once_each_by_two_nodes_to_four_workers(
             assert (await ended(nodes[0], id_, 60.0))["output"] == {"item": number}
 
     run(main, seed)
+
+
+def test_holding_back_and_limits_hold_at_all_nodes_and_through_restarts():
+    async def main(loop):
+        data = MemoryData()
+        nodes = [await running(loop, data, Here(), alone=False, seed=each) for each in range(2)]
+        await deploy(nodes[0], PACK)
+        for _ in range(12):
+            await start(nodes[0])
+        got = [await only(nodes[each]) for each in range(2)]
+        polls = [loop.create_task(claim(node, wait_s=20.0)) for node in nodes]
+        held = [task for poll in polls for task in await poll]
+        await nodes[0].functions.pause("pack")
+        for node in nodes:
+            assert await claim(node, wait_s=5.0) == []
+        for node, task in zip(nodes, got, strict=True):  # what workers have may end, at any node
+            await node.claims.complete(task["task_id"], task["token"], 1)
+        await nodes[1].functions.resume("pack")
+        assert [len(await claim(node)) for node in nodes] == [1, 1]
+        draining = await nodes[1].functions.drain("pack")
+        assert (draining["draining"], draining["claimed"], draining["waiting"]) == (True, 4, 6)
+        assert [await claim(node, wait_s=2.0) for node in nodes] == [[], []]
+        await nodes[0].stop()
+        nodes[0] = await running(loop, data, Here(), alone=False, seed=7)
+        assert [await claim(node, wait_s=2.0) for node in nodes] == [[], []]
+        for task in held:
+            await nodes[0].claims.complete(task["task_id"], task["token"], 1)
+        assert (await nodes[0].functions.get("pack"))["claimed"] == 2
+        await nodes[0].functions.limit("pack", 4, None)
+        await nodes[1].functions.resume("pack")
+        handed_out = await asyncio.gather(*[claim(nodes[each % 2], most=3) for each in range(6)])
+        assert sum(map(len, handed_out)) == 2
+
+    for seed in range(3):
+        run(main, seed)
 
 
 def test_definitions_take_turns():

@@ -44,8 +44,9 @@ from tests.simulation.loop import (
 )
 from tests.simulation.memory_storage import MemoryData
 from tests.simulation.nodes import world_of
-from tests.simulation.participants import Moods, SimulatedParticipants, SimulatedSink
+from tests.simulation.participants import Elsewhere, Moods, SimulatedParticipants, SimulatedSink
 from tests.simulation.programs import TYPES, Author
+from tests.simulation.workers import FUNCTIONS, Handed, SimulatedWorker, Tempers
 
 T = TypeVar("T")
 PARTITIONS = 4
@@ -74,6 +75,10 @@ class Trouble(msgspec.Struct, frozen=True):
     retention_s: float | None = None
     changes: int = 0
     """Forks and migrations."""
+    workers: int | None = None
+    """How many remote workers there are; None: in one world of four two, else nobody needs any."""
+    moves: float = 0.1
+    """How likely a node of a world with workers has their functions itself."""
     folds: Any = None
     """Projections (`application.projections.Folds`) that every node keeps."""
 
@@ -116,6 +121,12 @@ class Simulation:
         """A database that only one process can be at work on, such as a file."""
         self._events = 0
         self._ghosts: list[Process] = []
+        workers = self.trouble.workers
+        self.workers = (2 if self.chance.random() < 0.25 else 0) if workers is None else workers
+        self.handed = Handed()
+        self.moved = False
+        """Whether the functions of workers were in the process of some node for a while."""
+        self._working: list[asyncio.Task[None]] = []
 
     # The node and its deaths ------------------------------------------------------------------------------------------
 
@@ -129,10 +140,13 @@ class Simulation:
         while True:
             self.restarts += 1
             process = Process(self.loop, self.restarts)
+            moved = self.workers > 0 and not self.calm and self.chance.random() < self.trouble.moves
+            self.moved |= moved
+            missing = FUNCTIONS if self.workers and not moved else ()
             world = world_of(
                 self.loop,
                 self.data,
-                self.participants,
+                Elsewhere(self.participants, missing),
                 chance=random.Random(f"node {self.seed} {self.restarts}"),
                 step=self._storage_step,
                 sink=self.sink,
@@ -232,7 +246,7 @@ class Simulation:
         names: tuple[str, ...] = ()
         while len(self.definitions) < 3:
             name = f"d{len(self.definitions)}"
-            text = msgspec.json.encode(Author(self.chance, names).definition(name))
+            text = msgspec.json.encode(Author(self.chance, names, workers=bool(self.workers)).definition(name))
             try:
                 await self.insist(partial(_deploy, text))
             except InvalidDefinitionError:
@@ -353,6 +367,10 @@ class Simulation:
         await asyncio.gather(*(self.open(seat) for seat in self._seats))
         await self._deploy()
         keeper = asyncio.ensure_future(self._keep_alive())
+        for number in range(self.workers):
+            chance = random.Random(f"worker {self.seed} {number}")
+            worker = SimulatedWorker(f"w{number}", self.ask, self.participants, self.handed, chance, Tempers())
+            self._working.append(asyncio.ensure_future(worker.run()))
         trouble = self.trouble
         await asyncio.gather(
             *(self._client(number) for number in range(trouble.orchestrations)),
@@ -375,6 +393,8 @@ class Simulation:
         for ghost in self._ghosts:
             ghost.kill()
         await self._settle()
+        for working in self._working:
+            working.cancel()
         for seat in self._seats:
             assert seat.node is not None
             assert seat.process is not None

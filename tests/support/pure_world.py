@@ -19,7 +19,7 @@ from adapters.expressions.schemas import JsonSchemas
 from domain import commands as c
 from domain import events as e
 from domain.basis import record_basis
-from domain.decision import Child, ChildChoice, Limits, Question, Validation
+from domain.decision import AtWorkers, Child, ChildChoice, Limits, Question, Validation
 from domain.errors import Fault, fault
 from domain.evolve import evolve
 from domain.expressions import Evaluation
@@ -102,6 +102,8 @@ class World:
         self.emitted: list[dict[str, Any]] = []
         self._mirror: dict[str, State] = {}
         self._redecided: dict[str, State] = {}
+        self.remote: set[str] = set()
+        """Functions that remote workers carry out."""
         self._count = 0
 
     # Commands ----------------------------------------------------------------------------------------------------------
@@ -213,6 +215,8 @@ class World:
                 return evaluate(evaluation)
             case Validation() as validation:
                 return _SCHEMAS.violations(validation.schema, validation.value)
+            case AtWorkers(function):
+                return function in self.remote
             case ChildChoice(_, name, _):
                 if name not in self.plans:
                     return None

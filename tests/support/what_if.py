@@ -14,7 +14,7 @@ from application.what_if_record import Record
 from application.what_if_result import result
 from application.what_if_suppositions import Change, Suppositions
 from domain import events as e
-from domain.decision import Child, ChildChoice, Question, Validation
+from domain.decision import AtWorkers, Child, ChildChoice, Question, Validation
 from domain.expressions import Evaluation
 from domain.plan import Plan
 from tests.support.pure_world import World
@@ -54,6 +54,8 @@ def _answer(world: World, question: Question) -> Any:
             return evaluate(evaluation)
         case Validation() as validation:
             return _SCHEMAS.violations(validation.schema, validation.value)
+        case AtWorkers():
+            return False
         case ChildChoice(_, name, _):
             found = world.plans.get(name)
             return Child(f"o_new{name}", found.reference, found.digest) if found else None
