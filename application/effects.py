@@ -3,6 +3,9 @@
 An attempt that was in flight when its node died is sent again under the same key, with its full timeout (or reported as
 uncertain, with ``idempotent: false``): its outcome was never recorded, and nobody else will record it. The same goes for
 one whose result could not be handled, as soon as an operator resolves the incident of that.
+
+What the adapters postpone, because its receiver is away, was not sent: it waits here, without a place among those that are
+sent, for at most as long as the attempt may take. What nobody wants any more meanwhile is not sent at all.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from application.ports import (
     Declined,
     Doubtful,
     Expressions,
+    Postponed,
     Secrets,
     Unusable,
 )
@@ -37,11 +41,23 @@ from application.tracing import trace_of
 from domain import commands as c
 from domain import events as e
 from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError, fault
+from domain.remote import unwanted
 
 _log = structlog.get_logger(__name__)
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _OUTCOMES = {Answered: "completed", Unusable: "unusable", Declined: "refused", Doubtful: "uncertain"}
+_DROPPED = Postponed(fault("cancelled", "dropped before it was sent"), 0.0)
+_STOPS = (
+    e.RollbackStarted,
+    e.ScopeFailing,
+    e.TaskFailing,
+    e.ForkWon,
+    e.EndingStarted,
+    e.CancelRequested,
+    e.OrchestrationTerminated,
+)
+"""After these an attempt that waits may be unwanted."""
 
 
 class _Attempt(msgspec.Struct, frozen=True):
@@ -86,16 +102,26 @@ class Effects:
         self._draining: dict[int, asyncio.Event] = {}
         self._resuming: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._postponed: dict[str, set[asyncio.Event]] = {}
+        """Of attempts that wait for their receiver, by orchestration: what ends the wait."""
         self.sent: dict[tuple[str, str], Distribution] = {}
         """Seconds from sending to the outcome, by (kind of callout, outcome)."""
-        engine.follow(self, e.AttemptStarted, e.IncidentResolved)
+        engine.follow(self, e.AttemptStarted, e.IncidentResolved, *_STOPS)
 
     @property
     def in_progress(self) -> int:
         """Attempts that are sent, or wait for their turn."""
         return len(self._in_hand)
 
+    @property
+    def postponed(self) -> int:
+        """Attempts that wait until their receiver is there again."""
+        return sum(map(len, self._postponed.values()))
+
     def committed(self, live: Live, events: list[e.Event]) -> None:
+        if self._postponed and any(isinstance(event, _STOPS) for event in events):
+            for wake in self._postponed.get(live.id, ()):
+                wake.set()
         for event in events:
             if type(event) is e.AttemptStarted:
                 if event.child is None and self._is_ours(event):
@@ -196,7 +222,7 @@ class Effects:
         while queue:
             attempt = queue[0]
             try:
-                result = await self._send(attempt) if attempt.result is None else attempt.result
+                result = await self._outcome(attempt) if attempt.result is None else attempt.result
                 queue.popleft()
                 await self._report(attempt, result)
             finally:
@@ -209,6 +235,51 @@ class Effects:
         drained = self._draining.get(partition)
         if drained is not None and not any(of == partition for of, _ in self._tasks.values()):
             drained.set()
+
+    async def _outcome(self, attempt: _Attempt) -> CalloutResult:
+        """What came of it. It is sent as soon as its receiver is there; its timeout counts from then on."""
+        result = await self._send(attempt)
+        if not isinstance(result, Postponed):
+            return result
+        now = asyncio.get_running_loop().time
+        until = now() + attempt.event.timeout_s
+        while isinstance(result, Postponed) and (left_s := until - now()) > 0:
+            is_last = result.retry_after_s >= left_s
+            await self._pause(attempt.id, min(result.retry_after_s, left_s))
+            if not await self._is_wanted(attempt):
+                return _DROPPED
+            if is_last and now() >= until:
+                return msgspec.structs.replace(result, retry_after_s=max(0.0, result.retry_after_s - left_s))
+            result = await self._send(attempt)
+        return result
+
+    async def _pause(self, orchestration: str, seconds: float) -> None:
+        wake = asyncio.Event()
+        self._postponed.setdefault(orchestration, set()).add(wake)
+        try:
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._postponed[orchestration].discard(wake)
+            if not self._postponed[orchestration]:
+                del self._postponed[orchestration]
+
+    async def _is_wanted(self, attempt: _Attempt) -> bool:
+        """Whether it may still be sent: an undo may have begun, on the ground that it was."""
+        while True:
+            try:
+                state = (await self._engine.cache.load_at(attempt.partition, attempt.orchestration)).state
+                break
+            except (OwnershipLostError, NotFoundError):
+                return False
+            except StorageError as error:
+                _log.warning("effects.not_read", orchestration=attempt.id, detail=error.detail)
+                await asyncio.sleep(_PAUSE_S)
+        run = state.runs[attempt.event.run]
+        waits = run.open and run.flying and run.attempts == attempt.event.number
+        return waits and not state.final and unwanted(state, run) is None
 
     async def _send(self, attempt: _Attempt) -> CalloutResult:
         event = attempt.event
@@ -228,6 +299,8 @@ class Effects:
             except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
                 _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
                 result = Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
+            if isinstance(result, Postponed):
+                return result
             known = event.callout, _OUTCOMES[type(result)]
             if known not in self.sent:
                 self.sent[known] = Distribution()
@@ -241,6 +314,8 @@ class Effects:
         if attempt.event.callback:
             result = self._callbacks.without_token(attempt.id, run, result)
         members = _members(self._secrets.redact, result)
+        if isinstance(result, Postponed) and attempt.event.compensates is not None:
+            members["retryable"] = True  # an undo goes on as soon as it can
         place = attempt.partition, attempt.orchestration
         while True:
             try:
@@ -291,6 +366,8 @@ def _members(redact: Any, result: CalloutResult) -> dict[str, Any]:
             return {"outcome": "refused", "fault": _redacted(redact, why), "retry_after_s": retry_after_s}
         case Doubtful(why, retry_after_s):
             return {"outcome": "uncertain", "fault": _redacted(redact, why), "retry_after_s": retry_after_s}
+        case Postponed(why, retry_after_s):
+            return {"outcome": "unsent", "fault": _redacted(redact, why), "retry_after_s": retry_after_s}
 
 
 def _redacted(redact: Any, why: Fault) -> Fault:

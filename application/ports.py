@@ -100,7 +100,16 @@ class Unusable(msgspec.Struct, frozen=True):
     output: Any = None
 
 
-CalloutResult = Answered | Declined | Doubtful | Unusable
+class Postponed(msgspec.Struct, frozen=True):
+    """Nothing was sent: the one it is for is known to be away. It is worth another try after `retry_after_s`; who gives up
+    instead knows that it had no effect.
+    """
+
+    fault: Fault
+    retry_after_s: float
+
+
+CalloutResult = Answered | Declined | Doubtful | Unusable | Postponed
 
 
 class Callouts(Protocol):

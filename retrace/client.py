@@ -24,6 +24,7 @@ from retrace.connection import Connection, RetraceProblem, structured_string
 from retrace.representations import (
     FINAL,
     CalledFunction,
+    Circuit,
     CommandResult,
     Deployed,
     DryRun,
@@ -113,6 +114,21 @@ class Client:
     def nodes(self) -> NodeList:
         """Every node at work on the service's database, and the partitions that each owns."""
         return cast("NodeList", self._server.call("GET", "/v1/nodes"))
+
+    # --- circuits
+
+    def circuits(self) -> list[Circuit]:
+        """Hosts that callouts have failed at, as the processes behind this address see them."""
+        return cast("list[Circuit]", self._server.call("GET", "/v1/circuits")["items"])
+
+    def close_circuit(self, host: str) -> list[Circuit]:
+        """Let requests to a host (scheme, name and port) pass again. Raises RetraceProblem (404) when it is not known."""
+        return cast("list[Circuit]", self._server.call("POST", "/v1/circuits/close", json={"host": host})["items"])
+
+    def open_circuit(self, host: str, reason: str | None = None) -> list[Circuit]:
+        """Send nothing to a host until `close_circuit`."""
+        body = {"host": host} if reason is None else {"host": host, "reason": reason}
+        return cast("list[Circuit]", self._server.call("POST", "/v1/circuits/open", json=body)["items"])
 
     # --- functions
 

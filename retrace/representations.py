@@ -225,6 +225,22 @@ class ProjectionError(TypedDict):
     at: str
 
 
+class Circuit(TypedDict):
+    """How a process sees a host that callouts go to."""
+
+    host: str
+    node: str
+    state: Literal["closed", "open", "half_open"]
+    failures: int
+    last_failure: str | None
+    last_failure_at: str | None
+    changed_at: str | None
+    probe_at: str | None
+    turned_away: int
+    opened_by: str | None
+    reason: str | None
+
+
 class CalledFunction(TypedDict):
     """A function that orchestrations call, and what waits for workers of it."""
 

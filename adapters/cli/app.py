@@ -16,6 +16,7 @@ from adapters.cli import (
     audit_reading,
     audit_verify,
     bundling,
+    circuits,
     commands,
     definitions,
     forks,
@@ -69,6 +70,7 @@ audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
 app.add_typer(functions.app, name="functions")
+app.add_typer(circuits.app, name="circuits")
 worker.register(app)
 app.add_typer(schedules.app, name="schedules")
 

@@ -27,6 +27,7 @@ from adapters.rest import (
     audit,
     audit_verification,
     callbacks,
+    circuits,
     commands,
     definitions,
     events,
@@ -78,6 +79,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *tasks.OPERATIONS,
     *functions.OPERATIONS,
     *running.OPERATIONS,
+    *circuits.OPERATIONS,
     *metrics.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
