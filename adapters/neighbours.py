@@ -41,6 +41,7 @@ class Neighbours:
         self._place = place
         self._answers = answers
         self._server: asyncio.Server | None = None
+        self._silent: set[int] = set()
 
     @property
     def count(self) -> int:
@@ -77,11 +78,15 @@ class Neighbours:
                 try:
                     writer.write(_encode(question))
                     writer.write_eof()
-                    return _decode(await reader.read(-1))
+                    answer = _decode(await reader.read(-1))
+                    self._silent.discard(number)
+                    return answer
                 finally:
                     writer.close()
         except (OSError, TimeoutError, msgspec.MsgspecError) as error:
-            _log.warning("neighbour.silent", process=number, error=type(error).__name__)
+            if number not in self._silent:
+                self._silent.add(number)
+                _log.warning("neighbour.silent", process=number, error=type(error).__name__)
             return None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

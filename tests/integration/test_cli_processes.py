@@ -77,12 +77,18 @@ def test_nodes_share_a_port_and_one_that_is_killed_is_replaced(tmp_path, fresh_p
 
 
 def by_process(text: str, metric: str) -> dict[str, float]:
-    return {number: float(value) for number, value in re.findall(rf'^{metric}{{.*process="(\d)".*}} (\S+)$', text, re.M)}
+    return {
+        number: float(value) for number, value in re.findall(rf'^{metric}{{.*process="(\d)".*}} (\S+)$', text, re.M)
+    }
 
 
 def test_one_of_them_tells_of_all(tmp_path, fresh_postgres):
     """Metrics and circuits: whichever process takes the request."""
-    with serving(tmp_path, fresh_postgres) as (parent, url), Client(url) as client, httpx2.Client(base_url=url, timeout=60) as http:
+    with (
+        serving(tmp_path, fresh_postgres) as (parent, url),
+        Client(url) as client,
+        httpx2.Client(base_url=url, timeout=60) as http,
+    ):
         for _ in range(3):
             run_one(client)
         text = http.get("/metrics").text
