@@ -28,7 +28,7 @@ from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
 from adapters.callouts.sql.callouts import SqlCallouts
-from adapters.callouts.sql.targets import read_targets
+from adapters.callouts.sql.targets import Connections, read_targets
 from adapters.callouts.sql.transaction import Bounds
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
 from adapters.cli.logs import hide_in_logs
@@ -77,6 +77,9 @@ class ServerlessWorkflowDocuments:
 
     def functions_of(self, plan: Plan) -> list[tuple[str, str]]:
         return documents.functions_of(plan)
+
+    def connections_of(self, plan: Plan) -> list[tuple[str, str]]:
+        return documents.connections_of(plan)
 
     def children_of(self, plan: Plan) -> list[tuple[str, Run]]:
         return documents.children_of(plan)
@@ -178,6 +181,7 @@ async def open_service(
             chance=SystemChance(),
             liveness=ProcessLiveness(),
             crons=next_cron,
+            connections=Connections(targets),
             **_audit(settings, session, development=development),
             folds=folds,
         )

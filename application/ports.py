@@ -124,6 +124,21 @@ class Callouts(Protocol):
         ...
 
 
+class Connections(Protocol):
+    """The databases of ``call: sql``, by name."""
+
+    def missing(self, name: str) -> str | None:
+        """The setting that is missing for a connection of this name to be there; None: it is."""
+        ...
+
+
+class AnyConnection:
+    """`Connections` where nobody knows which there are."""
+
+    def missing(self, name: str) -> str | None:
+        return None
+
+
 class EventSink(Protocol):
     """Where emitted CloudEvents go. May be repeated: receivers drop repeats by source and id."""
 

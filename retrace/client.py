@@ -134,7 +134,14 @@ class Client:
 
     def functions(self) -> list[CalledFunction]:
         """Functions that definitions call or that remote workers asked for."""
-        return cast("list[CalledFunction]", self._server.call("GET", "/v1/functions")["items"])
+        found: list[CalledFunction] = []
+        params: dict[str, Any] = {"limit": 500}
+        while True:
+            page = self._server.call("GET", "/v1/functions", params=params)
+            found += page["items"]
+            if page.get("next") is None:
+                return found
+            params["after"] = page["next"]
 
     def control_function(self, name: str, verb: Literal["pause", "drain", "resume"]) -> CalledFunction:
         """Hold back what waits for workers of a function, or hand it out again; on all nodes."""
@@ -227,9 +234,10 @@ class Client:
         path = f"{_schedule_path(definition)}/pause"
         return cast("ScheduleStatus", self._server.call("POST", path, json=_given({"reason": reason})))
 
-    def resume_schedule(self, definition: str) -> ScheduleStatus:
+    def resume_schedule(self, definition: str, reason: str | None = None) -> ScheduleStatus:
         """Go on with the next occurrence."""
-        return cast("ScheduleStatus", self._server.call("POST", f"{_schedule_path(definition)}/resume", json={}))
+        path = f"{_schedule_path(definition)}/resume"
+        return cast("ScheduleStatus", self._server.call("POST", path, json=_given({"reason": reason})))
 
     def trigger_schedule(self, definition: str, reason: str | None = None) -> dict[str, Any]:
         """Start one now; gives its ``id``."""

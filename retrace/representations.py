@@ -293,6 +293,7 @@ class ScheduleStatus(TypedDict):
     schedule: dict[str, Any]
     status: Literal["active", "paused"]
     paused: dict[str, Any] | None
+    resumed: dict[str, Any] | None
     next: list[str]
     waiting_for_end: bool
     queued: str | None
