@@ -116,7 +116,9 @@ def _one(found: ScheduleStatus) -> RenderableType:
     if (paused := found["paused"]) is not None:
         lines.append(f"paused by {paused['actor']} at {moment(paused['at'])}: {paused['reason'] or 'no reason given'}")
     elif (resumed := found["resumed"]) is not None:
-        lines.append(f"resumed by {resumed['actor']} at {moment(resumed['at'])}: {resumed['reason'] or 'no reason given'}")
+        lines.append(
+            f"resumed by {resumed['actor']} at {moment(resumed['at'])}: {resumed['reason'] or 'no reason given'}"
+        )
     if found["next"]:
         lines.append("next: " + ", ".join(moment(at) for at in found["next"]))
     if found["waiting_for_end"]:
