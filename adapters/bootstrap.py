@@ -134,7 +134,9 @@ async def open_service(
     projections: Iterable[Projection] = (),
     place: Place | None = None,
 ) -> Service:
-    """Build and start a service; `place`: among others that share its port. Raises StorageError or the storage's own refusal when the database cannot be had."""
+    """Build and start a service; `place`: among others that share its port. Raises StorageError or the storage's own refusal
+    when the database cannot be had.
+    """
     targets = read_targets(os.environ)
     passwords = [target.password for target in targets.values() if target.password]
     secrets = EnvironmentSecrets(folder=settings.secrets_dir, hidden=passwords)

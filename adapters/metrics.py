@@ -1,9 +1,10 @@
 """Metrics of a process for Prometheus: names and labels here, numbers from the objects that count.
 
 Nothing is registered where the work is done; a scrape reads plain numbers on the event loop, asks no database, and so is
-answered while that is away. Where several processes share a port, whichever is scraped tells of all of them, each with a label
-`process`: sums would seem to run backwards when one is replaced. Names, kinds and labels are a contract (`METRICS`, docs/names.md). Labels take their values from
-small sets that the code, the API or the registered projections give: never ids, names of partitions or paths.
+answered while that is away. Where several processes share a port, whichever is scraped tells of all of them, each with a
+label `process`: sums would seem to run backwards when one is replaced. Names, kinds and labels are a contract (`METRICS`,
+docs/names.md). Labels take their values from small sets that the code, the API, the registered projections or the hosts of
+circuits (at most 100) give: never ids, names of partitions or paths.
 """
 
 from __future__ import annotations

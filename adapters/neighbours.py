@@ -1,8 +1,8 @@
 """Processes of one machine that share a port: whichever takes a request about the processes themselves asks the others.
 
-Each listens on a Unix socket in a folder that only this user can enter, named by its number; a process that takes the place of
-one that ended takes its number, too. A question is a name and an argument, one message of msgpack; so is the answer. Nothing
-durable depends on it: who does not answer within two seconds is left out.
+Each listens on a Unix socket in a folder that only this user can enter, named by its number; a process that takes the place
+of one that ended takes its number, too. A question is a name and an argument, one message of msgpack; so is the answer.
+Nothing durable depends on it: who does not answer within two seconds is left out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
     folder: Path
     number: int
-    count: int
+    of: int
 
 
 class Neighbours:
@@ -46,7 +46,7 @@ class Neighbours:
     @property
     def count(self) -> int:
         """Processes that there should be."""
-        return 1 if self._place is None else self._place.count
+        return 1 if self._place is None else self._place.of
 
     async def open(self) -> None:
         """Answer the others from now on."""
@@ -66,7 +66,7 @@ class Neighbours:
         if self._place is None:
             return {1: self._answers[name](argument)}
         own = self._place.number
-        others = [number for number in range(1, self._place.count + 1) if number != own]
+        others = [number for number in range(1, self._place.of + 1) if number != own]
         found = await asyncio.gather(*(self._ask(number, [name, argument]) for number in others))
         answers = {number: answer for number, answer in zip(others, found, strict=True) if answer is not None}
         return dict(sorted((answers | {own: self._answers[name](argument)}).items()))
@@ -98,7 +98,7 @@ class Neighbours:
                 name, argument = _decode(question)
                 writer.write(_encode(self._answers[name](argument)))
                 await writer.drain()
-        except Exception:
+        except Exception:  # noqa: BLE001 - the one who asks does without
             _log.exception("neighbour.not_answered")
         finally:
             writer.close()

@@ -42,6 +42,7 @@ from domain import commands as c
 from domain import events as e
 from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError, fault
 from domain.remote import unwanted
+from domain.state import State
 
 _log = structlog.get_logger(__name__)
 _PAUSE_S = 0.2
@@ -268,10 +269,10 @@ class Effects:
 
     async def _is_wanted(self, attempt: _Attempt) -> bool:
         """Whether it may still be sent: an undo may have begun, on the ground that it was."""
-        while True:
+        state: State | None = None
+        while state is None:
             try:
                 state = (await self._engine.cache.load_at(attempt.partition, attempt.orchestration)).state
-                break
             except (OwnershipLostError, NotFoundError):
                 return False
             except StorageError as error:

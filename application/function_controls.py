@@ -36,8 +36,8 @@ class FunctionControls:
         self._callouts = callouts
 
     async def list(self, limit: int | None = None, after: str | None = None) -> Json:
-        """``{"items": [...], "next": str | None}``: functions that definitions call or that workers asked for, by name; at most
-        `limit`, those after a name.
+        """``{"items": [...], "next": str | None}``: functions that definitions call or that workers asked for, by name; at
+        most `limit`, those after a name.
         """
         loads = {each.function: each for each in await self._store.loads()}
         controls = {each.function: each for each in await self._store.controls()}

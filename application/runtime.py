@@ -45,7 +45,18 @@ from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
 from application.ownership import Ownership
-from application.ports import AnyConnection, Callouts, Clock, Connections, Crons, EventSink, Expressions, Resources, Schemas, Secrets
+from application.ports import (
+    AnyConnection,
+    Callouts,
+    Clock,
+    Connections,
+    Crons,
+    EventSink,
+    Expressions,
+    Resources,
+    Schemas,
+    Secrets,
+)
 from application.projection_catalog import StoredCatalog
 from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector

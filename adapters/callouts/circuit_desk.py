@@ -15,6 +15,7 @@ from application.status import instant
 from domain.errors import NotFoundError
 
 Json = dict[str, Any]
+Shown = list[Json]
 
 
 class CircuitDesk:
@@ -30,36 +31,36 @@ class CircuitDesk:
         """What this process can be asked."""
         return {"circuits": self._list, "circuits.close": self._close, "circuits.open": self._open}
 
-    async def list(self) -> list[Json]:
+    async def list(self) -> Shown:
         """``[{host, node, state, failures, last_failure, last_failure_at, changed_at, probe_at, turned_away, opened_by,
         reason}]``, by host.
         """
         return await self._of_all("circuits", None)
 
-    async def close(self, host: str) -> list[Json]:
+    async def close(self, host: str) -> Shown:
         """Let requests to a host pass again. The same form, of this host. Raises NotFoundError."""
         found = await self._of_all("circuits.close", host)
         if not found:
             raise NotFoundError("No request to this host has failed here, and nobody has opened its circuit.")
         return found
 
-    async def open(self, host: str, actor: str, reason: str | None) -> list[Json]:
+    async def open(self, host: str, actor: str, reason: str | None) -> Shown:
         """Send nothing to a host until somebody closes its circuit. The same form, of this host."""
         return await self._of_all("circuits.open", [host, actor, reason])
 
-    async def _of_all(self, name: str, argument: Any) -> list[Json]:
+    async def _of_all(self, name: str, argument: Any) -> Shown:
         answers = await self.neighbours.ask(name, argument)
         found = [each for answer in answers.values() for each in answer]
         return sorted(found, key=lambda each: (each["host"], each["node"]))
 
-    def _list(self, _: Any) -> list[Json]:
+    def _list(self, _: Any) -> Shown:
         return [self._told(each) for each in self._circuits.shown()]
 
-    def _close(self, host: str) -> list[Json]:
+    def _close(self, host: str) -> Shown:
         shown = self._circuits.close(host)
         return [] if shown is None else [self._told(shown)]
 
-    def _open(self, argument: Any) -> list[Json]:
+    def _open(self, argument: Any) -> Shown:
         return [self._told(self._circuits.hold_open(*argument))]
 
     def _told(self, shown: Json) -> Json:

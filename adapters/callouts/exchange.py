@@ -122,7 +122,7 @@ class Exchange:
             # Who hardly waits learns nothing of the host, and must not shut it for those that do.
             if _tells_of_the_host(problem.fault, patience_s):
                 told = True
-                circuits.failed(host, probe, problem.fault.detail or problem.fault.title)
+                circuits.failed(host, probe, problem.fault.detail or str(problem.fault.title))
             raise
         finally:
             if not told:

@@ -19,8 +19,8 @@ from typing import Any, Final, NoReturn
 import structlog
 
 Node = Callable[[int, Callable[[], None], int], int]
-"""Runs a node to its end; gives the exit code. It gets a file descriptor that can be read when the parent has ended, what to call
-as soon as it serves, and its number, from 1 on; one that replaces another has the number of that one.
+"""Runs a node to its end; gives the exit code. It gets a file descriptor that can be read when the parent has ended, what to
+call as soon as it serves, and its number, from 1 on; one that replaces another has the number of that one.
 """
 
 _log = structlog.get_logger("retrace")
@@ -47,8 +47,8 @@ class Processes:
 
     def run(self) -> int:
         """Returns when all have ended, with the exit code of the first that failed, else 0."""
-        for number in _ENDING:
-            signal.signal(number, self._stop)
+        for each in _ENDING:
+            signal.signal(each, self._stop)
         first = self._start(1)
         serves = os.read(first, 1)
         os.close(first)

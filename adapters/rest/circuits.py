@@ -25,11 +25,10 @@ _LONGEST: Final = 300
 def _origin(value: str) -> str:
     try:
         url = URL(value)
-        if url.scheme not in ("http", "https") or not url.host or not url.port:
-            raise ValueError
+        complete = url.scheme in ("http", "https") and bool(url.host and url.port)
     except ValueError:
         raise ValueError(_FORM) from None
-    if url.path not in ("", "/") or url.query_string or url.fragment or url.user:
+    if not complete or url.path not in ("", "/") or url.query_string or url.fragment or url.user:
         raise ValueError(_FORM)
     return host_of(url)
 

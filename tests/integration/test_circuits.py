@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from typing import Any
 
 import pytest
 from yarl import URL
@@ -17,10 +18,10 @@ from adapters.callouts.openapi import OpenApiCallouts
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.system import SystemClock
-from application.ports import Answered, Doubtful, Postponed, ResourceError
+from application.ports import Doubtful, Postponed, ResourceError
 from domain.errors import SPEC
 from tests.integration.participants import answering, http_callout, raw_server
-from tests.support.service import running_service
+from tests.support.service import Api, running_service
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +40,14 @@ do:
 
 def answer(status: int) -> bytes:
     return f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+async def turned_away(api: Api, times: int) -> list[dict[str, Any]]:
+    """The circuits, once the first has turned away so many; nothing tells of that, so look again and again."""
+    while True:
+        circuits: list[dict[str, Any]] = (await api.done("GET", "/v1/circuits"))["items"]
+        if circuits and circuits[0]["turned_away"] >= times:
+            return circuits
 
 
 @pytest.fixture
@@ -157,12 +166,10 @@ async def test_a_service_waits_for_a_host_that_comes_back(tmp_path):
         await writer.drain()
         writer.close()
 
-    settings = {"circuit_failures": 3, "circuit_pause": 0.3}
-    async with running_service(tmp_path, **settings) as api:
+    async with running_service(tmp_path, circuit_failures=3, circuit_pause=0.3) as api:
         await api.deploy(FLOW.replace("URL", f"http://127.0.0.1:{port}/"))
         ids = [(await api.start("demo/flow"))["id"] for _ in range(10)]
-        while not (circuits := (await api.done("GET", "/v1/circuits"))["items"]) or circuits[0]["turned_away"] < 10:
-            await asyncio.sleep(0)
+        circuits = await turned_away(api, 10)
         assert (circuits[0]["host"], circuits[0]["opened_by"]) == (f"http://127.0.0.1:{port}", None)
         assert "cannot connect" in circuits[0]["last_failure"]
         metrics = (await api.http.get("/metrics")).text
@@ -183,8 +190,7 @@ async def test_an_operator_opens_and_closes_by_hand(tmp_path):
         [shown] = (await api.done("POST", "/v1/circuits/open", json=body))["items"]
         assert (shown["state"], shown["opened_by"], shown["reason"]) == ("open", "anonymous", "they migrate")
         id_ = (await api.start("demo/flow"))["id"]
-        while not (await api.done("GET", "/v1/circuits"))["items"][0]["turned_away"]:
-            await asyncio.sleep(0)
+        await turned_away(api, 1)
         assert (await api.status(id_))["tasks"][0]["status"] == "running"
         [shown] = (await api.done("POST", "/v1/circuits/close", json={"host": url}))["items"]
         assert (shown["state"], shown["opened_by"]) == ("closed", None)

@@ -78,7 +78,8 @@ def test_nodes_share_a_port_and_one_that_is_killed_is_replaced(tmp_path, fresh_p
 
 def by_process(text: str, metric: str) -> dict[str, float]:
     return {
-        number: float(value) for number, value in re.findall(rf'^{metric}{{.*process="(\d)".*}} (\S+)$', text, re.M)
+        number: float(value)
+        for number, value in re.findall(rf'^{metric}{{.*process="(\d)".*}} (\S+)$', text, re.MULTILINE)
     }
 
 

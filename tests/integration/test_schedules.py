@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
@@ -133,7 +134,7 @@ async def test_documents_that_are_refused(tmp_path, schedule, pointer):
 # The command line -----------------------------------------------------------------------------------------------------
 
 AT = "2030-01-01T02:00:00.000000Z"
-SHOWN = {
+SHOWN: dict[str, Any] = {
     "namespace": "shop",
     "name": "report",
     "definition": "shop/report@1.0.0",

@@ -125,7 +125,9 @@ def test_an_operator_closes_and_opens_by_hand():
     world.time_s += 10_000
     with pytest.raises(TurnedAwayError, match=r"opened by ada \(they migrate\)"):
         world.circuits.enter(HOST)
-    assert world.circuits.close(HOST)["state"] == "closed"
+    closed = world.circuits.close(HOST)
+    assert closed is not None
+    assert closed["state"] == "closed"
     assert world.circuits.enter(HOST) == 0
 
 

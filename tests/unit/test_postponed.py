@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from application.ports import Answered, Postponed
+from application.ports import Answered, Callout, Postponed
 from application.service import CommandRequest
 from domain.errors import fault
 from tests.simulation.folded import folded
@@ -23,7 +23,7 @@ class Away(Scripted):
 
     def __init__(self, until_s: float) -> None:
         super().__init__(self._answer)
-        self.done = []
+        self.done: list[Callout] = []
         self.until_s = until_s
 
     async def _answer(self, callout):

@@ -109,7 +109,9 @@ def test_the_quotes_find_a_happy_path_though_nobody_knows_an_offer():
     report = report_of(example("quotes/quotes.yaml"))
     told = lines(report)
     assert told["everything succeeds, where enough takes offered"] == "completed"
-    assert told["everything succeeds, as it comes"].startswith("faulted; left_behind: "), "nobody knows that asking changes nothing"
+    assert told["everything succeeds, as it comes"].startswith("faulted; left_behind: "), (
+        "nobody knows that asking changes nothing"
+    )
     assert all(line == "completed" for title, line in told.items() if title.startswith("ask"))
     assert report["not_reached"] == []
 
