@@ -22,12 +22,10 @@ Host = Annotated[
 ]
 _COLUMNS = [
     ("HOST", "whole"),
-    ("NODE", "free"),
     ("STATE", "whole"),
-    ("FAILURES", "right"),
     ("PROBE AT (UTC)", "whole"),
-    ("TURNED AWAY", "right"),
     ("WHY", "free"),
+    ("NODE", "free"),
 ]
 
 app = typer.Typer(cls=ListsByDefault, rich_markup_mode=None, help="Hosts that are left alone because they are away.")
@@ -77,12 +75,10 @@ def _view(found: list[Circuit]) -> RenderableType:
         [
             [
                 each["host"],
-                each["node"],
                 each["state"],
-                each["failures"],
                 moment(each["probe_at"]),
-                each["turned_away"],
                 _why(each),
+                each["node"],
             ]
             for each in found
         ],
@@ -92,4 +88,6 @@ def _view(found: list[Circuit]) -> RenderableType:
 def _why(circuit: Circuit) -> str:
     if circuit["opened_by"] is not None:
         return f"opened by {circuit['opened_by']}{': ' + circuit['reason'] if circuit['reason'] else ''}"
-    return circuit["last_failure"] or ""
+    if not circuit["failures"]:
+        return "it is back" if circuit["changed_at"] else ""
+    return f"{circuit['failures']} failures: {circuit['last_failure']}"

@@ -9,10 +9,11 @@ import pytest
 from application.ports import Answered, Callout, Postponed
 from application.service import CommandRequest
 from domain.errors import fault
-from tests.simulation.folded import folded
+from tests.simulation.folded import stored_of
 from tests.simulation.loop import Process, simulate
 from tests.simulation.memory_storage import MemoryData
 from tests.simulation.nodes import Scripted, deploy, ended, running, start
+from tests.support.soundness import histories_complaints
 
 AWAY = fault("communication", "the circuit is open", status=503)
 UNDO = {"call": "undo"}
@@ -47,20 +48,21 @@ def lived(tasks, until_s, command=None, **top):
             await command(node, id_)
         status = await ended(node, id_, 3600)
         await asyncio.sleep(100)
-        return callouts, status, folded(data)
+        assert histories_complaints(stored_of(data)) == []
+        return callouts, status
 
     return simulate(1, main)
 
 
 def test_it_is_sent_when_its_receiver_is_back_and_uses_up_no_retry():
-    callouts, status, _ = lived([{"a": {"call": "act"}}], 21)
+    callouts, status = lived([{"a": {"call": "act"}}], 21)
     assert status["status"] == "completed"
     assert [(each.function, each.attempt, each.timeout_s) for each in callouts.done] == [("act", 1, 30)]
     assert status["tasks"][0]["attempts"] == 1
 
 
 def test_after_its_timeout_it_has_failed_without_effect():
-    callouts, status, _ = lived([{"a": {"call": "act", "compensate": UNDO}}], 1000)
+    callouts, status = lived([{"a": {"call": "act", "compensate": UNDO}}], 1000)
     assert status["status"] == "faulted"
     assert (status["error"]["type"].rpartition("/")[2], status["error"]["status"]) == ("communication", 503)
     assert (callouts.done, status["tasks"][0]["status"]) == ([], "failed")
@@ -68,7 +70,7 @@ def test_after_its_timeout_it_has_failed_without_effect():
 
 def test_a_policy_tries_it_again():
     retry = {"delay": {"seconds": 1}, "limit": {"attempt": {"count": 3}}}
-    callouts, status, _ = lived([{"a": {"call": "act", "retry": retry}}], 70)
+    callouts, status = lived([{"a": {"call": "act", "retry": retry}}], 70)
     assert status["status"] == "completed"
     assert callouts.done[0].attempt == 3
 
@@ -105,7 +107,7 @@ def _said(verb):
 
 @pytest.mark.parametrize(("verb", "final"), [("cancel", "cancelled"), ("terminate", "terminated")])
 def test_what_nobody_wants_any_more_is_not_sent(verb, final):
-    callouts, status, _ = lived([{"a": {"call": "act", "compensate": UNDO}}], 20, _said(verb))
+    callouts, status = lived([{"a": {"call": "act", "compensate": UNDO}}], 20, _said(verb))
     assert status["status"] == final
     assert callouts.done == [], "neither it nor an undo of it"
     assert status["rollback"] is None or status["rollback"]["outcome"] == "none"
@@ -113,7 +115,7 @@ def test_what_nobody_wants_any_more_is_not_sent(verb, final):
 
 def test_a_scope_that_times_out_drops_it():
     tasks = [{"t": {"timeout": {"after": {"seconds": 5}}, "do": [{"a": {"call": "act", "compensate": UNDO}}]}}]
-    callouts, status, _ = lived(tasks, 20)
+    callouts, status = lived(tasks, 20)
     assert status["status"] in ("faulted", "compensated")
     assert [each.function for each in callouts.done if each.function == "act"] == []
 
