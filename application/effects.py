@@ -103,6 +103,7 @@ class Effects:
         self._draining: dict[int, asyncio.Event] = {}
         self._resuming: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._leaving = False
         self._postponed: dict[str, set[asyncio.Event]] = {}
         """Of attempts that wait for their receiver, by orchestration: what ends the wait."""
         self.sent: dict[tuple[str, str], Distribution] = {}
@@ -165,6 +166,7 @@ class Effects:
         may not be sent by anyone but the one who decided to.
         """
         drained = self._draining.setdefault(partition, asyncio.Event())
+        self._end_pauses()
         if any(of == partition for of, _ in self._tasks.values()):
             await drained.wait()
 
@@ -188,6 +190,8 @@ class Effects:
         """Let what is in flight end, at most `grace_s`; the rest is sent again after the restart."""
         for task in self._resuming:
             task.cancel()
+        self._leaving = True
+        self._end_pauses()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=grace_s)
         for task in self._tasks:
@@ -225,7 +229,8 @@ class Effects:
             try:
                 result = await self._outcome(attempt) if attempt.result is None else attempt.result
                 queue.popleft()
-                await self._report(attempt, result)
+                if result is not None:
+                    await self._report(attempt, result)
             finally:
                 self._in_hand.discard(attempt.name)
 
@@ -237,8 +242,10 @@ class Effects:
         if drained is not None and not any(of == partition for of, _ in self._tasks.values()):
             drained.set()
 
-    async def _outcome(self, attempt: _Attempt) -> CalloutResult:
-        """What came of it. It is sent as soon as its receiver is there; its timeout counts from then on."""
+    async def _outcome(self, attempt: _Attempt) -> CalloutResult | None:
+        """What came of it; None: it was not sent, and the next owner will. It is sent as soon as its receiver is there; its
+        timeout counts from then on.
+        """
         result = await self._send(attempt)
         if not isinstance(result, Postponed):
             return result
@@ -246,13 +253,24 @@ class Effects:
         until = now() + attempt.event.timeout_s
         while isinstance(result, Postponed) and (left_s := until - now()) > 0:
             is_last = result.retry_after_s >= left_s
-            await self._pause(attempt.id, min(result.retry_after_s, left_s))
+            if not self._leaves(attempt):
+                await self._pause(attempt.id, min(result.retry_after_s, left_s))
             if not await self._is_wanted(attempt):
                 return _DROPPED
+            if self._leaves(attempt):
+                return None if attempt.event.idempotent else result
             if is_last and now() >= until:
                 return msgspec.structs.replace(result, retry_after_s=max(0.0, result.retry_after_s - left_s))
             result = await self._send(attempt)
         return result
+
+    def _leaves(self, attempt: _Attempt) -> bool:
+        return self._leaving or attempt.partition in self._draining
+
+    def _end_pauses(self) -> None:
+        for wakes in self._postponed.values():
+            for wake in wakes:
+                wake.set()
 
     async def _pause(self, orchestration: str, seconds: float) -> None:
         wake = asyncio.Event()

@@ -135,3 +135,23 @@ def test_another_node_takes_it_up():
 
     status, done = simulate(1, main)
     assert (status["status"], len(done), done[0].attempt) == ("completed", 1, 1)
+
+
+@pytest.mark.parametrize(("idempotent", "attempts"), [(True, 1), (False, 2)])
+def test_a_stop_does_not_wait_for_it(idempotent, attempts):
+    async def main(loop):
+        data = MemoryData()
+        node = await running(loop, data, Away(loop.time() + 1000))
+        retry = {"delay": {"seconds": 1}, "limit": {"attempt": {"count": 3}}}
+        await deploy(node, [{"a": {"call": "act", "idempotent": idempotent, "retry": retry}}])
+        id_ = await start(node)
+        await asyncio.sleep(5)
+        before = loop.time()
+        await node.stop(10)
+        assert loop.time() - before < 1
+        callouts = Away(0)
+        node = await running(loop, data, callouts, seed=2)
+        return await ended(node, id_, 3600), callouts.done
+
+    status, done = simulate(1, main)
+    assert (status["status"], [each.attempt for each in done]) == ("completed", [attempts])
