@@ -36,29 +36,18 @@ from application.ports import (
     Secrets,
     Unusable,
 )
+from application.postponed import STOPS, Pauses, is_wanted
 from application.storage import Head, LogStore
 from application.tracing import trace_of
 from domain import commands as c
 from domain import events as e
 from domain.errors import Fault, NotFoundError, OwnershipLostError, StorageError, fault
-from domain.remote import unwanted
-from domain.state import State
 
 _log = structlog.get_logger(__name__)
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _OUTCOMES = {Answered: "completed", Unusable: "unusable", Declined: "refused", Doubtful: "uncertain"}
 _DROPPED = Postponed(fault("cancelled", "dropped before it was sent"), 0.0)
-_STOPS = (
-    e.RollbackStarted,
-    e.ScopeFailing,
-    e.TaskFailing,
-    e.ForkWon,
-    e.EndingStarted,
-    e.CancelRequested,
-    e.OrchestrationTerminated,
-)
-"""After these an attempt that waits may be unwanted."""
 
 
 class _Attempt(msgspec.Struct, frozen=True):
@@ -104,11 +93,10 @@ class Effects:
         self._resuming: set[asyncio.Task[None]] = set()
         self._stopped = False
         self._leaving = False
-        self._postponed: dict[str, set[asyncio.Event]] = {}
-        """Of attempts that wait for their receiver, by orchestration: what ends the wait."""
+        self._pauses = Pauses()
         self.sent: dict[tuple[str, str], Distribution] = {}
         """Seconds from sending to the outcome, by (kind of callout, outcome)."""
-        engine.follow(self, e.AttemptStarted, e.IncidentResolved, *_STOPS)
+        engine.follow(self, e.AttemptStarted, e.IncidentResolved, *STOPS)
 
     @property
     def in_progress(self) -> int:
@@ -118,12 +106,10 @@ class Effects:
     @property
     def postponed(self) -> int:
         """Attempts that wait until their receiver is there again."""
-        return sum(map(len, self._postponed.values()))
+        return len(self._pauses)
 
     def committed(self, live: Live, events: list[e.Event]) -> None:
-        if self._postponed and any(isinstance(event, _STOPS) for event in events):
-            for wake in self._postponed.get(live.id, ()):
-                wake.set()
+        self._pauses.committed(live.id, events)
         for event in events:
             if type(event) is e.AttemptStarted:
                 if event.child is None and self._is_ours(event):
@@ -166,7 +152,7 @@ class Effects:
         may not be sent by anyone but the one who decided to.
         """
         drained = self._draining.setdefault(partition, asyncio.Event())
-        self._end_pauses()
+        self._pauses.end()
         if any(of == partition for of, _ in self._tasks.values()):
             await drained.wait()
 
@@ -191,7 +177,7 @@ class Effects:
         for task in self._resuming:
             task.cancel()
         self._leaving = True
-        self._end_pauses()
+        self._pauses.end()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=grace_s)
         for task in self._tasks:
@@ -254,8 +240,8 @@ class Effects:
         while isinstance(result, Postponed) and (left_s := until - now()) > 0:
             is_last = result.retry_after_s >= left_s
             if not self._leaves(attempt):
-                await self._pause(attempt.id, min(result.retry_after_s, left_s))
-            if not await self._is_wanted(attempt):
+                await self._pauses.rest(attempt.id, min(result.retry_after_s, left_s))
+            if not await is_wanted(self._engine.cache, attempt.partition, attempt.orchestration, attempt.event):
                 return _DROPPED
             if self._leaves(attempt):
                 return None if attempt.event.idempotent else result
@@ -266,39 +252,6 @@ class Effects:
 
     def _leaves(self, attempt: _Attempt) -> bool:
         return self._leaving or attempt.partition in self._draining
-
-    def _end_pauses(self) -> None:
-        for wakes in self._postponed.values():
-            for wake in wakes:
-                wake.set()
-
-    async def _pause(self, orchestration: str, seconds: float) -> None:
-        wake = asyncio.Event()
-        self._postponed.setdefault(orchestration, set()).add(wake)
-        try:
-            async with asyncio.timeout(seconds):
-                await wake.wait()
-        except TimeoutError:
-            return
-        finally:
-            self._postponed[orchestration].discard(wake)
-            if not self._postponed[orchestration]:
-                del self._postponed[orchestration]
-
-    async def _is_wanted(self, attempt: _Attempt) -> bool:
-        """Whether it may still be sent: an undo may have begun, on the ground that it was."""
-        state: State | None = None
-        while state is None:
-            try:
-                state = (await self._engine.cache.load_at(attempt.partition, attempt.orchestration)).state
-            except (OwnershipLostError, NotFoundError):
-                return False
-            except StorageError as error:
-                _log.warning("effects.not_read", orchestration=attempt.id, detail=error.detail)
-                await asyncio.sleep(_PAUSE_S)
-        run = state.runs[attempt.event.run]
-        waits = run.open and run.flying and run.attempts == attempt.event.number
-        return waits and not state.final and unwanted(state, run) is None
 
     async def _send(self, attempt: _Attempt) -> CalloutResult:
         event = attempt.event
