@@ -122,7 +122,8 @@ class Exchange:
             # Who hardly waits learns nothing of the host, and must not shut it for those that do.
             if _tells_of_the_host(problem.fault, patience_s):
                 told = True
-                circuits.failed(host, probe, problem.fault.detail or str(problem.fault.title))
+                # Without the path, which may be somebody's own business: operators see it for the whole host.
+                circuits.failed(host, probe, str(problem.fault.detail).removeprefix(f"{request.title}: "))
             raise
         finally:
             if not told:

@@ -84,6 +84,7 @@ async def test_while_it_is_open_nothing_is_sent_and_one_probe_finds_out(guarded)
         await http.send(callout)
     [shown] = circuits.shown()
     assert (shown["state"], shown["failures"]) == ("open", 3)
+    assert shown["last_failure"].startswith("cannot connect"), "no path is told"
     turned_away = await http.send(callout)
     assert isinstance(turned_away, Postponed)
     assert (turned_away.fault.type, turned_away.fault.status) == (SPEC + "communication", 503)
