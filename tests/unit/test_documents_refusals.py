@@ -278,6 +278,14 @@ WHOLE = [
     ("{}", [("", "missing", 1, 1), ("", "missing", 1, 1)]),
     (HEAD + "do: []\nbogus: 1\n", [("/bogus", "unknown-keyword", 3, 1)]),
     (HEAD + "do: []\nschedule: {on: {all: [{with: {type: a}}]}}\n", [("/schedule/on/all", "unsupported", 3, 17)]),
+    (
+        HEAD + "do: []\nschedule: {on: {one: {with: {type: a}, correlate: {x: {from: .x}}}}}\n",
+        [("/schedule/on/one/correlate", "unsupported", 3, 40)],
+    ),
+    (
+        HEAD + "do: []\nschedule: {on: {any: [{with: {type: a}}, {with: {type: '${ .a }'}}]}}\n",
+        [("/schedule/on/any/1/with/type", "unsupported", 3, 50)],
+    ),
     (HEAD + "do: {}\n", [("/do", "wrong-type", 2, 1)]),
     (HEAD + "do: []\nuse: {extensions: []}\n", [("/use/extensions", "unsupported", 3, 7)]),
     (HEAD + "do: []\nuse: {catalogs: {}}\n", [("/use/catalogs", "unsupported", 3, 7)]),
