@@ -13,10 +13,12 @@ PYTEST_WORKERS ?= 2
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(READY) ## the service with the examples and the systems they call, on loopback
-	@$(BIN)/python -m examples.participants --port $(PARTICIPANTS_PORT) & participants=$$!; \
+run: $(READY) ## the service with the examples, a worker and the systems they call, on loopback
+	@export RETRACE_CONNECTION_BANK="$${RETRACE_CONNECTION_BANK:-sqlite:///examples/transfer/bank.db}"; \
+	$(BIN)/python -m examples.participants --port $(PARTICIPANTS_PORT) & participants=$$!; \
 	$(BIN)/retrace dev examples & service=$$!; \
-	trap 'kill $$service $$participants 2>/dev/null; wait $$service $$participants 2>/dev/null || true' EXIT; \
+	$(BIN)/retrace worker examples/quotes/worker.py --server http://127.0.0.1:$${RETRACE_PORT:-8080} & worker=$$!; \
+	trap 'kill $$service $$worker $$participants 2>/dev/null; wait $$service $$worker $$participants 2>/dev/null || true' EXIT; \
 	trap 'exit 130' INT; trap 'exit 143' TERM; \
 	wait $$service
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,6 +17,8 @@ from fastapi import FastAPI
 
 from adapters import documents
 from adapters.blobs.opening import open_vault
+from adapters.callouts.circuit_desk import CircuitDesk
+from adapters.callouts.circuits import Circuits
 from adapters.callouts.dispatch import CalloutDispatch
 from adapters.callouts.functions import FunctionCallouts
 from adapters.callouts.http import HttpCallouts
@@ -26,7 +29,7 @@ from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
 from adapters.callouts.sink import HttpEventSink, NoSink
 from adapters.callouts.sql.callouts import SqlCallouts
-from adapters.callouts.sql.targets import read_targets
+from adapters.callouts.sql.targets import Connections, read_targets
 from adapters.callouts.sql.transaction import Bounds
 from adapters.checkpoint_outlets import CheckpointFile, CheckpointReceiver
 from adapters.cli.logs import hide_in_logs
@@ -36,6 +39,7 @@ from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
 from adapters.metrics import Exposition
+from adapters.neighbours import Neighbours, Place
 from adapters.projections import PythonFolds
 from adapters.rest.admission import Admission
 from adapters.rest.app import build_app
@@ -74,6 +78,9 @@ class ServerlessWorkflowDocuments:
 
     def functions_of(self, plan: Plan) -> list[tuple[str, str]]:
         return documents.functions_of(plan)
+
+    def connections_of(self, plan: Plan) -> list[tuple[str, str]]:
+        return documents.connections_of(plan)
 
     def children_of(self, plan: Plan) -> list[tuple[str, Run]]:
         return documents.children_of(plan)
@@ -126,8 +133,11 @@ async def open_service(
     functions: Mapping[str, Function],
     development: bool,
     projections: Iterable[Projection] = (),
+    place: Place | None = None,
 ) -> Service:
-    """Build and start a service. Raises StorageError or the storage's own refusal when the database cannot be had."""
+    """Build and start a service; `place`: among others that share its port. Raises StorageError or the storage's own refusal
+    when the database cannot be had.
+    """
     targets = read_targets(os.environ)
     passwords = [target.password for target in targets.values() if target.password]
     secrets = EnvironmentSecrets(folder=settings.secrets_dir, hidden=passwords)
@@ -145,7 +155,15 @@ async def open_service(
         stack.push_async_callback(folds.close)
         stack.callback(hide_in_logs(secrets.redact))
         session = open_session(policy, max_per_host=settings.max_per_host)
-        http = HttpCallouts(session, secrets, max_answer_bytes=int(settings.max_answer_bytes), policy=policy)
+        circuits = Circuits(
+            failures=settings.circuit_failures,
+            pause_s=settings.circuit_pause,
+            time=time.monotonic,
+            now=SystemClock().now,
+        )
+        http = HttpCallouts(
+            session, secrets, max_answer_bytes=int(settings.max_answer_bytes), policy=policy, circuits=circuits
+        )
         bounds = Bounds(settings.sql_max_rows, int(settings.sql_max_bytes))
         sql = SqlCallouts(targets, connections=settings.sql_connections, bounds=bounds)
         callouts = CalloutDispatch(http, OpenApiCallouts(http, policy), python, sql)
@@ -166,6 +184,7 @@ async def open_service(
             chance=SystemChance(),
             liveness=ProcessLiveness(),
             crons=next_cron,
+            connections=Connections(targets),
             **_audit(settings, session, development=development),
             folds=folds,
             vault=open_vault(settings),
@@ -181,6 +200,12 @@ async def open_service(
             return {"ready": ready, "database": storage.kind, "partitions": len(node.ownership.held)}
 
         meter = Meter()
+        desk = CircuitDesk(circuits, node.ownership.me.node)
+        exposition = Exposition(node, jail, meter, circuits)
+        answers = {**desk.answers, "metrics": lambda _: exposition.samples()}
+        neighbours = desk.neighbours = Neighbours(place, answers)
+        await neighbours.open()
+        stack.push_async_callback(neighbours.close)
         services = Services(
             commands=node.commands,
             queries=node.queries,
@@ -204,7 +229,8 @@ async def open_service(
             max_body_bytes=int(settings.max_body_bytes),
             admission=Admission(settings.max_requests, settings.max_waiting),
             meter=meter,
-            exposition=Exposition(node, jail, meter).text,
+            circuits=desk,
+            exposition=lambda: exposition.text_of_all(neighbours),
             metrics_open=settings.metrics == "open",
         )
         app = build_app(services)

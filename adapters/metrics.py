@@ -1,20 +1,24 @@
 """Metrics of a process for Prometheus: names and labels here, numbers from the objects that count.
 
 Nothing is registered where the work is done; a scrape reads plain numbers on the event loop, asks no database, and so is
-answered while that is away. Names, kinds and labels are a contract (`METRICS`, docs/names.md). Labels take their values from
-small sets that the code, the API or the registered projections give: never ids, names of partitions or paths.
+answered while that is away. Where several processes share a port, whichever is scraped tells of all of them, each with a
+label `process`: sums would seem to run backwards when one is replaced. Names, kinds and labels are a contract (`METRICS`,
+docs/names.md). Labels take their values from small sets that the code, the API, the registered projections or the hosts of
+circuits (at most 100) give: never ids, names of partitions or paths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from adapters.callouts.circuits import STATES, Circuits
 from adapters.expressions.jail import JqJail
+from adapters.neighbours import Neighbours
 from adapters.rest.metering import Meter
 from application.measures import Distribution
 from application.runtime import Node
@@ -43,6 +47,10 @@ METRICS: Final[Mapping[str, Kind]] = {
     "retrace_commits_waiting": Kind("gauge", "Changes that wait for the database"),
     "retrace_callout_seconds": Kind("histogram", "From sending a callout to its outcome", ("kind", "outcome")),
     "retrace_callouts_in_progress": Kind("gauge", "Callouts that are sent or wait for their turn"),
+    "retrace_callouts_postponed": Kind("gauge", "Callouts that wait until the circuit of their host lets them pass"),
+    "retrace_callouts_turned_away_total": Kind("counter", "How often a circuit let a request not pass"),
+    "retrace_circuits": Kind("gauge", "Circuits of hosts that have failed", ("state",)),
+    "retrace_circuit_open": Kind("gauge", "1 while a circuit is open or half-open, 0 afterwards", ("host",)),
     "retrace_timer_lateness_seconds": Kind("histogram", "From when a timer was due until it had been handled"),
     "retrace_status_lag_seconds": Kind("gauge", "Age of the oldest commit that the status view does not show"),
     "retrace_projection_lag_events": Kind("gauge", "Events that a projection has not seen", ("projection", "state")),
@@ -56,6 +64,7 @@ METRICS: Final[Mapping[str, Kind]] = {
     "retrace_expressions_killed_total": Kind("counter", "Expressions that ended their process", ("reason",)),
     "retrace_checkpoint_age_seconds": Kind("gauge", "Since all that was committed was under a checkpoint"),
     "retrace_checkpoints_unsent": Kind("gauge", "Checkpoints that wait for the place outside the database"),
+    "retrace_process_up": Kind("gauge", "Of several processes that share a port: whether it answered", ("process",)),
 }
 Found: TypeAlias = Iterator[tuple[str, Labels, float | Distribution]]
 
@@ -63,10 +72,11 @@ Found: TypeAlias = Iterator[tuple[str, Labels, float | Distribution]]
 class Exposition:
     """The metrics of one process."""
 
-    def __init__(self, node: Node, jail: JqJail, meter: Meter) -> None:
+    def __init__(self, node: Node, jail: JqJail, meter: Meter, circuits: Circuits) -> None:
         self._node = node
         self._jail = jail
         self._meter = meter
+        self._circuits = circuits
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -75,6 +85,19 @@ class Exposition:
     def text(self) -> bytes:
         """The text format, version 0.0.4."""
         return generate_latest(self._registry)
+
+    def samples(self) -> list[Any]:
+        """Every metric as ``[name, help, type, [[name of the sample, labels, value]]]``, for another process."""
+        return [
+            [each.name, each.documentation, each.type, [[one.name, one.labels, one.value] for one in each.samples]]
+            for each in self._registry.collect()
+        ]
+
+    async def text_of_all(self, neighbours: Neighbours) -> bytes:
+        """The same of all processes that share the port."""
+        if neighbours.count == 1:
+            return self.text()
+        return generate_latest(_Together(await neighbours.ask("metrics"), neighbours.count))
 
     def describe(self) -> list[Metric]:
         """Nothing: names are checked by a test, and the numbers need not be there yet."""
@@ -110,6 +133,12 @@ class Exposition:
         yield "retrace_callouts_in_progress", (), node.effects.in_progress
         for labels, seconds in node.effects.sent.items():
             yield "retrace_callout_seconds", labels, seconds
+        yield "retrace_callouts_postponed", (), node.effects.postponed
+        yield "retrace_callouts_turned_away_total", (), self._circuits.turned_away
+        for state in STATES:
+            yield "retrace_circuits", (state,), self._circuits.count(state)
+        for host, is_open in self._circuits.lately_open():
+            yield "retrace_circuit_open", (host,), int(is_open)
         yield "retrace_timer_lateness_seconds", (), node.timers.lateness
         yield "retrace_expression_evaluations_total", (), jail.evaluations
         for reason, killed in jail.killed.items():
@@ -132,6 +161,27 @@ class Exposition:
             age = self._node.world.clock.now() - checkpoints.complete_at
             yield "retrace_checkpoint_age_seconds", (), max(0.0, age.total_seconds())
             yield "retrace_checkpoints_unsent", (), checkpoints.unsent
+
+
+class _Together:
+    """What several processes told, as one registry would give it."""
+
+    def __init__(self, told: Mapping[int, Any], count: int) -> None:
+        self._told = told
+        self._count = count
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, by process."""
+        families: dict[str, Metric] = {}
+        for number, metrics in self._told.items():
+            for name, documentation, kind, samples in metrics:
+                family = families.setdefault(name, Metric(name, documentation, kind))
+                for of, labels, value in samples:
+                    family.add_sample(of, {**labels, "process": str(number)}, value)
+        up = families["retrace_process_up"]
+        for number in range(1, self._count + 1):
+            up.add_sample("retrace_process_up", {"process": str(number)}, int(number in self._told))
+        yield from families.values()
 
 
 Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily

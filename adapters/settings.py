@@ -156,6 +156,10 @@ class Settings(BaseSettings):
     s3_secret_key: str | None = Field(None, repr=False)
     max_per_host: int = Field(0, ge=0, le=500)
     """Connections of callouts to one host and port at a time; 0: only the 500 of all together."""
+    circuit_failures: int = Field(10, ge=0, le=10_000)
+    """In a row, after which a host is left alone for a while; 0: never."""
+    circuit_pause: Annotated[Seconds, Field(ge=0.1, le=600.0)] = 5.0
+    """How long, before one request finds out whether it is back; doubled up to 30 s while it is not."""
     network_allow: Annotated[list[str], NoDecode] = Field(default_factory=list)
     """With any, callouts over HTTP reach nothing else."""
     network_deny: Annotated[list[str], NoDecode] = Field(default_factory=list)

@@ -14,7 +14,7 @@ import msgspec
 
 from application.cursors import MalformedCursorError, Seal
 from application.identity import Identity
-from application.ports import CalloutResult, Declined, Doubtful
+from application.ports import CalloutResult, Declined, Doubtful, Postponed
 from application.storage import canonical
 from domain.errors import Fault, NotFoundError
 
@@ -70,7 +70,7 @@ class Callbacks:
         """The result of a call that is called back, as it may be recorded: who knows the token can end the task, so it must
         not come into the history by an answer that repeats it. What a good answer says is not kept at all.
         """
-        if not isinstance(result, Declined | Doubtful):
+        if not isinstance(result, Declined | Doubtful | Postponed):
             return msgspec.structs.replace(result, output=None)
         token = self.token(orchestration, run)
         masked = msgspec.json.decode(msgspec.json.encode(result.fault.as_json()).replace(token.encode(), b"***"))

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from application.checking import problems_of
-from application.ports import Callouts, Clock, Expressions, Schemas
+from application.ports import AnyConnection, Callouts, Clock, Connections, Expressions, Schemas
 from application.rehearsals import Rehearsals
 from application.service import Deployed, RehearsalRequest
 from application.storage import DefinitionRecord, DefinitionStore
@@ -29,7 +29,7 @@ MediaType = Literal["application/yaml", "application/json"]
 _SEMVER = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?")
 _KEPT_PLANS = 500
 _REMEMBERED = timedelta(seconds=1)
-_OF_THE_MOMENT = frozenset({"unknown-function", "unknown-child"})
+_OF_THE_MOMENT = frozenset({"unknown-function", "unknown-child", "unknown-connection"})
 """Warnings about other things than the document."""
 
 
@@ -53,6 +53,7 @@ class Documents(Protocol):
     def expressions_of(self, plan: Plan) -> list[tuple[str, Expression, tuple[str, ...] | None]]: ...
     def schemas_of(self, plan: Plan) -> list[tuple[str, Schema]]: ...
     def functions_of(self, plan: Plan) -> list[tuple[str, str]]: ...
+    def connections_of(self, plan: Plan) -> list[tuple[str, str]]: ...
     def children_of(self, plan: Plan) -> list[tuple[str, Run]]: ...
     def diagram(self, plan: Plan, kind: Literal["mermaid", "svg"]) -> str: ...
 
@@ -93,6 +94,7 @@ class DefinitionRegistry:
         *,
         revise: bool = False,
         limits: Limits | None = None,
+        connections: Connections = AnyConnection(),  # noqa: B008 - it holds nothing
     ) -> None:
         self._store = store
         self._documents = documents
@@ -100,6 +102,7 @@ class DefinitionRegistry:
         self._schemas = schemas
         self._callouts = callouts
         self._clock = clock
+        self._connections = connections
         self._revise = revise
         self._rehearsals = Rehearsals(self.find, documents, expressions, schemas, clock.now, limits or Limits())
         self._plans: OrderedDict[str, Plan] = OrderedDict()
@@ -174,6 +177,10 @@ class DefinitionRegistry:
                     f"no function named {function} is in this process; this task waits for a remote worker that has it"
                 )
                 found.append(Problem(pointer, text, "unknown-function"))
+        for pointer, name in self._documents.connections_of(read.plan):
+            if (setting := self._connections.missing(name)) is not None:
+                text = f"there is no connection {name} here: {setting} is not set; this task would fail"
+                found.append(Problem(pointer, text, "unknown-connection"))
         for pointer, child in self._documents.children_of(read.plan):
             own = (child.namespace, child.name) == (read.plan.namespace, read.plan.name)
             if not own and await self.find(child.namespace, child.name, child.version) is None:

@@ -3,6 +3,9 @@
 An attempt that was in flight when its node died is sent again under the same key, with its full timeout (or reported as
 uncertain, with ``idempotent: false``): its outcome was never recorded, and nobody else will record it. The same goes for
 one whose result could not be handled, as soon as an operator resolves the incident of that.
+
+What the adapters postpone, because its receiver is away, was not sent: it waits here, without a place among those that are
+sent, for at most as long as the attempt may take. What nobody wants any more meanwhile is not sent at all.
 """
 
 from __future__ import annotations
@@ -30,9 +33,11 @@ from application.ports import (
     Declined,
     Doubtful,
     Expressions,
+    Postponed,
     Secrets,
     Unusable,
 )
+from application.postponed import STOPS, Pauses, is_wanted
 from application.storage import Head, LogStore
 from application.tracing import trace_of
 from domain import commands as c
@@ -43,6 +48,7 @@ _log = structlog.get_logger(__name__)
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _OUTCOMES = {Answered: "completed", Unusable: "unusable", Declined: "refused", Doubtful: "uncertain"}
+_DROPPED = Postponed(fault("cancelled", "dropped before it was sent"), 0.0)
 
 
 class _Attempt(msgspec.Struct, frozen=True):
@@ -89,16 +95,24 @@ class Effects:
         self._draining: dict[int, asyncio.Event] = {}
         self._resuming: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._leaving = False
+        self._pauses = Pauses()
         self.sent: dict[tuple[str, str], Distribution] = {}
         """Seconds from sending to the outcome, by (kind of callout, outcome)."""
-        engine.follow(self, e.AttemptStarted, e.IncidentResolved)
+        engine.follow(self, e.AttemptStarted, e.IncidentResolved, *STOPS)
 
     @property
     def in_progress(self) -> int:
         """Attempts that are sent, or wait for their turn."""
         return len(self._in_hand)
 
+    @property
+    def postponed(self) -> int:
+        """Attempts that wait until their receiver is there again."""
+        return len(self._pauses)
+
     def committed(self, live: Live, events: list[e.Event]) -> None:
+        self._pauses.committed(live.id, events)
         for event in events:
             if type(event) is e.AttemptStarted:
                 if event.child is None and self._is_ours(event):
@@ -141,6 +155,7 @@ class Effects:
         may not be sent by anyone but the one who decided to.
         """
         drained = self._draining.setdefault(partition, asyncio.Event())
+        self._pauses.end()
         if any(of == partition for of, _ in self._tasks.values()):
             await drained.wait()
 
@@ -170,6 +185,8 @@ class Effects:
         """Let what is in flight end, at most `grace_s`; the rest is sent again after the restart."""
         for task in self._resuming:
             task.cancel()
+        self._leaving = True
+        self._pauses.end()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=grace_s)
         for task in self._tasks:
@@ -205,9 +222,10 @@ class Effects:
         while queue:
             attempt = queue[0]
             try:
-                result = await self._send(attempt) if attempt.result is None else attempt.result
+                result = await self._outcome(attempt) if attempt.result is None else attempt.result
                 queue.popleft()
-                await self._report(attempt, result)
+                if result is not None:
+                    await self._report(attempt, result)
             finally:
                 self._in_hand.discard(attempt.name)
 
@@ -218,6 +236,31 @@ class Effects:
         drained = self._draining.get(partition)
         if drained is not None and not any(of == partition for of, _ in self._tasks.values()):
             drained.set()
+
+    async def _outcome(self, attempt: _Attempt) -> CalloutResult | None:
+        """What came of it; None: it was not sent, and the next owner will. It is sent as soon as its receiver is there; its
+        timeout counts from then on.
+        """
+        result = await self._send(attempt)
+        if not isinstance(result, Postponed):
+            return result
+        now = asyncio.get_running_loop().time
+        until = now() + attempt.event.timeout_s
+        while isinstance(result, Postponed) and (left_s := until - now()) > 0:
+            is_last = result.retry_after_s >= left_s
+            if not self._leaves(attempt):
+                await self._pauses.rest(attempt.id, min(result.retry_after_s, left_s))
+            if not await is_wanted(self._engine.cache, attempt.partition, attempt.orchestration, attempt.event):
+                return _DROPPED
+            if self._leaves(attempt):
+                return None if attempt.event.idempotent else result
+            if is_last and now() >= until:
+                return msgspec.structs.replace(result, retry_after_s=max(0.0, result.retry_after_s - left_s))
+            result = await self._send(attempt)
+        return result
+
+    def _leaves(self, attempt: _Attempt) -> bool:
+        return self._leaving or attempt.partition in self._draining
 
     async def _send(self, attempt: _Attempt) -> CalloutResult:
         event = attempt.event
@@ -237,6 +280,8 @@ class Effects:
             except Exception as error:  # a defect of the adapter must not leave the attempt without an outcome
                 _log.exception("callout.broken", orchestration=attempt.id, task=event.run)
                 result = Doubtful(fault("runtime", f"the callout broke: {type(error).__name__}"))
+            if isinstance(result, Postponed):
+                return result
             known = event.callout, _OUTCOMES[type(result)]
             if known not in self.sent:
                 self.sent[known] = Distribution()
@@ -250,6 +295,8 @@ class Effects:
         if attempt.event.callback:
             result = self._callbacks.without_token(attempt.id, run, result)
         members = _members(self._secrets.redact, result)
+        if isinstance(result, Postponed) and attempt.event.compensates is not None:
+            members["retryable"] = True  # an undo goes on as soon as it can
         place = attempt.partition, attempt.orchestration
         while True:
             try:
@@ -301,6 +348,8 @@ def _members(redact: Any, result: CalloutResult) -> dict[str, Any]:
             return {"outcome": "refused", "fault": _redacted(redact, why), "retry_after_s": retry_after_s}
         case Doubtful(why, retry_after_s):
             return {"outcome": "uncertain", "fault": _redacted(redact, why), "retry_after_s": retry_after_s}
+        case Postponed(why, retry_after_s):
+            return {"outcome": "unsent", "fault": _redacted(redact, why), "retry_after_s": retry_after_s}
 
 
 def _redacted(redact: Any, why: Fault) -> Fault:

@@ -7,6 +7,7 @@ be held back.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Any, Protocol
 
 import msgspec
@@ -34,12 +35,19 @@ class FunctionControls:
         self._definitions = definitions
         self._callouts = callouts
 
-    async def list(self) -> Json:
-        """Every function that definitions call or that workers asked for, by name."""
+    async def list(self, limit: int | None = None, after: str | None = None) -> Json:
+        """``{"items": [...], "next": str | None}``: functions that definitions call or that workers asked for, by name; at
+        most `limit`, those after a name.
+        """
         loads = {each.function: each for each in await self._store.loads()}
         controls = {each.function: each for each in await self._store.controls()}
-        names = await self._definitions.functions() | loads.keys() | controls.keys()
-        return {"items": [self._shown(name, controls.get(name), loads.get(name)) for name in sorted(names)]}
+        names = sorted(await self._definitions.functions() | loads.keys() | controls.keys())
+        left = names if after is None else names[bisect_right(names, after) :]
+        page = left[:limit]
+        return {
+            "items": [self._shown(name, controls.get(name), loads.get(name)) for name in page],
+            "next": page[-1] if len(page) < len(left) else None,
+        }
 
     async def get(self, name: str) -> Json:
         """One of them. Raises NotFoundError."""

@@ -117,7 +117,16 @@ class Unusable(msgspec.Struct, frozen=True):
     output: Any = None
 
 
-CalloutResult = Answered | Declined | Doubtful | Unusable
+class Postponed(msgspec.Struct, frozen=True):
+    """Nothing was sent: the one it is for is known to be away. It is worth another try after `retry_after_s`; who gives up
+    instead knows that it had no effect.
+    """
+
+    fault: Fault
+    retry_after_s: float
+
+
+CalloutResult = Answered | Declined | Doubtful | Unusable | Postponed
 
 
 class Callouts(Protocol):
@@ -130,6 +139,21 @@ class Callouts(Protocol):
     def knows(self, function: str) -> bool:
         """Whether a function of this name can be called from here."""
         ...
+
+
+class Connections(Protocol):
+    """The databases of ``call: sql``, by name."""
+
+    def missing(self, name: str) -> str | None:
+        """The setting that is missing for a connection of this name to be there; None: it is."""
+        ...
+
+
+class AnyConnection:
+    """`Connections` where nobody knows which there are."""
+
+    def missing(self, name: str) -> str | None:
+        return None
 
 
 class EventSink(Protocol):

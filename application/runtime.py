@@ -54,7 +54,18 @@ from application.operations import Operations
 from application.outbox import Outbox
 from application.outside_blobs import OutsideBlobs, Vault
 from application.ownership import Ownership
-from application.ports import Callouts, Clock, Crons, EventSink, Expressions, Resources, Schemas, Secrets
+from application.ports import (
+    AnyConnection,
+    Callouts,
+    Clock,
+    Connections,
+    Crons,
+    EventSink,
+    Expressions,
+    Resources,
+    Schemas,
+    Secrets,
+)
 from application.projection_catalog import StoredCatalog
 from application.projections import Folds, NoFolds, Projections
 from application.projector import StatusProjector
@@ -93,6 +104,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     liveness: Liveness
     signer: Signer | None = None
     crons: Crons
+    connections: Connections = AnyConnection()
     keys: PublicKeys = NoKeys()
     outlet: CheckpointOutlet | None = None
     folds: Folds = NoFolds()
@@ -150,6 +162,7 @@ class Node:
             world.clock,
             revise=options.revise,
             limits=options.limits,
+            connections=world.connections,
         )
         self.partitions = 0
 

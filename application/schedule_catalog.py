@@ -47,8 +47,9 @@ class ScheduleCatalog:
             )
         )
 
-    async def resume(self, namespace: str, name: str) -> Json:
+    async def resume(self, namespace: str, name: str, actor: str, reason: str | None) -> Json:
         """Go on with the next occurrence from now on. Raises NotFoundError."""
+        resume = Pause(self._clock.now(), actor, reason)
 
         def resumed(course: Course) -> Course:
             if course.paused is None or course.schedule is None:
@@ -56,7 +57,7 @@ class ScheduleCatalog:
             now, next_at = self._clock.now(), course.next_at
             if next_at is not None and next_at <= now:
                 next_at = following(course.schedule, course.anchor, now, self._crons)
-            return msgspec.structs.replace(course, paused=None, next_at=next_at)
+            return msgspec.structs.replace(course, paused=None, resumed=resume, next_at=next_at)
 
         return self._shown(await self._changed(namespace, name, resumed))
 
@@ -102,9 +103,8 @@ class ScheduleCatalog:
             "definition": course.definition,
             "schedule": _document(course.schedule),
             "status": "active" if paused is None else "paused",
-            "paused": None
-            if paused is None
-            else {"at": instant(paused.at), "actor": paused.actor, "reason": paused.reason},
+            "paused": _said(paused),
+            "resumed": _said(course.resumed),
             "next": [] if paused else [instant(at) for at in upcoming(course, _SHOWN, self._crons)],
             "waiting_for_end": course.waits_for_an_end and paused is None,
             "queued": None if course.queued is None else instant(course.queued.at),
@@ -113,6 +113,10 @@ class ScheduleCatalog:
             "runs": [_run(run) for run in course.runs],
             "links": {"self": f"/v1/schedules/{path}", "definition": f"/v1/definitions/{path}/latest"},
         }
+
+
+def _said(pause: Pause | None) -> Json | None:
+    return None if pause is None else {"at": instant(pause.at), "actor": pause.actor, "reason": pause.reason}
 
 
 def _document(schedule: Schedule) -> Json:

@@ -59,7 +59,7 @@ class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who paused it, when and why."""
+    """Who paused it, or let it go on, when and why."""
 
     at: datetime
     actor: str
@@ -83,6 +83,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missed: int = 0
     skipped: int = 0
     paused: Pause | None = None
+    resumed: Pause | None = None
+    """Who ended the last pause, when and why."""
 
     @property
     def waits_for_an_end(self) -> bool:

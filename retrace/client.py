@@ -25,6 +25,7 @@ from retrace.people import HumanTasks
 from retrace.representations import (
     FINAL,
     CalledFunction,
+    Circuit,
     CommandResult,
     Deployed,
     DryRun,
@@ -117,11 +118,33 @@ class Client:
         """Every node at work on the service's database, and the partitions that each owns."""
         return cast("NodeList", self._server.call("GET", "/v1/nodes"))
 
+    # --- circuits
+
+    def circuits(self) -> list[Circuit]:
+        """Hosts that callouts have failed at, as the processes behind this address see them."""
+        return cast("list[Circuit]", self._server.call("GET", "/v1/circuits")["items"])
+
+    def close_circuit(self, host: str) -> list[Circuit]:
+        """Let requests to a host (scheme, name and port) pass again. Raises RetraceProblem (404) when it is not known."""
+        return cast("list[Circuit]", self._server.call("POST", "/v1/circuits/close", json={"host": host})["items"])
+
+    def open_circuit(self, host: str, reason: str | None = None) -> list[Circuit]:
+        """Send nothing to a host until `close_circuit`."""
+        body = {"host": host} if reason is None else {"host": host, "reason": reason}
+        return cast("list[Circuit]", self._server.call("POST", "/v1/circuits/open", json=body)["items"])
+
     # --- functions
 
     def functions(self) -> list[CalledFunction]:
         """Functions that definitions call or that remote workers asked for."""
-        return cast("list[CalledFunction]", self._server.call("GET", "/v1/functions")["items"])
+        found: list[CalledFunction] = []
+        params: dict[str, Any] = {"limit": 500}
+        while True:
+            page = self._server.call("GET", "/v1/functions", params=params)
+            found += page["items"]
+            if page.get("next") is None:
+                return found
+            params["after"] = page["next"]
 
     def control_function(self, name: str, verb: Literal["pause", "drain", "resume"]) -> CalledFunction:
         """Hold back what waits for workers of a function, or hand it out again; on all nodes."""
@@ -214,9 +237,10 @@ class Client:
         path = f"{_schedule_path(definition)}/pause"
         return cast("ScheduleStatus", self._server.call("POST", path, json=_given({"reason": reason})))
 
-    def resume_schedule(self, definition: str) -> ScheduleStatus:
+    def resume_schedule(self, definition: str, reason: str | None = None) -> ScheduleStatus:
         """Go on with the next occurrence."""
-        return cast("ScheduleStatus", self._server.call("POST", f"{_schedule_path(definition)}/resume", json={}))
+        path = f"{_schedule_path(definition)}/resume"
+        return cast("ScheduleStatus", self._server.call("POST", path, json=_given({"reason": reason})))
 
     def trigger_schedule(self, definition: str, reason: str | None = None) -> dict[str, Any]:
         """Start one now; gives its ``id``."""

@@ -228,6 +228,22 @@ class ProjectionError(TypedDict):
     at: str
 
 
+class Circuit(TypedDict):
+    """How a process sees a host that callouts go to."""
+
+    host: str
+    node: str
+    state: Literal["closed", "open", "half_open"]
+    failures: int
+    last_failure: str | None
+    last_failure_at: str | None
+    changed_at: str | None
+    probe_at: str | None
+    turned_away: int
+    opened_by: str | None
+    reason: str | None
+
+
 class CalledFunction(TypedDict):
     """A function that orchestrations call, and what waits for workers of it."""
 
@@ -281,6 +297,7 @@ class ScheduleStatus(TypedDict):
     schedule: dict[str, Any]
     status: Literal["active", "paused"]
     paused: dict[str, Any] | None
+    resumed: dict[str, Any] | None
     next: list[str]
     waiting_for_end: bool
     queued: str | None

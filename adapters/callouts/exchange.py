@@ -4,6 +4,9 @@ The question behind every error is "did it leave?". Before a connection stands (
 was sent: `UnsentError`, a definite failure. After that, without a status line, nobody knows: `LostError`. With a
 status line there is a `Reply`, even if the body is lost; `damage` then says why it is incomplete. The deadline covers
 all of it, so a peer that sends a byte a minute gains nothing. The byte cap counts decompressed bytes.
+
+A host that is away is not asked at all for a while (`circuits`): `PostponedError`, an `UnsentError` like any other for who
+does not want to wait.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from adapters.callouts.circuits import GATEWAY_STATUSES, Circuits, TurnedAwayError, host_of
 from adapters.callouts.network import NetworkPolicy, Progress, name_was_judged
-from domain.errors import Fault, fault
+from domain.errors import SPEC, Fault, fault
 
 _AT_ONCE_BYTES = 256 * 1024
 FAULT_BODY_BYTES = 64_000
 """What is read and kept of an answer that is an error."""
+_PATIENT_S = 1.0
+"""Who gives up on an answer sooner than this learns nothing of the host."""
 
 
 class UnsentError(Exception):
@@ -33,6 +39,14 @@ class UnsentError(Exception):
         self.fault = problem
         self.retry_after_s = retry_after_s
         super().__init__(problem.detail)
+
+
+class PostponedError(UnsentError):
+    """Nothing was sent, because the host is known to be away; `after_s`: when it is worth another try."""
+
+    def __init__(self, problem: Fault, after_s: float) -> None:
+        self.after_s = after_s
+        super().__init__(problem, after_s)
 
 
 class LostError(Exception):
@@ -77,8 +91,10 @@ class Exchange:
         *,
         max_answer_bytes: int = 10_000_000,
         policy: NetworkPolicy | None = None,
+        circuits: Circuits | None = None,
     ) -> None:
         self._session = session
+        self._circuits = circuits
         self._policy = policy
         self._max_answer_bytes = max_answer_bytes
 
@@ -86,6 +102,38 @@ class Exchange:
         self, request: Request, deadline: float, middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
     ) -> Reply:
         """Send and read until `deadline` (loop time). Raises UnsentError or LostError; see the module."""
+        circuits = self._circuits
+        if circuits is None:
+            return await self._send(request, deadline, middlewares)
+        host, patience_s = host_of(request.url), deadline - asyncio.get_running_loop().time()
+        try:
+            probe = circuits.enter(host)
+        except TurnedAwayError as away:
+            why = fault("communication", f"{request.title}: {away}; nothing was sent", status=503)
+            raise PostponedError(why, away.after_s) from None
+        told = False
+        try:
+            reply = await self._send(request, deadline, middlewares)
+            told = True
+            if reply.status in GATEWAY_STATUSES:
+                circuits.failed(host, probe, f"it answered {reply.status}")
+            else:
+                circuits.succeeded(host, probe)
+            return reply
+        except (UnsentError, LostError) as problem:
+            # Who hardly waits learns nothing of the host, and must not shut it for those that do.
+            if _tells_of_the_host(problem.fault, patience_s):
+                told = True
+                # Without the path, which may be somebody's own business: operators see it for the whole host.
+                circuits.failed(host, probe, str(problem.fault.detail).removeprefix(f"{request.title}: "))
+            raise
+        finally:
+            if not told:
+                circuits.unknown(host, probe)
+
+    async def _send(
+        self, request: Request, deadline: float, middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
+    ) -> Reply:
         if self._policy is not None and (complaint := self._policy.name(request.url)) is not None:
             raise UnsentError(fault("configuration", f"{request.title}: {complaint}"))
         progress = Progress()
@@ -133,6 +181,12 @@ class Exchange:
 def _payload(body: bytes | None) -> bytes | io.BytesIO | None:
     """A large body is handed over as a file, which is sent in pieces: others get their turn."""
     return io.BytesIO(body) if body is not None and len(body) > _AT_ONCE_BYTES else body
+
+
+def _tells_of_the_host(problem: Fault, patience_s: float) -> bool:
+    if problem.type == SPEC + "timeout":
+        return patience_s >= _PATIENT_S
+    return problem.type == SPEC + "communication"
 
 
 def _no_answer(request: Request, problem: Exception, progress: Progress) -> UnsentError | LostError:

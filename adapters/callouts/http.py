@@ -18,14 +18,15 @@ from yarl import URL
 
 from adapters.callouts.authentication import Authenticator, Credentials
 from adapters.callouts.binaries import is_binary, kept
+from adapters.callouts.circuits import Circuits
 from adapters.callouts.content import UnreadableError, is_field_value
-from adapters.callouts.exchange import Exchange, LostError, Request, UnsentError
+from adapters.callouts.exchange import Exchange, LostError, PostponedError, Request, UnsentError
 from adapters.callouts.forms import encoded
 from adapters.callouts.network import NetworkPolicy
 from adapters.callouts.oauth import Tokens
 from adapters.callouts.outcome import Output, judge, succeeded, unusable
 from adapters.callouts.uris import address, json_kind, scalar_text, with_query
-from application.ports import Callout, CalloutResult, Declined, Doubtful, OrchestrationFiles, Secrets
+from application.ports import Callout, CalloutResult, Declined, Doubtful, OrchestrationFiles, Postponed, Secrets
 from application.tracing import traceparent
 from domain.errors import fault
 
@@ -72,8 +73,9 @@ class HttpCallouts:
         *,
         max_answer_bytes: int = 10_000_000,
         policy: NetworkPolicy | None = None,
+        circuits: Circuits | None = None,
     ) -> None:
-        self.exchange = Exchange(session, max_answer_bytes=max_answer_bytes, policy=policy)
+        self.exchange = Exchange(session, max_answer_bytes=max_answer_bytes, policy=policy, circuits=circuits)
         self.authenticator = Authenticator(Tokens(self.exchange), secrets)
         self._redact = secrets.redact
         self._session = session
@@ -107,6 +109,8 @@ class HttpCallouts:
                 )
                 request = _with_credentials(delivery.request, credentials)
                 reply = await self.exchange.send(request, deadline, credentials.middlewares)
+        except PostponedError as problem:
+            return Postponed(problem.fault, problem.after_s)
         except UnsentError as problem:
             return Declined(problem.fault, problem.retry_after_s)
         except LostError as problem:

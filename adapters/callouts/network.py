@@ -4,6 +4,8 @@ A check of the URL would not hold: a name may resolve to one address when it is 
 connected (DNS rebinding). aiohttp hands every *resolved* address to the connector's ``socket_factory`` just before it
 connects, so the guard sits there and holds for every name, literal and odd spelling of an address.
 
+An address that is connected to is the one that was judged; no redirect is followed, so there is no second one.
+
 Refused always: link-local (where clouds serve machine credentials), the other known metadata addresses, multicast,
 broadcast, reserved and unspecified ones, and IPv6 forms that embed any of these. Loopback only where the operator says
 so. The operator's own rules (`reach`) come on top: names are looked at before a request is sent
@@ -37,8 +39,16 @@ METADATA = frozenset(
     )
 )
 """Metadata services outside the link-local ranges."""
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
-
+_LAST_32_BITS = (
+    IPv6Network("64:ff9b::/96"),  # NAT64 (RFC 6052)
+    IPv6Network("::/96"),  # IPv4-compatible
+    IPv6Network("::ffff:0:0:0/96"),  # IPv4-translated (RFC 2765)
+)
+"""Networks whose addresses lead to the IPv4 address in their last 32 bits."""
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+"""NAT64 of an organisation (RFC 8215), which may divide it into prefixes of several lengths."""
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+"""What stands before the IPv4 address in the interface identifier (RFC 5214)."""
 
 _NAMED: ContextVar[bool] = ContextVar("named", default=True)
 """Whether the host of the request under way is allowed by its name. What the operator's settings name always is."""
@@ -114,18 +124,32 @@ class NetworkPolicy(msgspec.Struct, frozen=True):
 
 
 def _forms(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """The address, and the IPv4 address that an IPv6 one leads to."""
+    """The address, and every IPv4 address that an IPv6 one may lead to."""
     if isinstance(address, IPv4Address):
         yield address
         return
-    embedded = address.ipv4_mapped or address.sixtofour
-    if embedded is None and int(address) > 1 and any(address in network for network in _NAT64):
-        embedded = IPv4Address(int(address) & 0xFFFFFFFF)
-    if embedded is not None:
-        yield embedded
+    yield from _embedded(address)
     # An IPv4-mapped address has no meaning of its own; the others are also judged as what they are.
     if address.ipv4_mapped is None:
         yield address
+
+
+def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
+    number = int(address)
+    if (plain := address.ipv4_mapped or address.sixtofour) is not None:
+        yield plain
+    if address.teredo is not None:
+        yield from address.teredo  # the relay, and the host behind it
+    if number > 1 and any(address in network for network in _LAST_32_BITS):
+        yield IPv4Address(number & 0xFFFFFFFF)
+    if (number >> 32) & 0xFFFFFFFF in _ISATAP:
+        yield IPv4Address(number & 0xFFFFFFFF)
+    if address in _LOCAL_NAT64:
+        # RFC 6052, 2.2: bits 64 to 71 are left out, wherever the prefix ends.
+        whole = (number >> 64) << 56 | number & ((1 << 56) - 1)
+        for length in (48, 56, 64):
+            yield IPv4Address((whole >> (120 - length - 32)) & 0xFFFFFFFF)
+        yield IPv4Address(number & 0xFFFFFFFF)
 
 
 def guarded_sockets(policy: NetworkPolicy) -> Callable[[tuple[Any, ...]], socket.socket]:

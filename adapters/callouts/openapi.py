@@ -17,14 +17,14 @@ from urllib.parse import urlencode
 from yarl import URL
 
 from adapters.callouts.content import FORM, is_json
-from adapters.callouts.exchange import UnsentError
+from adapters.callouts.exchange import PostponedError, UnsentError
 from adapters.callouts.forms import MULTIPART
 from adapters.callouts.http import INPUT, Delivery, HttpCallouts, compose, endpoint, form_of_answer, read_headers
 from adapters.callouts.network import NetworkPolicy
 from adapters.callouts.openapi_documents import Document, Documents, Operation
 from adapters.callouts.openapi_parameters import header_text, pairs_of, path_text, writing_of
 from adapters.callouts.uris import address, json_kind
-from application.ports import Callout, CalloutResult, Declined
+from application.ports import Callout, CalloutResult, Declined, Postponed
 from domain.errors import fault
 
 _PARAMETERS = {"document", "operationId", "parameters", "authentication", "output", "redirect"}
@@ -43,6 +43,8 @@ class OpenApiCallouts:
         try:
             async with asyncio.timeout_at(deadline):
                 delivery = await self._delivery(callout, deadline)
+        except PostponedError as problem:
+            return Postponed(problem.fault, problem.after_s)
         except UnsentError as problem:
             return Declined(problem.fault, problem.retry_after_s)
         except TimeoutError:

@@ -22,7 +22,7 @@ import msgspec
 from yarl import URL
 
 from adapters.callouts.authentication import Authenticator
-from adapters.callouts.exchange import Exchange, LostError, Request, UnsentError
+from adapters.callouts.exchange import Exchange, LostError, PostponedError, Request, UnsentError
 from adapters.callouts.network import NetworkPolicy
 from adapters.callouts.uris import address, expand
 from adapters.documents.source import load
@@ -163,6 +163,8 @@ class Documents:
             credentials = await self._authenticator.credentials(authentication, variables, deadline)
             headers = {"Accept": "application/json, application/yaml, text/yaml, */*;q=0.5", **credentials.headers}
             reply = await self._exchange.send(Request("GET", location, headers), deadline, credentials.middlewares)
+        except PostponedError:
+            raise
         except (UnsentError, LostError) as problem:
             raise _problem(location, problem.fault.detail or "it cannot be fetched") from problem
         if reply.status != 200:

@@ -17,6 +17,7 @@ from adapters.cli import (
     audit_verify,
     blobs,
     bundling,
+    circuits,
     commands,
     definitions,
     events,
@@ -73,6 +74,7 @@ audit_verify.register(audit.app)
 app.add_typer(audit.app, name="audit")
 app.add_typer(projections.app, name="projections")
 app.add_typer(functions.app, name="functions")
+app.add_typer(circuits.app, name="circuits")
 worker.register(app)
 app.add_typer(schedules.app, name="schedules")
 app.add_typer(events.app, name="events")

@@ -7,6 +7,7 @@ keeps a service from starting is told in plain text: it is for whoever tried to 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, Literal
@@ -59,14 +60,18 @@ def configure_logs(form: Literal["json", "text"], level: str) -> None:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 
+_TOKENS = re.compile(r"(/v1/callbacks/|\bBearer )[^\s\"'?#,]+", re.IGNORECASE)
+"""Who knows the token of a callback can end a task; it stands in the path, which the log of requests shows."""
+
+
 class _Discreet(structlog.stdlib.ProcessorFormatter):
-    """Shows no secrets: whoever raised an exception may have put one into its text."""
+    """Shows no secrets and no tokens: whoever raised an exception may have put one into its text."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         for redact in _hiding:
             line = redact(line)
-        return line
+        return _TOKENS.sub(r"\1***", line)
 
 
 def hide_in_logs(redact: Callable[[str], str]) -> Callable[[], None]:

@@ -18,9 +18,9 @@ from typing import Any, Final, NoReturn
 
 import structlog
 
-Node = Callable[[int, Callable[[], None]], int]
-"""Runs a node to its end; gives the exit code. It gets a file descriptor that can be read when the parent has ended, and what
-to call as soon as it serves.
+Node = Callable[[int, Callable[[], None], int], int]
+"""Runs a node to its end; gives the exit code. It gets a file descriptor that can be read when the parent has ended, what to
+call as soon as it serves, and its number, from 1 on; one that replaces another has the number of that one.
 """
 
 _log = structlog.get_logger("retrace")
@@ -38,6 +38,7 @@ class Processes:
         self._count = count
         self._node = node
         self._born: dict[int, float] = {}
+        self._numbers: dict[int, int] = {}
         self._stopping = False
         self._replaced = False
         """Whether all have run, and one has ended by itself since."""
@@ -46,13 +47,13 @@ class Processes:
 
     def run(self) -> int:
         """Returns when all have ended, with the exit code of the first that failed, else 0."""
-        for number in _ENDING:
-            signal.signal(number, self._stop)
-        first = self._start()
+        for each in _ENDING:
+            signal.signal(each, self._stop)
+        first = self._start(1)
         serves = os.read(first, 1)
         os.close(first)
-        for _ in range(self._count - 1 if serves else 0):
-            os.close(self._start())
+        for number in range(2, self._count + 1 if serves else 0):
+            os.close(self._start(number))
         code = 0
         while self._born:
             pid, status = os.wait()
@@ -76,9 +77,9 @@ class Processes:
         while time.monotonic() < until and not self._stopping:
             time.sleep(_LOOK_S)
         if not self._stopping:
-            os.close(self._start())
+            os.close(self._start(self._numbers[pid]))
 
-    def _start(self) -> int:
+    def _start(self, number: int) -> int:
         """A pipe from which one byte comes when the new process serves, and none when it ends before. Close it."""
         reads, writes = os.pipe()
         # A signal waits until the process that it is for has put our handler away, which would only swallow it there.
@@ -88,8 +89,9 @@ class Processes:
             if pid == 0:
                 os.close(reads)
                 os.close(self._parent[1])
-                self._live(writes)
+                self._live(writes, number)
             self._born[pid] = time.monotonic()
+            self._numbers[pid] = number
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         os.close(writes)
@@ -97,19 +99,19 @@ class Processes:
             os.kill(pid, signal.SIGTERM)
         return reads
 
-    def _live(self, writes: int) -> NoReturn:
+    def _live(self, writes: int, number: int) -> NoReturn:
         code = 1
         try:
             os.setpgid(0, 0)  # an interrupt from the terminal reaches the parent alone, which tells us once
-            for number in _ENDING:
-                signal.signal(number, signal.SIG_DFL)
+            for each in _ENDING:
+                signal.signal(each, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
             def serves() -> None:
                 with suppress(OSError):  # the parent has ended; that is noticed elsewhere
                     os.write(writes, b"!")
 
-            code = self._node(self._parent[0], serves)
+            code = self._node(self._parent[0], serves, number)
         finally:
             os._exit(code)
 

@@ -62,9 +62,9 @@ def pause(session: Session, definition: Definition, *, reason: Reason = None) ->
 
 @app.command()
 @remote
-def resume(session: Session, definition: Definition) -> None:
+def resume(session: Session, definition: Definition, *, reason: Reason = None) -> None:
     """Go on with the next occurrence."""
-    found = session.client.resume_schedule(definition)
+    found = session.client.resume_schedule(definition, reason)
     session.printer.show(found, lambda: f"{found['definition']} goes on.{_next(found)}")
 
 
@@ -115,6 +115,10 @@ def _one(found: ScheduleStatus) -> RenderableType:
     lines = [f"{found['definition']}  {found['status']}", _words(found)]
     if (paused := found["paused"]) is not None:
         lines.append(f"paused by {paused['actor']} at {moment(paused['at'])}: {paused['reason'] or 'no reason given'}")
+    elif (resumed := found["resumed"]) is not None:
+        lines.append(
+            f"resumed by {resumed['actor']} at {moment(resumed['at'])}: {resumed['reason'] or 'no reason given'}"
+        )
     if found["next"]:
         lines.append("next: " + ", ".join(moment(at) for at in found["next"]))
     if found["waiting_for_end"]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -121,25 +122,29 @@ def _run(settings: Settings, functions: Registry, prepare: Any, *, development: 
     from adapters.cli.hosting import Among, bind, run
     from adapters.cli.logs import configure_logs
     from adapters.cli.processes import Processes
+    from adapters.neighbours import Place
 
     configure_logs(settings.log_format or ("text" if development else "json"), settings.log_level)
     _check_place(settings)
 
-    async def open_it() -> Service:
+    async def open_it(place: Place | None = None) -> Service:
         from adapters.bootstrap import open_service
 
         projections = functions.projections.values()
-        return await open_service(settings, functions=functions, projections=projections, development=development)
+        return await open_service(
+            settings, functions=functions, projections=projections, development=development, place=place
+        )
 
-    def one_of_several(parent: int, serves: Callable[[], None]) -> int:
+    def one_of_several(parent: int, serves: Callable[[], None], number: int) -> int:
+        place = Place(Path(sockets), number, settings.process_count)
         try:
             with _reporting():
-                run(settings, listener, open_it, prepare, Among(parent, serves))
+                run(settings, listener, lambda: open_it(place), prepare, Among(parent, serves))
         except typer.Exit as ended:
             return ended.exit_code
         return 0
 
-    with closing(bind(settings.host, settings.port)) as listener:
+    with closing(bind(settings.host, settings.port)) as listener, TemporaryDirectory(prefix="retrace-") as sockets:
         if settings.process_count == 1:
             run(settings, listener, open_it, prepare)
         elif code := Processes(settings.process_count, one_of_several).run():

@@ -9,7 +9,7 @@ warns about the plan; `inspection` lists what else the application has to check;
 from adapters.documents.canonical import digest
 from adapters.documents.compiler import compile_plan
 from adapters.documents.definition import Definition, read_definition
-from adapters.documents.inspection import children_of, expressions_of, functions_of, schemas_of
+from adapters.documents.inspection import children_of, connections_of, expressions_of, functions_of, schemas_of
 from adapters.documents.source import MediaType, Source, load
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Source",
     "children_of",
     "compile_plan",
+    "connections_of",
     "digest",
     "expressions_of",
     "functions_of",

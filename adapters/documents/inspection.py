@@ -130,6 +130,15 @@ def functions_of(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
+def connections_of(plan: Plan) -> list[tuple[str, str]]:
+    """(pointer, name) of the connection of every ``call: sql``."""
+    return [
+        (join(node.pointer, "with", "connection"), node.work.with_.value["connection"])
+        for node in plan.nodes.values()
+        if isinstance(node.work, Call) and node.work.kind == "sql"
+    ]
+
+
 def children_of(plan: Plan) -> list[tuple[str, Run]]:
     """(pointer, run) of every child orchestration."""
     return [(node.pointer, node.work) for node in plan.nodes.values() if isinstance(node.work, Run)]

@@ -47,14 +47,18 @@ def _events(cursor: Cursor) -> tuple[dict[str, Any], ...]:
             cursor.step(name).refuse(f"`{name}` is not supported in schedule.on: each event starts one", "unsupported")
             return ()
     found = strategy(cursor)
-    for item in found.filters:
+    for number, item in enumerate(found.filters):
+        place = cursor.step("one") if found.mode == "one" else cursor.step(found.mode).step(number)
         if item.correlate:
-            cursor.refuse(
+            place.step("correlate").refuse(
                 "`correlate` is not supported in schedule.on: there is nothing yet to agree with", "unsupported"
             )
         for name, value in item.attributes:
             if isinstance(value, Expression):
-                cursor.refuse(f"the attribute {name!r} cannot be an expression in schedule.on", "unsupported")
+                place.step("with").step(name).refuse(
+                    f"the attribute {name!r} cannot be an expression in schedule.on: there is no data yet",
+                    "unsupported",
+                )
     if found.mode == "any" and not found.filters:
         return ({},)
     return tuple(dict(item.attributes) for item in found.filters)

@@ -28,6 +28,7 @@ from adapters.rest import (
     audit_verification,
     blobs,
     callbacks,
+    circuits,
     commands,
     definitions,
     events,
@@ -84,6 +85,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *human_tasks.OPERATIONS,
     *functions.OPERATIONS,
     *running.OPERATIONS,
+    *circuits.OPERATIONS,
     *metrics.OPERATIONS,
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 
 from adapters.rest.bodies import JsonBody
-from adapters.rest.calls import Call, json_response
+from adapters.rest.calls import Call, json_response, next_link
 from adapters.rest.operations import Answer, Operation
+from adapters.rest.parameters import LIMIT, text
 from adapters.rest.schemas_operations import NothingBody
 from adapters.rest.schemas_tasks import CalledFunction, CalledFunctions, LimitsBody
 from application.function_controls import FunctionControls
@@ -27,7 +28,8 @@ def _functions(call: Call) -> FunctionControls:
 
 async def list_(call: Call) -> Response:
     """GET /v1/functions."""
-    return json_response(await _functions(call).list())
+    page = await _functions(call).list(call.query.get("limit", 100), call.query.get("after"))
+    return json_response(page, 200, next_link(call, "after", page["next"]))
 
 
 async def limits(call: Call) -> Response:
@@ -66,7 +68,8 @@ OPERATIONS = (
         list_,
         "Functions that definitions call or workers asked for",
         _TAG,
-        {200: Answer("All of them, by name.", CalledFunctions)},
+        {200: Answer("A page, by name.", CalledFunctions, headers=("Link",))},
+        parameters=(text("after", "Where to go on: `next` of the page before, a name.", longest=300), LIMIT),
     ),
     _operation("pause", _said(FunctionControls.pause), "Hand out nothing of a function"),
     _operation("drain", _said(FunctionControls.drain), "Hand out nothing of a function until no worker has any of it"),

@@ -23,7 +23,7 @@ async def metrics(call: Call) -> Response:
     exposition = call.services.exposition
     if exposition is None:
         raise NotFoundError("Nothing is measured here.")
-    return Response(exposition(), 200, {"Content-Type": _CONTENT_TYPE})
+    return Response(await exposition(), 200, {"Content-Type": _CONTENT_TYPE})
 
 
 OPERATIONS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
 from starlette.responses import Response
 
 from adapters.rest.bodies import JsonBody
@@ -17,7 +18,7 @@ _TAG = "Schedules"
 
 
 class SchedulePause(Open):
-    """Who paused it."""
+    """Who paused it, or let it go on."""
 
     at: Instant
     actor: str
@@ -50,6 +51,7 @@ class Schedule(Open):
     schedule: dict[str, Any]
     status: Literal["active", "paused"]
     paused: SchedulePause | None
+    resumed: SchedulePause | None = Field(description="Who ended the last pause.")
     next: list[Instant]
     waiting_for_end: bool
     queued: Instant | None
@@ -94,7 +96,7 @@ async def pause(call: Call) -> Response:
 
 async def resume(call: Call) -> Response:
     """POST /v1/schedules/{namespace}/{name}/resume."""
-    return json_response(await call.services.schedules.resume(*_key(call)))
+    return json_response(await call.services.schedules.resume(*_key(call), call.actor, call.body.reason))
 
 
 async def trigger(call: Call) -> Response:

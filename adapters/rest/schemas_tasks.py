@@ -117,6 +117,7 @@ class CalledFunction(Open):
 
 
 class CalledFunctions(Open):
-    """All functions, by name."""
+    """Functions, by name."""
 
     items: list[CalledFunction]
+    next: str | None

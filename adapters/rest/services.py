@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from adapters.callouts.circuit_desk import CircuitDesk
 from adapters.rest.admission import Admission
 from adapters.rest.metering import Meter
 from application.auditing import Audit
@@ -70,7 +71,9 @@ class Services:
     admission: Admission = field(default_factory=Admission)
     meter: Meter = field(default_factory=Meter)
     """Counts the requests."""
-    exposition: Callable[[], bytes] | None = None
+    circuits: CircuitDesk | None = None
+    """None: nothing is sent from here."""
+    exposition: Callable[[], Awaitable[bytes]] | None = None
     """What `/metrics` answers; None: nobody measures."""
     metrics_open: bool = False
     """Whether `/metrics` needs no token."""

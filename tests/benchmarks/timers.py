@@ -1,8 +1,8 @@
-"""Many timers due in one second: ``python -m tests.benchmarks.timers [COUNT]``.
+"""Many timers due in one second: ``python -m tests.benchmarks.timers [COUNT] [--tcp]``.
 
 Orchestrations wait until one instant, all of them, over a SQLite file. While they fire, one
 status after the other is read over the API (ASGI, the same process and event loop: what a client would wait for, less the
-socket). Says how long the firing took, whether each fired once, and the delays of the reads.
+socket); with ``--tcp`` from another process than that of `retrace serve`, as clients do. Says how long the firing took, whether each fired once, and the delays of the reads.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import httpx2
 
 from adapters.bootstrap import open_service
 from adapters.settings import Settings
+from tests.benchmarks.processes import ROOT, answering, free_port, running
 
 DOCUMENT = """
 document: {dsl: '1.0.3', namespace: bench, name: timers, version: '1.0.0'}
@@ -27,8 +28,25 @@ AHEAD_S = 0.012
 AT_ONCE = 100
 
 
+def measure_over_tcp(count: int) -> dict[str, Any]:
+    """Start, wait, read, count: a client and a service, a process each."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(ROOT / ".venv/bin/retrace"), "serve", "--port", str(port)]
+        more = {"RETRACE_DATABASE": f"sqlite:///{folder}/timers.db", "RETRACE_MAX_IN_PROGRESS": str(count * 2)}
+        with running(command, **more) as (process, said):
+            answering(process, said, f"{url}/readyz")
+
+            async def ask() -> dict[str, Any]:
+                async with httpx2.AsyncClient(base_url=url, timeout=120) as http:
+                    return await _measured(http, count)
+
+            return asyncio.run(ask())
+
+
 async def measure(count: int) -> dict[str, Any]:
-    """Start, wait, read, count."""
+    """Start, wait, read, count, in this process."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(database=f"sqlite:///{folder}/timers.db", max_in_progress=count * 2)
         service = await open_service(settings, functions={}, development=True)
@@ -88,5 +106,8 @@ async def _reading(http: httpx2.AsyncClient, ids: list[str], due_at: float) -> l
 
 
 if __name__ == "__main__":
-    for name, value in asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)).items():
+    over_tcp = "--tcp" in sys.argv
+    numbers = [int(each) for each in sys.argv[1:] if each != "--tcp"] or [10_000]
+    found = measure_over_tcp(numbers[0]) if over_tcp else asyncio.run(measure(numbers[0]))
+    for name, value in found.items():
         print(f"{name}: {value}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from adapters.cli.processes import Processes
@@ -74,6 +76,42 @@ def test_nodes_share_a_port_and_one_that_is_killed_is_replaced(tmp_path, fresh_p
         run_one(client)
 
 
+def by_process(text: str, metric: str) -> dict[str, float]:
+    return {
+        number: float(value)
+        for number, value in re.findall(rf'^{metric}{{.*process="(\d)".*}} (\S+)$', text, re.MULTILINE)
+    }
+
+
+def test_one_of_them_tells_of_all(tmp_path, fresh_postgres):
+    """Metrics and circuits: whichever process takes the request."""
+    with (
+        serving(tmp_path, fresh_postgres) as (parent, url),
+        Client(url) as client,
+        httpx2.Client(base_url=url, timeout=60) as http,
+    ):
+        for _ in range(3):
+            run_one(client)
+        text = http.get("/metrics").text
+        assert by_process(text, "retrace_process_up") == {"1": 1, "2": 1}
+        assert sum(by_process(text, "retrace_partitions_held").values()) == 4
+        assert sum(by_process(text, "retrace_orchestrations_started_total").values()) == 3
+        assert text.count("# TYPE retrace_info gauge") == 1
+        found = http.post("/v1/circuits/open", json={"host": "http://car.test", "reason": "moving"}).json()["items"]
+        assert {each["node"] for each in found} == {each["node"] for each in client.nodes()["items"]}
+        assert len(client.circuits()) == 2
+        assert {each["state"] for each in client.close_circuit("http://car.test:80")} == {"closed"}
+        victim = min(children(parent))
+        os.kill(victim, signal.SIGKILL)
+
+        def all_answer() -> bool:
+            with contextlib.suppress(httpx2.TransportError):  # a connection to the victim
+                return by_process(http.get("/metrics").text, "retrace_process_up") == {"1": 1, "2": 1}
+            return False
+
+        until(all_answer)
+
+
 def test_a_signal_to_the_parent_ends_all_in_order(tmp_path, fresh_postgres):
     with serving(tmp_path, fresh_postgres) as (parent, _):
         nodes = children(parent)
@@ -99,12 +137,12 @@ def handlers() -> Iterator[None]:
 
 
 def test_a_signal_that_comes_as_a_process_is_born_ends_it(monkeypatch):
-    processes = Processes(1, lambda _parent, _serves: 3)
+    processes = Processes(1, lambda _parent, _serves, _number: 3)
     first_that_it_does = "setpgid"
     monkeypatch.setattr(os, first_that_it_does, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with handlers():
         signal.signal(signal.SIGTERM, processes._stop)
-        os.close(processes._start())
+        os.close(processes._start(1))
         _, status = os.waitpid(next(iter(processes._born)), 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
 
@@ -123,7 +161,8 @@ def test_processes_are_replaced_as_often_as_it_takes_and_leave_nothing_open(monk
         begun.append(fork())
         return begun[-1]
 
-    def node(_parent: int, serves: Callable[[], None]) -> int:
+    def node(_parent: int, serves: Callable[[], None], number: int) -> int:
+        assert number == 1, "it takes the number of the one that it replaces"
         first = len(begun) == 1
         if first:
             serves()

@@ -143,7 +143,10 @@ async def test_a_token_is_needed_unless_it_is_open(tmp_path, metrics, status):
 
 
 async def test_it_is_answered_however_much_is_going_on():
-    full = Scripted(admission=Admission(0, 0), exposition=lambda: b"retrace_info 1\n")
+    async def exposition() -> bytes:
+        return b"retrace_info 1\n"
+
+    full = Scripted(admission=Admission(0, 0), exposition=exposition)
     async with full.client() as http:
         assert (await http.get("/v1/orchestrations")).status_code == 503
         assert (await http.get("/metrics")).text == "retrace_info 1\n"

@@ -33,13 +33,18 @@ async def strict():
         "169.254.169.254", "169.254.1.1", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200",
         "168.63.129.16", "224.0.0.1", "ff02::1", "0.0.0.0", "0.1.2.3", "::", "255.255.255.255", "240.0.0.1",
         "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::169.254.169.254",
+        "::ffff:0:a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:fe:a9:fea9:fe00:0",
+        "64:ff9b:1:1:a9:fea9:fe00:0", "2001:db8::5efe:169.254.169.254", "2001:0:a9fe:a9fe::1",
+        "2001:0:4136:e378:8000:63bf:5601:5601", "::ffff:100.100.100.200", "::ffff:0.0.0.0", "64:ff9b::168.63.129.16",
     ],
 )  # fmt: skip
 async def test_refused_whatever_the_operator_allows(policy, address):
     assert policy.complaint(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2001:db8::5efe:127.0.0.1"]
+)
 async def test_loopback_only_where_the_operator_says_so(address):
     assert "RETRACE_ALLOW_LOOPBACK" in (STRICT.complaint(address) or "")
     assert LOCAL.complaint(address) is None

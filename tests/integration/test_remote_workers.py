@@ -304,3 +304,36 @@ do: [{pay: {call: pay, retry: {delay: {milliseconds: 1}, limit: {attempt: {count
         keys = (tmp_path / "effects").read_text().split()
         assert len(keys) == 2
         assert set(keys) == {found["output"]}
+
+
+async def test_functions_come_in_pages(tmp_path):
+    async with running_service(tmp_path) as api:
+        await api.deploy(DEFINITION)
+        first = await api.http.get("/v1/functions", params={"limit": 2})
+        assert [each["function"] for each in first.json()["items"]] == ["pack", "ship"]
+        assert first.json()["next"] == "ship"
+        assert first.headers["Link"] == '</v1/functions?limit=2&after=ship>; rel="next"'
+        last = await api.done("GET", "/v1/functions", params={"limit": 2, "after": "ship"})
+        assert ([each["function"] for each in last["items"]], last["next"]) == (["unpack"], None)
+        assert (await api.done("GET", "/v1/functions", params={"after": "zzz"}))["items"] == []
+        assert (await api.http.get("/v1/functions", params={"limit": 0})).status_code == 400
+
+
+async def test_a_deployment_warns_of_a_connection_that_no_setting_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("RETRACE_CONNECTION_MAIN_BANK", f"sqlite:///{tmp_path / 'bank.db'}")
+    text = """
+document: {dsl: '1.0.3', namespace: shop, name: books, version: '1.0.0'}
+do:
+  - here: {call: sql, with: {connection: main-bank, query: 'select 1'}}
+  - there:
+      call: sql
+      with: {connection: ledger-2, execute: 'delete from t'}
+      compensate: {call: sql, with: {connection: ledger-3, execute: 'delete from t'}}
+"""
+    async with running_service(tmp_path) as api:
+        first, second = sorted((await api.deploy(text))["warnings"], key=lambda each: each["pointer"])
+        assert (first["code"], first["pointer"]) == ("unknown-connection", "/do/1/there/compensate/with/connection")
+        assert "RETRACE_CONNECTION_LEDGER_3 is not set" in first["detail"]
+        assert (second["pointer"], second["line"]) == ("/do/1/there/with/connection", 7)
+        assert "RETRACE_CONNECTION_LEDGER_2 is not set" in second["detail"]
+        assert (await api.done("GET", "/v1/definitions"))["items"][0].get("warnings", []) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
@@ -70,7 +71,9 @@ async def test_the_whole_way(database):
         assert (paused["status"], paused["paused"]["reason"], paused["next"]) == ("paused", "holidays", [])
     async with serving(database) as api:
         assert (await api.done("GET", path))["status"] == "paused"
-        assert (await api.done("POST", f"{path}/resume"))["next"] == shown["next"]
+        resumed = await api.done("POST", f"{path}/resume", json={"reason": "back"})
+        assert (resumed["next"], resumed["resumed"]["reason"]) == (shown["next"], "back")
+        assert (await api.done("GET", path))["resumed"] == resumed["resumed"]
         assert (await api.http.post("/v1/schedules/shop/other/pause")).status_code == 404
 
 
@@ -131,13 +134,14 @@ async def test_documents_that_are_refused(tmp_path, schedule, pointer):
 # The command line -----------------------------------------------------------------------------------------------------
 
 AT = "2030-01-01T02:00:00.000000Z"
-SHOWN = {
+SHOWN: dict[str, Any] = {
     "namespace": "shop",
     "name": "report",
     "definition": "shop/report@1.0.0",
     "schedule": {"cron": "0 3 * * *", "timezone": "Europe/Berlin", "overlap": "skip", "catch_up": "none"},
     "status": "paused",
     "paused": {"at": AT, "actor": "ann\x1b[31m", "reason": None},
+    "resumed": None,
     "next": [AT],
     "waiting_for_end": False,
     "queued": None,
@@ -176,7 +180,7 @@ def test_commands(service, terminal):
     assert terminal.run("schedules", "pause", "shop/report", "--reason", "why") == 0
     assert service.body() == {"reason": "why"}
     service.gives("POST", "/v1/schedules/shop/report/resume", SHOWN)
-    assert terminal.run("schedules", "resume", "shop/report") == 0
+    assert terminal.run("schedules", "resume", "shop/report", "--reason", "back") == 0
     service.gives("POST", "/v1/schedules/shop/report/trigger", {"id": ID, "links": {}}, status=202)
     assert terminal.run("schedules", "trigger", "shop/report") == 0
     assert terminal.out.strip() == ID

@@ -140,7 +140,8 @@ def test_operators_pause_resume_and_trigger():
         id_ = await node.schedule_catalog.trigger("test", "x", "ann", "now please")
         await node.queries.wait(id_, 60)
         assert (await begun(node, id_))["actor"] == "ann"
-        resumed = await node.schedule_catalog.resume("test", "x")
+        resumed = await node.schedule_catalog.resume("test", "x", "bob", "back")
+        assert (resumed["resumed"]["actor"], resumed["resumed"]["reason"], resumed["paused"]) == ("bob", "back", None)
         assert (resumed["status"], resumed["next"][0]) == ("active", "2030-01-01T05:00:00.000000Z")
         await asyncio.sleep(1 * HOUR)
         runs = (await shown(node))["runs"]

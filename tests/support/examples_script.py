@@ -24,6 +24,8 @@ def example(path: str) -> Plan:
 
 
 def name_of(attempt: Attempt) -> str:
+    if attempt.function == "askBank":
+        return f"get banks/{attempt.arguments['bank']}"
     if attempt.function not in ("http", ""):
         return attempt.function
     method = str(attempt.arguments["method"]).lower()

@@ -329,6 +329,14 @@ WHOLE = [
     (HEAD + "do: []\nstreams: {a: {with: {type: a}, gap: {then: fault}}}\n", [("/streams/a/gap", "missing", 3, 32)]),
     (HEAD + "do: []\nstreams: {a: {with: {Type: a}, order: {by: '${ $secrets.x }'}}}\n", [
         ("/streams/a/with/Type", "invalid", 3, 22), ("/streams/a/order/by", "secret-not-allowed", 3, 40)]),
+    (
+        HEAD + "do: []\nschedule: {on: {one: {with: {type: a}, correlate: {x: {from: .x}}}}}\n",
+        [("/schedule/on/one/correlate", "unsupported", 3, 40)],
+    ),
+    (
+        HEAD + "do: []\nschedule: {on: {any: [{with: {type: a}}, {with: {type: '${ .a }'}}]}}\n",
+        [("/schedule/on/any/1/with/type", "unsupported", 3, 50)],
+    ),
     (HEAD + "do: {}\n", [("/do", "wrong-type", 2, 1)]),
     (HEAD + "do: []\nuse: {extensions: []}\n", [("/use/extensions", "unsupported", 3, 7)]),
     (HEAD + "do: []\nuse: {catalogs: {}}\n", [("/use/catalogs", "unsupported", 3, 7)]),

@@ -37,7 +37,7 @@ def test_all_five_are_asked_before_one_has_answered():
     world, script = quotes(dict.fromkeys(RATES, HOLD))
     assert len(world.flying) == 5
     assert world.root.status == "running"
-    assert {attempt.arguments["query"]["amount"] for attempt in script.attempts} == {250_000}
+    assert {attempt.arguments["amount"] for attempt in script.attempts} == {250_000}
 
 
 @pytest.mark.parametrize("problem", [refused(422), doubt("communication", 500), doubt(), unusable("<html>")])

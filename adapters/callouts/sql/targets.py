@@ -48,6 +48,18 @@ def key_of(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
+class Connections:
+    """Implements `application.ports.Connections`."""
+
+    def __init__(self, targets: Mapping[str, Target]) -> None:
+        self._targets = targets
+
+    def missing(self, name: str) -> str | None:
+        """The setting that would make a connection of this name; None: it is there."""
+        key = key_of(name)
+        return None if key in self._targets else f"{PREFIX}{key}"
+
+
 def read_targets(environment: Mapping[str, str]) -> dict[str, Target]:
     """Every connection of the environment by its key. Raises TargetError for the first that cannot be used."""
     found: dict[str, Target] = {}
