@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -105,13 +105,17 @@ def _is_base64(value: Any) -> bool:
 
 def from_binary(headers: Headers, raw: bytes) -> dict[str, Any]:
     """The JSON form of an event in binary mode."""
+    attributes = [(name[3:], _unescaped(name, value)) for name, value in headers.items() if name.startswith("ce-")]
+    return from_attributes(attributes, headers.get("content-type"), raw)
+
+
+def from_attributes(attributes: Iterable[tuple[str, str]], content_type: str | None, raw: bytes) -> dict[str, Any]:
+    """The JSON form of an event whose attributes stand beside its data. Raises ProblemError (400)."""
     event: dict[str, Any] = {}
-    for name, value in headers.items():
-        if name.startswith("ce-"):
-            if name[3:] in event:
-                raise malformed(f"The header {name} is given twice.")
-            event[name[3:]] = _unescaped(name, value)
-    content_type = headers.get("content-type")
+    for name, value in attributes:
+        if name in event:
+            raise malformed(f"The header ce-{name} is given twice.")
+        event[name] = value
     if content_type is not None:
         event["datacontenttype"] = content_type
     if not raw:
