@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from application.accesses import AccessStore
 from application.audit_log import AuditLog
 from application.checkpoint_store import CheckpointStore
+from application.follower_store import FollowerStore
 from application.inbox import Inbox, Signals
 from application.leases import Leases
 from application.operation_store import OperationStore
@@ -53,6 +54,8 @@ class Storage(Protocol):
     def operations(self) -> OperationStore: ...
     @property
     def schedules(self) -> ScheduleStore: ...
+    @property
+    def followers(self) -> FollowerStore: ...
     @property
     def audit_log(self) -> AuditLog: ...
     @property

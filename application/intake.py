@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from application.ports import DeliveryError
 from application.service import EventOutcome
 from domain.errors import EventIdReusedError, OverloadedError, StorageError
 
@@ -130,7 +131,20 @@ class Intake:
         else:
             self.outcomes[source, "rejected"] += 1
             _log.warning("source.rejected", source=source, detail=reason)
-            await delivery.reject(reason)
+            await self._reject(source, delivery, reason)
+
+    async def _reject(self, source: str, delivery: Delivery, reason: str) -> None:
+        """Until the dead letters have it: it must not be lost because their place is missing."""
+        pause_s = _PAUSE_S
+        while True:
+            try:
+                await delivery.reject(reason)
+                return
+            except DeliveryError as error:
+                _log.error("source.not_buried", source=source, detail=str(error))
+            await delivery.keep()
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _reason_against(self, source: str, delivery: Delivery) -> str | None:
         """None: the event is committed. Returns only when that is decided."""

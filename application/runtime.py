@@ -35,8 +35,10 @@ from application.heads import HeadWatch
 from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.identity import Chance, Identity
+from application.intake import EventSource, Intake
 from application.journal import Codec, Journal
 from application.leases import Liveness, NodeIdentity
+from application.lifecycle_feed import LifecycleFeed
 from application.live import LiveCache
 from application.lives import Lives
 from application.load import Load
@@ -44,7 +46,7 @@ from application.log_pages import LogPages
 from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
-from application.ownership import Ownership
+from application.ownership import Ownership, Tenant
 from application.ports import Callouts, Clock, Crons, EventSink, Expressions, Resources, Schemas, Secrets
 from application.projection_catalog import StoredCatalog
 from application.projections import Folds, NoFolds, Projections
@@ -56,6 +58,7 @@ from application.routing import Router
 from application.schedule_catalog import ScheduleCatalog
 from application.schedules import Schedules
 from application.serving import InboxServer
+from application.sinks import CountedSink, NoSink
 from application.snapshots import Snapshots
 from application.timers import Timers
 from application.verification import Verification
@@ -87,6 +90,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     keys: PublicKeys = NoKeys()
     outlet: CheckpointOutlet | None = None
     folds: Folds = NoFolds()
+    lifecycle: EventSink | None = None
+    """Where lifecycle events go; None: there are none."""
+    sources: tuple[EventSource, ...] = ()
+    """Queues that events come from."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +200,7 @@ class Node:
             self.partitions,
             hold_s=options.held_events_for_s,
         )
-        self.outbox = Outbox(self.engine, log, self.exchange, world.sink, self.ownership)
+        self._publish()
         self.inbox = InboxServer(
             self.engine, self.journal, self.ownership, storage.inbox, signals, storage.keys, self.exchange
         )
@@ -304,6 +311,7 @@ class Node:
             ),
             world.callouts.knows,
         )
+        self.intake = Intake(self.commands.publish_event, world.sources)
         self.audit = self._audit(identity)
         histories = Histories(log, archive, world.codec, identity)
         self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
@@ -339,6 +347,11 @@ class Node:
         )
         self.functions = FunctionControls(tasks, self.definitions, world.callouts)
 
+    def _publish(self) -> None:
+        sink = CountedSink("events", self.world.sink)
+        self.sinks = {} if isinstance(self.world.sink, NoSink) else {sink.name: sink}
+        self.outbox = Outbox(self.engine, self.world.storage.log, self.exchange, sink, self.ownership)
+
     def _schedule(self, reader: Reader, identity: Identity) -> None:
         world = self.world
         self.schedules = Schedules(
@@ -372,6 +385,12 @@ class Node:
         context = FeedContext(whole, storage.archive, storage.view, identity)
         feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
         self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
+        self.lifecycle: LifecycleFeed | None = None
+        if self.world.lifecycle is not None:
+            self.sinks["lifecycle"] = sink = CountedSink("lifecycle", self.world.lifecycle)
+            self.lifecycle = LifecycleFeed(
+                sink, storage.followers, whole, context, self.journal, self.ownership, self.world.secrets
+            )
         exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys)
         return Audit(feed, exporter, self.access_book, storage.accesses, identity)
 
@@ -379,15 +398,8 @@ class Node:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
         """
-        for tenant in (
-            self.effects,
-            self.remote,
-            self.timers,
-            self.exchange,
-            self.outbox,
-            self.inbox,
-            self.schedules,
-        ):
+        tenants: list[Tenant] = [self.effects, self.remote, self.timers, self.exchange, self.outbox, self.inbox]
+        for tenant in (*tenants, self.schedules, *([self.lifecycle] if self.lifecycle else ())):
             self.ownership.add(tenant)
             for partition in self.ownership.held:
                 tenant.gained(self.journal.head(partition))
@@ -397,17 +409,21 @@ class Node:
         self.schedules.start()
         await self.exchange.start()
         self.outbox.start()
+        if self.lifecycle is not None:
+            self.lifecycle.start()
         self.housekeeping.start()
         self.inbox.start()
         self.snapshots.start()
         self.archivist.start()
         self.checkpoints.start()
         self.ownership.start()
+        self.intake.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
         self.claims.close()
+        await self.intake.stop()
         await self.operations.stop()
         await self.ownership.stop()
         await self.housekeeping.stop()
@@ -416,6 +432,8 @@ class Node:
         await self.schedules.stop()
         await self.timers.stop()
         await self.outbox.stop()
+        if self.lifecycle is not None:
+            await self.lifecycle.stop()
         await self.effects.stop(grace_s)
         await self.remote.stop()
         await self.inbox.stop()

@@ -1,4 +1,4 @@
-"""A sink that counts what goes through it, whatever kind it is."""
+"""Sinks of no transport: one that counts what goes through it, and none at all."""
 
 from __future__ import annotations
 
@@ -37,3 +37,10 @@ class CountedSink:
         if not self.connected:
             self.connected = True
             _log.info("sink.back", sink=self.name)
+
+
+class NoSink:
+    """No receiver outside: emitted events reach only the ``listen`` tasks of this service."""
+
+    async def publish(self, event: dict[str, Any]) -> None:
+        """Done at once."""

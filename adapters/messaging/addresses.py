@@ -1,8 +1,9 @@
 """Addresses of brokers in settings: where emitted events go, where events come from.
 
-A sink is an HTTP address, ``amqp://user:password@host/vhost?exchange=events`` or ``nats://host:4222?subject=events.{type}``. A
-source is the variable ``RETRACE_SOURCE_<NAME>`` with ``amqp://...?queue=orders`` or ``nats://...?stream=ORDERS&consumer=retrace``; with
-``RETRACE_SOURCE_<NAME>_FILE`` the address is read from a file. No message contains an address: it may hold a password.
+A sink is an HTTP address, ``amqp://user:password@host/vhost?exchange=events`` or
+``nats://host:4222?subject=events.{type}``. A source is the variable ``RETRACE_SOURCE_<NAME>`` with ``amqp://...?queue=orders``
+or ``nats://...?stream=ORDERS&consumer=retrace``; with ``RETRACE_SOURCE_<NAME>_FILE`` the address is read from a file. No
+message contains an address: it may hold a password.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Address(msgspec.Struct, frozen=True):
     def password(self) -> str | None:
         """What must never be seen, decoded."""
         parts = urlsplit(self.url)
-        return unquote(found) if (found := parts.password or (parts.username if self.kind == "nats" else None)) else None
+        return (
+            unquote(found) if (found := parts.password or (parts.username if self.kind == "nats" else None)) else None
+        )
 
 
 class Inlet(msgspec.Struct, frozen=True):
@@ -95,7 +98,7 @@ def read_sink(url: str) -> Address:
 
 
 def read_sources(environment: Mapping[str, str]) -> list[Inlet]:
-    """Every source of the environment, by name. Raises AddressError for the first that cannot be used, naming its variable."""
+    """Every source of the environment. Raises AddressError for the first that cannot be used, naming its variable."""
     found: dict[str, Inlet] = {}
     for variable, key, url in _variables(environment):
         if not _NAME.fullmatch(key):

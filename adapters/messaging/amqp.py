@@ -184,8 +184,10 @@ class _AmqpDelivery:
             message_id=message.message_id,
             type=message.type,
         )
-        # Where that queue does not exist, the channel closes and everything begins again: nothing is lost silently.
-        await self._channel.default_exchange.publish(copy, queue, mandatory=True, timeout=_TIMEOUT_S)
+        try:
+            await self._channel.default_exchange.publish(copy, queue, mandatory=True, timeout=_TIMEOUT_S)
+        except errors.DeliveryError:
+            raise DeliveryError(f"there is no queue {queue!r} for dead letters") from None
 
 
 async def _connection(address: Address) -> AbstractConnection:

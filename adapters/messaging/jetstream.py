@@ -61,7 +61,12 @@ class NatsEventSink:
             if link[0].is_connected:
                 raise DeliveryError(f"no stream takes the subject {subject}") from None
             await self._lose(link, "it was closed")
-        except (APIError, nats.errors.MaxPayloadError, nats.errors.BadSubjectError, nats.errors.BadHeaderError) as error:
+        except (
+            APIError,
+            nats.errors.MaxPayloadError,
+            nats.errors.BadSubjectError,
+            nats.errors.BadHeaderError,
+        ) as error:
             raise DeliveryError(f"the stream refused the event: {_told(error)}") from None
         except _LOST as problem:
             await self._lose(link, _told(problem))
@@ -182,9 +187,12 @@ class _NatsDelivery:
         if self._dead_letter is not None:
             headers = {**(self._message.headers or {}), "Retrace-Rejected": header_safe(reason[:500])}
             headers.pop("Nats-Msg-Id", None)  # that window belongs to the first stream
-            await self._client.jetstream(timeout=_TIMEOUT_S).publish(
-                self._dead_letter, self._message.data, headers=headers
-            )
+            try:
+                await self._client.jetstream(timeout=_TIMEOUT_S).publish(
+                    self._dead_letter, self._message.data, headers=headers
+                )
+            except NoStreamResponseError:
+                raise DeliveryError(f"no stream takes the subject {self._dead_letter} of dead letters") from None
         await self._message.term()
 
     async def keep(self) -> None:
@@ -205,6 +213,8 @@ async def _client(address: Address) -> Client:
         server,
         name="retrace",
         allow_reconnect=False,
+        max_reconnect_attempts=1,  # of the first connection, which else is tried for ever
+        reconnect_time_wait=0,
         connect_timeout=_CONNECT_S,
         ping_interval=_PING_S,
         max_outstanding_pings=2,

@@ -1,8 +1,8 @@
 """Messages of brokers as CloudEvents, in the JSON form that the use cases take.
 
-A message with attributes (``ce-<name>``; ``cloudEvents:<name>`` and ``cloudEvents_<name>``, as bridges from AMQP 1.0 name them) is in
-binary mode, unless its content type says that it is structured; every other is an event as JSON. It is read as strictly as
-what comes over HTTP.
+A message with attributes (``ce-<name>``; also ``cloudEvents:<name>`` and ``cloudEvents_<name>``, as bridges from AMQP 1.0
+name them) is in binary mode, unless its content type says that it is structured; every other is an event as JSON. It is
+read as strictly as what comes over HTTP.
 """
 
 from __future__ import annotations

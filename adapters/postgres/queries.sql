@@ -1014,3 +1014,19 @@ WHERE partition = %(partition)s AND namespace = %(namespace)s AND name = %(name)
 SELECT namespace, name, revision, course FROM schedules
 WHERE partition = ANY (%(partitions)s::smallint[])
 ORDER BY namespace, name;
+
+-- == Followers of the log ==============================================================================================
+
+-- name: put_follower
+INSERT INTO followers (partition, name, position)
+VALUES (%(partition)s, %(name)s, %(position)s)
+ON CONFLICT DO NOTHING
+RETURNING position;
+
+-- name: follower
+SELECT position FROM followers WHERE partition = %(partition)s AND name = %(name)s;
+
+-- name: move_follower
+UPDATE followers SET position = %(until)s
+WHERE partition = %(partition)s AND name = %(name)s AND position = %(after)s
+RETURNING position;

@@ -10,6 +10,7 @@ from adapters.sql.accesses import SqlAccesses
 from adapters.sql.archive import SqlArchive
 from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
 from adapters.sql.definitions import SqlDefinitions
+from adapters.sql.followers import SqlFollowers
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.inbox import SqlInbox
 from adapters.sql.leases import SqlLeases
@@ -66,6 +67,7 @@ class PostgresStorage:
         self.accesses = SqlAccesses(self._database)
         self.operations = SqlOperations(self._database)
         self.schedules = SqlSchedules(self._database)
+        self.followers = SqlFollowers(self._database)
         self.audit_log = SqlAuditLog(self._database)
         self.tasks = SqlTasks(self._database, lists=True)
         self.checkpoints = SqlCheckpoints(self._database)

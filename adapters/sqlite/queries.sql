@@ -890,3 +890,19 @@ WHERE partition = :partition AND namespace = :namespace AND name = :name;
 
 -- name: schedules
 SELECT namespace, name, revision, course FROM schedules WHERE partition = :partition ORDER BY namespace, name;
+
+-- == Followers of the log ==============================================================================================
+
+-- name: put_follower
+INSERT INTO followers (partition, name, position)
+VALUES (:partition, :name, :position)
+ON CONFLICT DO NOTHING
+RETURNING position;
+
+-- name: follower
+SELECT position FROM followers WHERE partition = :partition AND name = :name;
+
+-- name: move_follower
+UPDATE followers SET position = :until
+WHERE partition = :partition AND name = :name AND position = :after
+RETURNING position;
