@@ -133,10 +133,11 @@ class AmqpEventSource:
             while not lost.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(lost.wait(), _LOOKS_EVERY_S)
-                    return
+                    break
                 # A queue that was deleted and made again has forgotten its consumers without a word.
                 if not (await queue.declare()).consumer_count:
-                    return
+                    break
+            raise SourceAwayError("the connection to the queue is lost")
         finally:
             for task in working:
                 task.cancel()
