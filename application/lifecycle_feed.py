@@ -2,7 +2,8 @@
 
 Each node reads the partitions that it owns, in the order of the log, and moves a durable position behind what the sink has
 taken: at least once, in order within an orchestration, and nothing lost when a node dies or is taken over from. The first
-time, a partition is followed from where it stands then; later from where it was left, also after a time without this setting.
+time, the log is followed from where it stands when the first node with this setting starts; later from where it was left,
+also after a time without the setting.
 
 Events of a window go out together, those of one orchestration one by one. A sink that refuses one holds up its partition:
 order and completeness come before speed. Where no sink is set, nothing of this exists.
@@ -59,8 +60,8 @@ class LifecycleFeed:
         self._ownership = ownership
         self._secrets = secrets
         self._at: dict[int, int] = {}
-        self._from: dict[int, int] = {}
-        """Of partitions that were gained: where their log stood."""
+        self._ours: dict[int, int] = {}
+        """Partitions that were gained, with where their log stood."""
         self._errors: OrderedDict[UUID, Fault | None] = OrderedDict()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -72,16 +73,21 @@ class LifecycleFeed:
         heads = {head.partition: head.position for head in self._journal.heads()}
         return sum(max(0, heads.get(partition, at) - at) for partition, at in self._at.items())
 
+    async def begin(self, partitions: int) -> None:
+        """Before this node takes anything on: what is committed from now on will be told, whoever dies. Raises StorageError."""
+        for partition, position in enumerate(await self._log.heads(partitions)):
+            await self._followers.begin(partition, NAME, position)
+
     def gained(self, head: Head) -> None:
         """Go on where the last owner stopped."""
         self._at.pop(head.partition, None)
-        self._from[head.partition] = head.position
+        self._ours[head.partition] = head.position
         self._wake.set()
 
     def lost(self, partition: int) -> None:
         """What is just being told may be told twice."""
         self._at.pop(partition, None)
-        self._from.pop(partition, None)
+        self._ours.pop(partition, None)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="lifecycle events")
@@ -95,7 +101,7 @@ class LifecycleFeed:
         pause_s = _PAUSE_S
         while True:
             self._wake.clear()
-            partitions = sorted(self._from)
+            partitions = sorted(self._ours)
             ended = await asyncio.gather(*map(self._follow, partitions), return_exceptions=True)
             failed = [each for each in ended if isinstance(each, BaseException)]
             for error in failed:
@@ -117,23 +123,27 @@ class LifecycleFeed:
 
     async def _follow(self, partition: int) -> None:
         """Tell what there is, up to the head."""
-        if partition not in self._at:
-            found = await self._followers.begin(partition, NAME, self._from[partition])
-            if partition not in self._from:
+        while self._ownership.holds(partition) and partition in self._ours:
+            after = self._at.get(partition)
+            if after is None:
+                after = await self._followers.begin(partition, NAME, self._ours[partition])
+            if self._journal.epoch(partition) is None:
+                return  # lost meanwhile
+            head = self._journal.position(partition)
+            if after < head:
+                records = await self._log.window(partition, after, head, _WINDOW)
+                until = records[-1].position if records else head
+                await self._send(partition, records)
+                moved = await self._followers.move(partition, NAME, after, until)
+                after = until if moved else None  # None: somebody else has moved it
+            if partition not in self._ours:
                 return
-            self._at[partition] = found
-        while self._ownership.holds(partition) and partition in self._at:
-            after, head = self._at[partition], self._journal.position(partition)
+            if after is None:
+                self._at.pop(partition, None)
+                continue
+            self._at[partition] = after
             if after >= head:
                 return
-            records = await self._log.window(partition, after, head, _WINDOW)
-            until = records[-1].position if records else head
-            await self._send(partition, records)
-            if not await self._followers.move(partition, NAME, after, until):
-                self._at.pop(partition, None)  # somebody else has moved it
-                return
-            if partition in self._at:
-                self._at[partition] = until
 
     async def _send(self, partition: int, records: Sequence[StoredRecord]) -> None:
         by_orchestration: dict[UUID, list[dict[str, Any]]] = {}

@@ -318,6 +318,8 @@ class Node:
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
         await self.projections.begin()  # the one thing here that code may be refused for
+        if self.lifecycle is not None:
+            await self.lifecycle.begin(self.partitions)
         self.journal.start()
         await self.projector.start()
         await signals.open()

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 EVENT: dict[str, Any] = {
     "specversion": "1.0",
-    "id": "é 1%\"",
+    "id": 'é 1%"',
     "source": "/orders",
     "type": "booked.today",
     "time": "2026-01-01T00:00:00.120Z",
@@ -147,14 +147,21 @@ async def receiver_of(kind: str, mode: str, folder: Any) -> AsyncIterator[Any]:
             yield NatsReceiver(server)
 
 
-BROKERS = [pytest.param((kind, mode), marks=pytest.mark.services) for kind in ("amqp", "nats") for mode in ("structured", "binary")]
+BROKERS = [
+    pytest.param((kind, mode), marks=pytest.mark.services)
+    for kind in ("amqp", "nats")
+    for mode in ("structured", "binary")
+]
 ALL = [("http", "structured"), ("http", "binary"), ("http", "batch"), *BROKERS]
 
 
 @pytest.fixture(params=ALL, ids=lambda each: "-".join(each) if isinstance(each, tuple) else None)
 async def place(request, tmp_path) -> AsyncIterator[tuple[EventSink, Any]]:
     kind, mode = request.param
-    async with receiver_of(kind, mode, tmp_path) as receiver, open_session(NetworkPolicy(allow_loopback=True)) as session:
+    async with (
+        receiver_of(kind, mode, tmp_path) as receiver,
+        open_session(NetworkPolicy(allow_loopback=True)) as session,
+    ):
         sink, close = build_sink(read_sink(receiver.url), mode, session)
         yield sink, receiver
         await close()

@@ -115,9 +115,7 @@ class NatsPlace:
         await self._server.start()
 
 
-@pytest.fixture(
-    params=["memory", *(pytest.param(kind, marks=pytest.mark.services) for kind in ("amqp", "nats"))]
-)
+@pytest.fixture(params=["memory", *(pytest.param(kind, marks=pytest.mark.services) for kind in ("amqp", "nats"))])
 async def place(request, tmp_path) -> AsyncIterator[Any]:
     if request.param == "memory":
         yield MemoryPlace()
@@ -218,7 +216,13 @@ async def test_what_is_rejected_goes_to_the_dead_letters_and_holds_up_nobody(pla
             good.append(found["id"])
             await delivery.accept()
 
-    bad = [b"\xff", b"{}", b"[]", json.dumps({**event(1), "id": ""}).encode(), json.dumps({**event(1), "data": "x" * 1000}).encode()]
+    bad = [
+        b"\xff",
+        b"{}",
+        b"[]",
+        json.dumps({**event(1), "id": ""}).encode(),
+        json.dumps({**event(1), "data": "x" * 1000}).encode(),
+    ]
     for body in bad:
         await place.put(body, "application/json")
     await place.put(json.dumps([event(1)]).encode(), "application/cloudevents-batch+json")

@@ -46,7 +46,9 @@ class NatsServer:
         self._process = await asyncio.create_subprocess_exec(program, *options, stdout=null, stderr=null)
         for _ in range(500):
             with contextlib.suppress(OSError, nats.errors.Error):
-                client = await nats.connect(self.url, allow_reconnect=False, max_reconnect_attempts=1, reconnect_time_wait=0, error_cb=_quiet)
+                client = await nats.connect(
+                    self.url, allow_reconnect=False, max_reconnect_attempts=1, reconnect_time_wait=0, error_cb=_quiet
+                )
                 await client.close()
                 return
             await asyncio.sleep(0.02)
