@@ -74,7 +74,9 @@ class LifecycleFeed:
         return sum(max(0, heads.get(partition, at) - at) for partition, at in self._at.items())
 
     async def begin(self, partitions: int) -> None:
-        """Before this node takes anything on: what is committed from now on will be told, whoever dies. Raises StorageError."""
+        """Before this node takes anything on: what is committed from now on will be told, whoever dies. Raises
+        StorageError.
+        """
         for partition, position in enumerate(await self._log.heads(partitions)):
             await self._followers.begin(partition, NAME, position)
 

@@ -317,9 +317,7 @@ class Node:
         self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
-        await self.projections.begin()  # the one thing here that code may be refused for
-        if self.lifecycle is not None:
-            await self.lifecycle.begin(self.partitions)
+        await self._begin_following()
         self.journal.start()
         await self.projector.start()
         await signals.open()
@@ -348,6 +346,11 @@ class Node:
             world.chance,
         )
         self.functions = FunctionControls(tasks, self.definitions, world.callouts)
+
+    async def _begin_following(self) -> None:
+        await self.projections.begin()  # the one thing here that code may be refused for
+        if self.lifecycle is not None:
+            await self.lifecycle.begin(self.partitions)
 
     def _publish(self) -> None:
         sink = CountedSink("events", self.world.sink)

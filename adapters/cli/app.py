@@ -25,6 +25,7 @@ from adapters.cli import (
     operations,
     orchestrations,
     projections,
+    publishing,
     rehearse,
     replaying,
     schedules,
@@ -57,6 +58,7 @@ definitions.register(app)
 rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
+publishing.register(app)
 replaying.register(app)
 bundling.register(app)
 forks.register(app)

@@ -32,7 +32,8 @@ from application.ports import DeliveryError, SinkAwayError
 _CONNECT_S: Final = 5
 _TIMEOUT_S: Final = 10.0
 _FETCH_S: Final = 5.0
-_ACK_WAIT_S: Final = 60.0
+_ACK_WAIT_S: Final = 30.0
+"""Longer than the pauses between attempts, each of which says that the message is still worked on."""
 _PING_S: Final = 10
 _LOST: Final = (nats.errors.Error, OSError, TimeoutError, EOFError)
 _NOT_IN_A_TOKEN = re.compile(r"[\s*>]")

@@ -171,7 +171,7 @@ async def test_what_is_accepted_comes_once_and_is_gone(place):
         await until(lambda: len(got) == 20)
 
         async def nothing_left() -> bool:
-            return await place.left() == 0
+            return int(await place.left()) == 0
 
         await until(nothing_left)
     assert sorted(got) == list(range(20))

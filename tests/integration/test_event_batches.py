@@ -116,4 +116,9 @@ async def test_an_overload_leaves_the_rest_for_another_try(api, monkeypatch):
     monkeypatch.setattr(OrchestrationCommands, "publish_event", publish)
     items = await sent(api, [event("1"), event("2"), event("3"), {}])
     assert asked == ["1", "2"]
-    assert [each.get("outcome") or each["problem"].get("retryable", False) for each in items] == ["held", True, True, False]
+    assert [each.get("outcome") or each["problem"].get("retryable", False) for each in items] == [
+        "held",
+        True,
+        True,
+        False,
+    ]

@@ -19,6 +19,7 @@ import aio_pika
 import nats
 import nats.errors
 from aio_pika.abc import AbstractChannel
+from nats.aio.client import Client
 
 AMQP = os.environ.get("RETRACE_TEST_AMQP", "amqp://guest:guest@127.0.0.1:5672/")
 
@@ -60,7 +61,7 @@ class NatsServer:
             await self._process.wait()
 
     @contextlib.asynccontextmanager
-    async def client(self) -> AsyncIterator[nats.NATS]:
+    async def client(self) -> AsyncIterator[Client]:
         client = await nats.connect(self.url)
         try:
             yield client
