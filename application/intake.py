@@ -16,7 +16,7 @@ once more, here or to another node.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -79,7 +79,7 @@ class EventSource(Protocol):
 class Publish(Protocol):
     """The use case."""
 
-    async def __call__(self, event: dict[str, Any], *, actor: str) -> EventOutcome: ...
+    def __call__(self, event: dict[str, Any], *, actor: str) -> Coroutine[Any, Any, EventOutcome]: ...
 
 
 class Intake:
@@ -89,6 +89,7 @@ class Intake:
         self._publish = publish
         self._sources = sources
         self._tasks: list[asyncio.Task[None]] = []
+        self._publishing: set[asyncio.Task[EventOutcome]] = set()
         self.connected = {source.name: False for source in sources}
         self.outcomes = {(source.name, each): 0 for source in sources for each in ("accepted", "rejected", "delayed")}
         """(source, what became of it) -> how many; ``delayed`` counts the attempts that have to be repeated."""
@@ -97,10 +98,11 @@ class Intake:
         self._tasks = [asyncio.create_task(self._run(source), name=f"source {source.name}") for source in self._sources]
 
     async def stop(self) -> None:
-        """What is in hand is given back to the broker."""
+        """What is in hand is given back to the broker; what is just being committed ends first."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._publishing, return_exceptions=True)
 
     async def _run(self, source: EventSource) -> None:
         pause_s = _PAUSE_S
@@ -133,6 +135,18 @@ class Intake:
             _log.warning("source.rejected", source=source, detail=reason)
             await self._reject(source, delivery, reason)
 
+    async def _committed(self, event: dict[str, Any], actor: str) -> None:
+        """Goes on to its end when whoever waits for it is cancelled: a commit has no half."""
+        task = asyncio.ensure_future(self._publish(event, actor=actor))
+        self._publishing.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[EventOutcome]) -> None:
+        self._publishing.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited may be gone; the broker delivers it again
+
     async def _reject(self, source: str, delivery: Delivery, reason: str) -> None:
         """Until the dead letters have it: it must not be lost because their place is missing."""
         pause_s = _PAUSE_S
@@ -156,7 +170,7 @@ class Intake:
         broken = 0
         while True:
             try:
-                await self._publish(event, actor=f"source:{source}")
+                await self._committed(event, f"source:{source}")
             except EventIdReusedError as error:
                 return error.detail
             except (OverloadedError, StorageError) as error:

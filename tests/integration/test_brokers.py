@@ -16,7 +16,9 @@ from typing import Any
 import aio_pika
 import pytest
 
+from adapters.bootstrap import open_service
 from adapters.messaging.reading import read_event
+from adapters.settings import Settings
 from retrace.functions import Function, load_functions
 from tests.support.brokers import nats_server, rabbit
 from tests.support.service import Api, running_service
@@ -154,7 +156,7 @@ async def test_a_broker_that_dies_under_load_loses_nothing_and_doubles_nothing(
     broker, tmp_path, functions, monkeypatch
 ):
     monkeypatch.setenv("RETRACE_SOURCE_ORDERS", broker.source)
-    effects = functions["book"].callable.__globals__["effects"]  # type: ignore[attr-defined]
+    effects = functions["book"].callable.__globals__["effects"]
     async with running_service(tmp_path, functions, **broker.settings) as api:
         assert (await api.deploy(ORDER))["http_status"] == 201
         done = asyncio.Event()
@@ -217,3 +219,43 @@ async def test_a_broker_that_dies_under_load_loses_nothing_and_doubles_nothing(
     assert types[0] == "io.serverlessworkflow.workflow.started.v1"
     assert types[-1] == "io.serverlessworkflow.workflow.completed.v1"
     assert types.count("io.serverlessworkflow.task.completed.v1") == 2
+
+
+async def test_two_nodes_share_a_queue_and_one_leaves(broker, tmp_path, functions, monkeypatch, fresh_postgres):
+    monkeypatch.setenv("RETRACE_SOURCE_ORDERS", broker.source)
+    effects = functions["book"].callable.__globals__["effects"]
+    settings = {"database": fresh_postgres, "partitions": 4, "lease": 2.0, "grace": 1.0, **broker.settings}
+    async with running_service(tmp_path, functions, **settings) as api:
+        assert (await api.deploy(ORDER))["http_status"] == 201
+        other = await open_service(Settings(allow_loopback=True, **settings), functions=functions, development=False)
+        try:
+            for number in range(200):
+                await broker.put(ordered(number))
+            share = other.node.intake.outcomes
+
+            async def both_work() -> bool:
+                return share["orders", "accepted"] > 10 and len(effects) > 50
+
+            await until(both_work)
+        finally:
+            await other.close()
+        for number in range(150, 300):
+            await broker.put(ordered(number))
+
+        async def all_out() -> bool:
+            return len({each["id"] for each in await broker.out("OUT")}) >= 300
+
+        await until(all_out)
+
+        async def all_told() -> bool:
+            found = await broker.out("LIFE")
+            ends = {each["subject"] for each in found if each["type"].endswith("workflow.completed.v1")}
+            return len(ends) == 300
+
+        await until(all_told)
+        found = await broker.out("LIFE")
+    assert sorted(effects) == list(range(300))
+    told: dict[str, dict[str, str]] = {}
+    for each in found:
+        told.setdefault(each["subject"], {}).setdefault(each["id"], each["type"])
+    assert len({tuple(types.values()) for types in told.values()}) == 1, "each is told alike, in order"
