@@ -68,7 +68,10 @@ async def metrics(api: Api) -> dict[str, str]:
 )
 async def test_everything_is_told_in_each_mode(tmp_path, httpserver, receivers, mode, form):
     events, life = receivers
-    settings = {"event_sink": httpserver.url_for("/events"), "lifecycle_events": httpserver.url_for("/life")}
+    settings: dict[str, Any] = {
+        "event_sink": httpserver.url_for("/events"),
+        "lifecycle_events": httpserver.url_for("/life"),
+    }
     async with running_service(tmp_path, event_mode=mode, **settings) as api:
         await api.deploy(EMITTING)
         id_ = (await api.start("shop/emitting"))["id"]
@@ -87,7 +90,10 @@ async def test_everything_is_told_in_each_mode(tmp_path, httpserver, receivers, 
 async def test_what_a_receiver_missed_it_gets_later(tmp_path, httpserver, receivers):
     events, life = receivers
     events.status = life.status = 503
-    settings = {"event_sink": httpserver.url_for("/events"), "lifecycle_events": httpserver.url_for("/life")}
+    settings: dict[str, Any] = {
+        "event_sink": httpserver.url_for("/events"),
+        "lifecycle_events": httpserver.url_for("/life"),
+    }
     async with running_service(tmp_path, **settings) as api:
         await api.deploy(EMITTING)
         await api.ended((await api.start("shop/emitting"))["id"])
@@ -109,7 +115,10 @@ async def test_what_a_receiver_missed_it_gets_later(tmp_path, httpserver, receiv
 async def test_a_broker_that_is_not_there_keeps_nobody_from_work(tmp_path, monkeypatch):
     monkeypatch.setenv("RETRACE_SOURCE_ORDERS", "amqp://me:hunter22@127.0.0.1:9/?queue=q")
     monkeypatch.setenv("RETRACE_SOURCE_OTHERS", "nats://me:hunter22@127.0.0.1:9?stream=S&consumer=c")
-    settings = {"event_sink": "nats://127.0.0.1:9?subject=x", "lifecycle_events": "amqp://127.0.0.1:9/?exchange=x"}
+    settings: dict[str, Any] = {
+        "event_sink": "nats://127.0.0.1:9?subject=x",
+        "lifecycle_events": "amqp://127.0.0.1:9/?exchange=x",
+    }
     async with running_service(tmp_path, **settings) as api:
         await api.deploy(EMITTING)
         assert (await api.ended((await api.start("shop/emitting"))["id"]))["status"] == "completed"

@@ -6,7 +6,6 @@ import importlib.util
 
 import pytest
 
-from adapters.messaging import addresses
 from adapters.messaging.addresses import AddressError, read_sink, read_sources
 from adapters.messaging.encoding import encoded
 from adapters.messaging.jetstream import message_id, subject_of
@@ -83,7 +82,7 @@ def test_names_that_cannot_be():
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(addresses.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert "pip install 'retrace[amqp]'" in complaint(A="amqp://h?queue=q")
     with pytest.raises(AddressError, match=r"retrace\[nats\]"):
         read_sink("nats://h?subject=x")
