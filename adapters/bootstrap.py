@@ -27,7 +27,6 @@ from adapters.callouts.openapi import OpenApiCallouts
 from adapters.callouts.reach import read_rules
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
-from adapters.callouts.sink import HttpEventSink, NoSink
 from adapters.callouts.sql.callouts import SqlCallouts
 from adapters.callouts.sql.targets import Connections, read_targets
 from adapters.callouts.sql.transaction import Bounds
@@ -38,6 +37,8 @@ from adapters.documents.mermaid import mermaid
 from adapters.documents.svg import svg
 from adapters.expressions.jail import JqJail
 from adapters.expressions.schemas import JsonSchemas
+from adapters.messaging.addresses import read_sink, read_sources
+from adapters.messaging.building import build_sink, build_sources
 from adapters.metrics import Exposition
 from adapters.neighbours import Neighbours, Place
 from adapters.projections import PythonFolds
@@ -52,7 +53,9 @@ from adapters.system import ProcessLiveness, SystemChance, SystemClock, process_
 from application.checkpoint_store import CheckpointOutlet
 from application.database import Storage
 from application.definitions import DefinitionRegistry
+from application.ports import EventSink
 from application.runtime import Node, Options, World
+from application.sinks import NoSink
 from domain.decision import Limits
 from domain.expressions import Expression
 from domain.plan import Plan, Run, Schema
@@ -139,8 +142,10 @@ async def open_service(
     when the database cannot be had.
     """
     targets = read_targets(os.environ)
-    passwords = [target.password for target in targets.values() if target.password]
-    secrets = EnvironmentSecrets(folder=settings.secrets_dir, hidden=passwords)
+    inlets = read_sources(os.environ)
+    brokers = [inlet.address for inlet in inlets] + [read_sink(each) for each in _sinks(settings)]
+    passwords = [target.password for target in targets.values()] + [broker.password for broker in brokers]
+    secrets = EnvironmentSecrets(folder=settings.secrets_dir, hidden=filter(None, passwords))
     policy = NetworkPolicy(
         allow_loopback=settings.allow_loopback or development,
         allow_files=development,
@@ -178,7 +183,9 @@ async def open_service(
             schemas=JsonSchemas(),
             resources=HttpResources(http),
             callouts=callouts,
-            sink=HttpEventSink(settings.event_sink, session) if settings.event_sink else NoSink(),
+            sink=_opened_sink(settings.event_sink, settings, session, stack) or NoSink(),
+            lifecycle=_opened_sink(settings.lifecycle_events, settings, session, stack),
+            sources=tuple(build_sources(inlets, int(settings.max_body_bytes))),
             secrets=secrets,
             clock=SystemClock(),
             chance=SystemChance(),
@@ -236,6 +243,20 @@ async def open_service(
         app = build_app(services)
         await node.go_on()
         return Service(node, app, services, stack.pop_all(), settings.grace)
+
+
+def _sinks(settings: Settings) -> list[str]:
+    return [each for each in (settings.event_sink, settings.lifecycle_events) if each is not None]
+
+
+def _opened_sink(
+    url: str | None, settings: Settings, session: ClientSession, stack: AsyncExitStack
+) -> EventSink | None:
+    if url is None:
+        return None
+    sink, close = build_sink(read_sink(url), settings.event_mode, session)
+    stack.push_async_callback(close)
+    return sink
 
 
 def _audit(settings: Settings, session: ClientSession, *, development: bool) -> dict[str, Any]:

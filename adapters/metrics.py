@@ -63,6 +63,12 @@ METRICS: Final[Mapping[str, Kind]] = {
     "retrace_expression_evaluations_total": Kind("counter", "Expressions evaluated or checked"),
     "retrace_expressions_killed_total": Kind("counter", "Expressions that ended their process", ("reason",)),
     "retrace_checkpoint_age_seconds": Kind("gauge", "Since all that was committed was under a checkpoint"),
+    "retrace_outbox_delayed": Kind("gauge", "Emitted events that could not be sent when last tried"),
+    "retrace_sink_connected": Kind("gauge", "Whether the last attempt reached the sink", ("sink",)),
+    "retrace_sink_events_total": Kind("counter", "Attempts to send an event to a sink", ("sink", "outcome")),
+    "retrace_lifecycle_lag_events": Kind("gauge", "Events whose lifecycle events have not been sent"),
+    "retrace_source_connected": Kind("gauge", "Whether events are taken from the source", ("source",)),
+    "retrace_source_messages_total": Kind("counter", "Messages of a source", ("source", "outcome")),
     "retrace_checkpoints_unsent": Kind("gauge", "Checkpoints that wait for the place outside the database"),
     "retrace_process_up": Kind("gauge", "Of several processes that share a port: whether it answered", ("process",)),
 }
@@ -106,7 +112,13 @@ class Exposition:
     def collect(self) -> Iterator[Metric]:
         """Every metric, with what is known of it now."""
         families = {name: _family(name, kind) for name, kind in METRICS.items()}
-        for name, labels, value in (*self._of_log(), *self._of_work(), *self._of_requests(), *self._of_audit()):
+        for name, labels, value in (
+            *self._of_log(),
+            *self._of_work(),
+            *self._of_requests(),
+            *self._of_events(),
+            *self._of_audit(),
+        ):
             _put(families[name], labels, value)
         yield from families.values()
 
@@ -153,6 +165,20 @@ class Exposition:
         yield "retrace_http_requests_in_progress", (), meter.in_progress
         for status, refused in meter.refused.items():
             yield "retrace_http_refused_total", (str(status),), refused
+
+    def _of_events(self) -> Found:
+        node = self._node
+        yield "retrace_outbox_delayed", (), node.outbox.delayed
+        for name, sink in node.sinks.items():
+            yield "retrace_sink_connected", (name,), int(sink.connected)
+            yield "retrace_sink_events_total", (name, "delivered"), sink.sent
+            yield "retrace_sink_events_total", (name, "failed"), sink.failed
+        if node.lifecycle is not None:
+            yield "retrace_lifecycle_lag_events", (), node.lifecycle.lag
+        for name, connected in node.intake.connected.items():
+            yield "retrace_source_connected", (name,), int(connected)
+        for labels, messages in node.intake.outcomes.items():
+            yield "retrace_source_messages_total", labels, messages
 
     def _of_audit(self) -> Found:
         yield "retrace_info", (__version__,), 1

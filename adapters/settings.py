@@ -35,11 +35,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from adapters.callouts import secrets
 from adapters.callouts.reach import read_rules
 from adapters.callouts.sql import targets
+from adapters.messaging import addresses
 from adapters.signatures import read_private, read_public
 
 PREFIX = "RETRACE_"
-ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_CONNECTION_", "RETRACE_TEST_")
-"""Prefixes of variables that are read by others: secrets of definitions, databases of `call: sql`, the test suite."""
+ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_CONNECTION_", "RETRACE_SOURCE_", "RETRACE_TEST_")
+"""Prefixes of variables that are read by others: secrets of definitions, databases of `call: sql`, queues that events come
+from, the test suite.
+"""
 OF_THE_CLIENT = frozenset({"RETRACE_URL", "RETRACE_TOKEN"})
 """Variables of the command line that talks to a service."""
 
@@ -167,7 +170,13 @@ class Settings(BaseSettings):
     allow_loopback: bool = False
     """Whether callouts may reach this very machine."""
     event_sink: str | None = Field(None, repr=False)
-    """Address that emitted events are posted to; without one they reach only this service's own ``listen`` tasks."""
+    """Where emitted events go: an HTTP receiver, RabbitMQ or NATS; without one they reach only this service's own ``listen``
+    tasks.
+    """
+    lifecycle_events: str | None = Field(None, repr=False)
+    """Where the lifecycle events of orchestrations and tasks go, in the same forms; None: there are none."""
+    event_mode: Literal["structured", "binary", "batch"] = "structured"
+    """How CloudEvents are sent to both; ``batch`` only over HTTP."""
 
     expression_timeout: Seconds = 2.0
     """Processor time of one expression."""
@@ -275,16 +284,23 @@ class Settings(BaseSettings):
                 raise ValueError("is neither a folder nor s3://bucket or s3://bucket/prefix")
         return value
 
-    @field_validator("event_sink", "public_url", "s3_endpoint")
+    @field_validator("event_sink", "lifecycle_events")
+    @classmethod
+    def _sink(cls, value: str | None) -> str | None:
+        if value is not None:
+            addresses.read_sink(value)
+        return value
+
+    @field_validator("public_url", "s3_endpoint")
     @classmethod
     def _http_address(cls, value: str | None) -> str | None:
         if value is not None:
             parts = urlsplit(value)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("write an HTTP address, such as https://broker.example/events")
+                raise ValueError("write an HTTP address, such as https://retrace.example")
         return value
 
-    @field_validator("log_level", "log_format", "auth", "metrics", mode="before")
+    @field_validator("log_level", "log_format", "auth", "metrics", "event_mode", mode="before")
     @classmethod
     def _in_lower_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
@@ -299,6 +315,13 @@ class Settings(BaseSettings):
     def _both_keys(self) -> Settings:
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("RETRACE_S3_ACCESS_KEY and RETRACE_S3_SECRET_KEY belong together; set both or none")
+        return self
+
+    @model_validator(mode="after")
+    def _batches_over_http(self) -> Settings:
+        sinks = [each for each in (self.event_sink, self.lifecycle_events) if each is not None]
+        if self.event_mode == "batch" and any(addresses.read_sink(each).kind != "http" for each in sinks):
+            raise ValueError("RETRACE_EVENT_MODE=batch is for HTTP receivers; brokers take structured or binary")
         return self
 
     @model_validator(mode="after")
@@ -381,4 +404,4 @@ def _sentence(error: Any) -> str:
     return f"{place}: {message[0].lower()}{message[1:]}."
 
 
-_CHECKS = (_unknown, targets.complaints, secrets.complaints)
+_CHECKS = (_unknown, targets.complaints, secrets.complaints, addresses.complaints)

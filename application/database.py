@@ -8,6 +8,7 @@ from application.accesses import AccessStore
 from application.audit_log import AuditLog
 from application.blob_store import BlobStore
 from application.checkpoint_store import CheckpointStore
+from application.follower_store import FollowerStore
 from application.human_store import HumanStore
 from application.inbox import Inbox, Signals
 from application.leases import Leases
@@ -57,6 +58,8 @@ class Storage(Protocol):
     def operations(self) -> OperationStore: ...
     @property
     def schedules(self) -> ScheduleStore: ...
+    @property
+    def followers(self) -> FollowerStore: ...
     @property
     def audit_log(self) -> AuditLog: ...
     @property

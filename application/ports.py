@@ -157,10 +157,14 @@ class AnyConnection:
 
 
 class EventSink(Protocol):
-    """Where emitted CloudEvents go. May be repeated: receivers drop repeats by source and id."""
+    """Where emitted CloudEvents go. May be repeated: receivers drop repeats by source and id. Calls may overlap; what order
+    matters, its caller awaits one by one.
+    """
 
     async def publish(self, event: dict[str, Any]) -> None:
-        """Deliver one event (CloudEvents 1.0 JSON object). Raises DeliveryError when it must be tried again."""
+        """Deliver one event (CloudEvents 1.0 JSON object); returns once it is received for good. Raises DeliveryError when it
+        must be tried again, SinkAwayError when so must every other.
+        """
         ...
 
 
@@ -176,6 +180,10 @@ class Secrets(Protocol):
 
 class DeliveryError(Exception):
     """The event was not delivered, or nobody knows; it must be tried again."""
+
+
+class SinkAwayError(DeliveryError):
+    """Nothing at all can be delivered at the moment: the receiver or the broker cannot be reached."""
 
 
 class Clock(Protocol):

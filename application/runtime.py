@@ -43,8 +43,10 @@ from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.human_tasks import HumanTasks, People
 from application.identity import Chance, Identity
+from application.intake import EventSource, Intake
 from application.journal import BLOB_THRESHOLD, Codec, Journal
 from application.leases import Liveness, NodeIdentity
+from application.lifecycle_feed import LifecycleFeed
 from application.live import LiveCache
 from application.lives import Lives
 from application.load import Load
@@ -53,7 +55,7 @@ from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
 from application.outside_blobs import OutsideBlobs, Vault
-from application.ownership import Ownership
+from application.ownership import Ownership, Tenant
 from application.ports import (
     AnyConnection,
     Callouts,
@@ -76,6 +78,7 @@ from application.routing import Router
 from application.schedule_catalog import ScheduleCatalog
 from application.schedules import Schedules
 from application.serving import InboxServer
+from application.sinks import CountedSink, NoSink
 from application.snapshots import Snapshots
 from application.timers import Timers
 from application.verification import Verification
@@ -110,6 +113,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     folds: Folds = NoFolds()
     vault: Vault | None = None
     """Where contents of large values and files go; None: into the database."""
+    lifecycle: EventSink | None = None
+    """Where lifecycle events go; None: there are none."""
+    sources: tuple[EventSource, ...] = ()
+    """Queues that events come from."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +239,7 @@ class Node:
             self.partitions,
             hold_s=options.held_events_for_s,
         )
-        self.outbox = Outbox(self.engine, log, self.exchange, world.sink, self.ownership)
+        self._publish()
         self.inbox = InboxServer(
             self.engine, self.journal, self.ownership, storage.inbox, signals, storage.keys, self.exchange
         )
@@ -243,16 +250,6 @@ class Node:
         self._vouch(identity)
         archive = ArchiveReader(storage.archive, log)
         self._keep_house(log, archive)
-        self.archivist = Archivist(
-            self.engine,
-            log,
-            storage.view,
-            storage.archive,
-            world.codec,
-            self.projector,
-            self.journal.heads,
-            options.retention_s,
-        )
         pages = LogPages(log, archive, world.codec)
         self.projections = Projections(
             world.folds,
@@ -325,12 +322,13 @@ class Node:
             ),
             world.callouts.knows,
         )
+        self.intake = Intake(self.commands.publish_event, world.sources)
         self.audit = self._audit(identity)
         histories = Histories(log, archive, world.codec, identity)
         self.what_if = WhatIf(histories, self.definitions, facts, storage.view, self.projector, self.operations)
         for tenant in (self.journal, self.cache, self.projector, self.projections, self.watch):
             self.ownership.add(tenant)
-        await self.projections.begin()  # the one thing here that code may be refused for
+        await self._begin_following()
         self.journal.start()
         await self.projector.start()
         await signals.open()
@@ -376,6 +374,16 @@ class Node:
             hold_s=options.held_events_for_s,
             retention_s=options.retention_s,
         )
+        self.archivist = Archivist(
+            self.engine,
+            log,
+            storage.view,
+            storage.archive,
+            self.world.codec,
+            self.projector,
+            self.journal.heads,
+            options.retention_s,
+        )
 
     async def _blobs(self) -> BlobStore:
         world = self.world
@@ -414,6 +422,16 @@ class Node:
         )
         self.functions = FunctionControls(tasks, self.definitions, world.callouts)
 
+    async def _begin_following(self) -> None:
+        await self.projections.begin()  # the one thing here that code may be refused for
+        if self.lifecycle is not None:
+            await self.lifecycle.begin(self.partitions)
+
+    def _publish(self) -> None:
+        sink = CountedSink("events", self.world.sink)
+        self.sinks = {} if isinstance(self.world.sink, NoSink) else {sink.name: sink}
+        self.outbox = Outbox(self.engine, self.world.storage.log, self.exchange, sink, self.ownership)
+
     def _schedule(self, reader: Reader, identity: Identity) -> None:
         world = self.world
         self.schedules = Schedules(
@@ -449,6 +467,12 @@ class Node:
         context = FeedContext(whole, storage.archive, storage.view, identity)
         feed = AuditFeed(whole, context, HeadWatch(whole, self.watch, self.partitions), identity, clock)
         self.access_book = AccessBook(storage.accesses, clock, self.world.chance, self.partitions)
+        self.lifecycle: LifecycleFeed | None = None
+        if self.world.lifecycle is not None:
+            self.sinks["lifecycle"] = sink = CountedSink("lifecycle", self.world.lifecycle)
+            self.lifecycle = LifecycleFeed(
+                sink, storage.followers, whole, context, self.journal, self.ownership, self.world.secrets
+            )
         exporter = Exporter(whole, context, identity, clock, storage.checkpoints, self.world.keys, self.blobs)
         return Audit(feed, exporter, self.access_book, storage.accesses, identity)
 
@@ -456,15 +480,8 @@ class Node:
         """Take up what was unfinished when the last owner ended: attempts in flight, timers, events, the outbox; from now on
         also of every partition that is gained.
         """
-        for tenant in (
-            self.effects,
-            self.remote,
-            self.timers,
-            self.exchange,
-            self.outbox,
-            self.inbox,
-            self.schedules,
-        ):
+        tenants: list[Tenant] = [self.effects, self.remote, self.timers, self.exchange, self.outbox, self.inbox]
+        for tenant in (*tenants, self.schedules, *([self.lifecycle] if self.lifecycle else ())):
             self.ownership.add(tenant)
             for partition in self.ownership.held:
                 tenant.gained(self.journal.head(partition))
@@ -474,6 +491,8 @@ class Node:
         self.schedules.start()
         await self.exchange.start()
         self.outbox.start()
+        if self.lifecycle is not None:
+            self.lifecycle.start()
         self.housekeeping.start()
         self.inbox.start()
         self.snapshots.start()
@@ -481,11 +500,13 @@ class Node:
         self.collector.start()
         self.checkpoints.start()
         self.ownership.start()
+        self.intake.start()
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """Wake whoever waits, let callouts end, commit what was decided, let go of the partitions, close the database."""
         self.watch.close()
         self.claims.close()
+        await self.intake.stop()
         await self.operations.stop()
         await self.ownership.stop()
         await self.housekeeping.stop()
@@ -495,6 +516,8 @@ class Node:
         await self.schedules.stop()
         await self.timers.stop()
         await self.outbox.stop()
+        if self.lifecycle is not None:
+            await self.lifecycle.stop()
         await self.effects.stop(grace_s)
         await self.remote.stop()
         await self.inbox.stop()

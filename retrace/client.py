@@ -30,6 +30,7 @@ from retrace.representations import (
     Deployed,
     DryRun,
     EventOutcome,
+    EventRefused,
     HistoryEvent,
     NodeList,
     Operation,
@@ -371,6 +372,16 @@ class Client:
     def publish_event(self, event: Mapping[str, Any]) -> EventOutcome:
         """Send a CloudEvent to whoever waits for it, now or later."""
         return self._event("/v1/events", event)
+
+    def publish_events(
+        self, events: Sequence[Mapping[str, Any]], *, orchestration: str | None = None
+    ) -> list[EventOutcome | EventRefused]:
+        """Send several CloudEvents, at most 500, to an orchestration or to whoever waits; what became of each, in order."""
+        path = "/v1/events" if orchestration is None else _path(orchestration, "events")
+        content = json.dumps(list(events)).encode()
+        headers = {"Content-Type": "application/cloudevents-batch+json"}
+        answer = self._server.call("POST", path, content=content, headers=headers)
+        return cast("list[EventOutcome | EventRefused]", answer["items"])
 
     def cancel(self, orchestration: str, reason: str | None = None, *, override_pivot: bool = False) -> CommandResult:
         """Undo what was done, then end as ``cancelled``; answers when that is recorded, not when it is done."""

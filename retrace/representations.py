@@ -176,6 +176,12 @@ class AccessEntry(TypedDict):
     hash: str
 
 
+class EventRefused(TypedDict):
+    """Why an event of several was not taken: problem details, whose `retryable` says whether it may be sent again."""
+
+    problem: dict[str, Any]
+
+
 class EventOutcome(TypedDict):
     """What became of an event; `version` only for one that was sent to an orchestration."""
 

@@ -29,6 +29,7 @@ from adapters.cli import (
     orchestrations,
     people,
     projections,
+    publishing,
     rehearse,
     replaying,
     schedules,
@@ -61,6 +62,7 @@ definitions.register(app)
 rehearse.register(app)
 orchestrations.register(app)
 commands.register(app)
+publishing.register(app)
 replaying.register(app)
 bundling.register(app)
 blobs.register(app)

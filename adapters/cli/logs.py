@@ -17,6 +17,8 @@ import structlog
 _hiding: list[Callable[[str], str]] = []
 _QUIET = ("aiohttp", "asyncio", "uvicorn.error", "uvicorn.access", "yoyo")
 """Libraries whose chatter is only of interest while debugging; their warnings always are."""
+_SILENT = ("aiormq", "aio_pika", "nats")
+"""Libraries whose warnings say once more, with a traceback, what our own log says: that a connection is lost."""
 
 
 def configure_logs(form: Literal["json", "text"], level: str) -> None:
@@ -58,6 +60,8 @@ def configure_logs(form: Literal["json", "text"], level: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
 
 
 _TOKENS = re.compile(r"(/v1/callbacks/|\bBearer )[^\s\"'?#,]+", re.IGNORECASE)

@@ -1127,12 +1127,15 @@ h.due_at <= %(overdue)s
 -- name: human_page_for
 (k.rank, k.created_at, k.public_id, k.number)
     > (%(last_rank)s, %(last_created_at)s, %(last_public_id)s, %(last_number)s)
+
 -- == Blobs =============================================================================================================
 
 -- With the events that refer to them.
 -- name: put_blob
 INSERT INTO blobs (partition, orchestration, digest, media_type, size, content)
+SELECT * FROM unnest(
     %b::smallint[], %b::uuid[], %b::bytea[], %b::text[], %b::bigint[], %b::bytea[]
+)
 ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = NULL;
 
 -- name: put_loose_blob
@@ -1149,11 +1152,13 @@ WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND digest
 SELECT orchestration FROM blobs
 WHERE partition = %(partition)s AND digest = %(digest)s
 ORDER BY orchestration
+LIMIT %(limit)s;
 
 -- name: blobs
 SELECT orchestration, digest, size FROM blobs
 WHERE partition = %(partition)s /* where */
 ORDER BY orchestration, digest
+LIMIT %(limit)s;
 
 -- name: blobs_after
 (orchestration, digest) > (%(after_orchestration)s, %(after_digest)s)
@@ -1162,6 +1167,7 @@ ORDER BY orchestration, digest
 SELECT orchestration, digest FROM blobs
 WHERE partition = %(partition)s AND loose_since < %(before)s
 ORDER BY loose_since
+LIMIT %(limit)s;
 
 -- name: keep_blob
 UPDATE blobs AS b SET loose_since = NULL
@@ -1178,3 +1184,19 @@ DELETE FROM blobs
 WHERE partition = %(partition)s AND orchestration = %(orchestration)s AND digest = %(digest)s
   AND loose_since < %(before)s
 RETURNING digest;
+
+-- == Followers of the log ==============================================================================================
+
+-- name: put_follower
+INSERT INTO followers (partition, name, position)
+VALUES (%(partition)s, %(name)s, %(position)s)
+ON CONFLICT DO NOTHING
+RETURNING position;
+
+-- name: follower
+SELECT position FROM followers WHERE partition = %(partition)s AND name = %(name)s;
+
+-- name: move_follower
+UPDATE followers SET position = %(until)s
+WHERE partition = %(partition)s AND name = %(name)s AND position = %(after)s
+RETURNING position;

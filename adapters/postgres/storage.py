@@ -11,6 +11,7 @@ from adapters.sql.archive import SqlArchive
 from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
 from adapters.sql.blobs import SqlBlobs
 from adapters.sql.definitions import SqlDefinitions
+from adapters.sql.followers import SqlFollowers
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.human import SqlHumanTasks
 from adapters.sql.inbox import SqlInbox
@@ -69,6 +70,7 @@ class PostgresStorage:
         self.accesses = SqlAccesses(self._database)
         self.operations = SqlOperations(self._database)
         self.schedules = SqlSchedules(self._database)
+        self.followers = SqlFollowers(self._database)
         self.audit_log = SqlAuditLog(self._database)
         self.tasks = SqlTasks(self._database, lists=True)
         self.human_tasks = SqlHumanTasks(self._database)

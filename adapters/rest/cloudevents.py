@@ -1,6 +1,6 @@
-"""CloudEvents 1.0 over HTTP: structured (`application/cloudevents+json`) and binary (`ce-*` headers).
+"""CloudEvents 1.0 over HTTP: structured (`application/cloudevents+json`), binary (`ce-*` headers) and batches.
 
-Both become the JSON form that the use cases take. The SDK of the CloudEvents project checks the attributes; what it leaves
+All become the JSON form that the use cases take. The SDK of the CloudEvents project checks the attributes; what it leaves
 open is checked here: the types of extensions, control characters, lengths that an index can hold. Its parsers are not
 used, since bodies are read strictly here.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -22,10 +22,12 @@ from starlette.datastructures import Headers
 from adapters.rest.bodies import Content, canonical, escape, invalid, media_type, parse_json, read_bytes, unsupported
 from adapters.rest.calls import Call
 from adapters.rest.parameters import read_instant
-from adapters.rest.problems import malformed
+from adapters.rest.problems import ProblemError, malformed
 from domain.errors import Problem
 
 STRUCTURED = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch+json"
+MOST_IN_BATCH = 500
 LONGEST_ATTRIBUTE_BYTES = 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
 _TEXTS = frozenset({"id", "source", "type", "subject", "dataschema", "datacontenttype"})
@@ -105,13 +107,17 @@ def _is_base64(value: Any) -> bool:
 
 def from_binary(headers: Headers, raw: bytes) -> dict[str, Any]:
     """The JSON form of an event in binary mode."""
+    attributes = [(name[3:], _unescaped(name, value)) for name, value in headers.items() if name.startswith("ce-")]
+    return from_attributes(attributes, headers.get("content-type"), raw)
+
+
+def from_attributes(attributes: Iterable[tuple[str, str]], content_type: str | None, raw: bytes) -> dict[str, Any]:
+    """The JSON form of an event whose attributes stand beside its data. Raises ProblemError (400)."""
     event: dict[str, Any] = {}
-    for name, value in headers.items():
-        if name.startswith("ce-"):
-            if name[3:] in event:
-                raise malformed(f"The header {name} is given twice.")
-            event[name[3:]] = _unescaped(name, value)
-    content_type = headers.get("content-type")
+    for name, value in attributes:
+        if name in event:
+            raise malformed(f"The header ce-{name} is given twice.")
+        event[name] = value
     if content_type is not None:
         event["datacontenttype"] = content_type
     if not raw:
@@ -143,18 +149,48 @@ def _unescaped(name: str, value: str) -> str:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What was sent together, in order: events in their JSON form, and why those are none that are none."""
+
+    events: tuple[dict[str, Any] | ProblemError, ...]
+
+
+def read_batch(raw: bytes) -> tuple[Batch, Any]:
+    """The batch and its JSON value. Raises ProblemError when it is no array, or too long."""
+    given = parse_json(raw)
+    if not isinstance(given, list):
+        raise invalid([Problem("", "A batch is an array of CloudEvents.")])
+    if len(given) > MOST_IN_BATCH:
+        raise invalid([Problem("", f"A batch has at most {MOST_IN_BATCH} events.")])
+    return Batch(tuple(map(_checked_or_not, given))), given
+
+
+def _checked_or_not(given: Any) -> dict[str, Any] | ProblemError:
+    try:
+        return checked(given)
+    except ProblemError as error:
+        return error
+
+
+@dataclass(frozen=True)
 class EventBody:
-    """How an operation reads one CloudEvent."""
+    """How an operation reads one CloudEvent, or a batch of them."""
 
     async def read(self, call: Call) -> Content:
-        """The event in its JSON form. Raises ProblemError (400, 413, 415, 422)."""
+        """The event in its JSON form, or a `Batch`. Raises ProblemError (400, 413, 415, 422)."""
         raw = await read_bytes(call)
         kind = (call.headers.get("content-type") or "").partition(";")[0].strip().lower()
         if kind == STRUCTURED:
             media_type(call.headers.get("content-type"))
             event = checked(parse_json(raw))
+        elif kind == BATCH:
+            media_type(call.headers.get("content-type"))
+            batch, given = read_batch(raw)
+            return Content(batch, lambda: canonical(given))
         elif kind.startswith("application/cloudevents") or not any(n.startswith("ce-") for n in call.headers):
-            raise unsupported(f"An event comes as {STRUCTURED}, or in binary mode with ce-* headers; one at a time.")
+            raise unsupported(
+                f"An event comes as {STRUCTURED}, in binary mode with ce-* headers, or several as {BATCH}."
+            )
         else:
             event = checked(from_binary(call.headers, raw))
         return Content(event, lambda: canonical(event))
@@ -163,6 +199,16 @@ class EventBody:
         """The request body of the OpenAPI document."""
         return {
             "required": True,
-            "description": "Structured mode. In binary mode the attributes are ce-* headers and the body is the data.",
-            "content": {STRUCTURED: {"schema": {"$ref": "#/components/schemas/CloudEventBody"}}},
+            "description": "Structured mode. In binary mode the attributes are ce-* headers and the body is the data. Or a "
+            "batch, whose events are taken one by one, in order.",
+            "content": {
+                STRUCTURED: {"schema": {"$ref": "#/components/schemas/CloudEventBody"}},
+                BATCH: {
+                    "schema": {
+                        "type": "array",
+                        "maxItems": MOST_IN_BATCH,
+                        "items": {"$ref": "#/components/schemas/CloudEventBody"},
+                    }
+                },
+            },
         }

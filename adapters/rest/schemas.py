@@ -410,6 +410,18 @@ class EventAnswer(Open):
     version: int | None = None
 
 
+class EventRefused(Open):
+    """Why an event of a batch was not taken; `retryable` in it says whether the same event may be sent again."""
+
+    problem: Problem
+
+
+class EventBatchAnswer(Open):
+    """What became of the events of a batch, in their order."""
+
+    items: list[EventAnswer | EventRefused]
+
+
 class PlannedStep(Open):
     """One undo that a cancel now would do."""
 

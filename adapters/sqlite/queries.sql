@@ -966,6 +966,7 @@ h.due_at <= :overdue
 
 -- name: human_page_for
 (k.rank, k.created_at, k.public_id, k.number) > (:last_rank, :last_created_at, :last_public_id, :last_number)
+
 -- == Blobs =============================================================================================================
 
 -- With the events that refer to them.
@@ -988,10 +989,13 @@ WHERE partition = :partition AND orchestration = :orchestration AND digest = :di
 SELECT orchestration FROM blobs
 WHERE partition = :partition AND digest = :digest
 ORDER BY orchestration
+LIMIT :limit;
 
 -- name: blobs
 SELECT orchestration, digest, size FROM blobs
+WHERE partition = :partition /* where */
 ORDER BY orchestration, digest
+LIMIT :limit;
 
 -- name: blobs_after
 (orchestration, digest) > (:after_orchestration, :after_digest)
@@ -1000,6 +1004,7 @@ ORDER BY orchestration, digest
 SELECT orchestration, digest FROM blobs
 WHERE partition = :partition AND loose_since < :before
 ORDER BY loose_since
+LIMIT :limit;
 
 -- name: keep_blob
 UPDATE blobs SET loose_since = NULL WHERE partition = ? AND orchestration = ? AND digest = ?;
@@ -1012,3 +1017,19 @@ DELETE FROM blobs
 WHERE partition = :partition AND orchestration = :orchestration AND digest = :digest
   AND loose_since < :before
 RETURNING digest;
+
+-- == Followers of the log ==============================================================================================
+
+-- name: put_follower
+INSERT INTO followers (partition, name, position)
+VALUES (:partition, :name, :position)
+ON CONFLICT DO NOTHING
+RETURNING position;
+
+-- name: follower
+SELECT position FROM followers WHERE partition = :partition AND name = :name;
+
+-- name: move_follower
+UPDATE followers SET position = :until
+WHERE partition = :partition AND name = :name AND position = :after
+RETURNING position;

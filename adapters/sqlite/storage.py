@@ -12,6 +12,7 @@ from adapters.sql.archive import SqlArchive
 from adapters.sql.audit import SqlAuditLog, SqlCheckpoints
 from adapters.sql.blobs import SqlBlobs
 from adapters.sql.definitions import SqlDefinitions
+from adapters.sql.followers import SqlFollowers
 from adapters.sql.held import SqlHeldEvents
 from adapters.sql.human import SqlHumanTasks
 from adapters.sql.inbox import SqlInbox
@@ -73,6 +74,7 @@ class SqliteStorage:
         self.accesses = SqlAccesses(self._database)
         self.operations = SqlOperations(self._database)
         self.schedules = SqlSchedules(self._database)
+        self.followers = SqlFollowers(self._database)
         self.audit_log = SqlAuditLog(self._database)
         self.tasks = SqlTasks(self._database, lists=False)
         self.human_tasks = SqlHumanTasks(self._database)

@@ -23,7 +23,6 @@ from adapters.callouts.network import NetworkPolicy, open_session
 from adapters.callouts.openapi import OpenApiCallouts
 from adapters.callouts.resources import HttpResources
 from adapters.callouts.secrets import EnvironmentSecrets
-from adapters.callouts.sink import NoSink
 from adapters.cron import next_cron
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
@@ -32,6 +31,7 @@ from adapters.system import ProcessLiveness, SystemChance, SystemClock, process_
 from application.database import Storage
 from application.runtime import Node, Options, World
 from application.service import StartRequest
+from application.sinks import NoSink
 from application.storage import LogStore, PartitionWrite
 
 Moment = Literal["before", "after"]

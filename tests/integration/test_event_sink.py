@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from adapters.callouts.network import NetworkPolicy, open_session
-from adapters.callouts.sink import HttpEventSink, NoSink
+from adapters.callouts.sink import HttpEventSink
 from application.ports import DeliveryError
+from application.sinks import NoSink
 from tests.integration.participants import answering, free_port, raw_server, reset, silent
 
 pytestmark = pytest.mark.anyio

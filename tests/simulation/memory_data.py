@@ -93,6 +93,7 @@ class MemoryData:
     functions: dict[str, FunctionControl] = field(default_factory=dict)
     allowances: dict[str, tuple[float, datetime]] = field(default_factory=dict)
     schedules: dict[tuple[str, str], ScheduleRow] = field(default_factory=dict)
+    followers: dict[tuple[int, str], int] = field(default_factory=dict)
 
 
 class Calls:

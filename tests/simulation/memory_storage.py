@@ -15,6 +15,7 @@ from tests.simulation.memory_accesses import MemoryAccesses
 from tests.simulation.memory_audit import MemoryAuditLog, MemoryCheckpoints
 from tests.simulation.memory_blobs import MemoryBlobs
 from tests.simulation.memory_data import Calls, MemoryData, Step
+from tests.simulation.memory_followers import MemoryFollowers
 from tests.simulation.memory_human import MemoryHumanTasks
 from tests.simulation.memory_log import MemoryLog
 from tests.simulation.memory_nodes import MemoryInbox, MemoryLeases, MemorySignals
@@ -64,6 +65,7 @@ class MemoryStorage:
         self.accesses = MemoryAccesses(self.data, calls)
         self.operations = MemoryOperations(self.data, calls)
         self.schedules = MemorySchedules(self.data, calls)
+        self.followers = MemoryFollowers(self.data, calls)
         self.audit_log = MemoryAuditLog(self.data, calls)
         self.tasks = MemoryTasks(self.data, calls)
         self.human_tasks = MemoryHumanTasks(self.data, calls)

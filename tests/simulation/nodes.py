@@ -14,7 +14,7 @@ from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
 from application.leases import NodeIdentity
-from application.ports import Answered, Callout, CalloutResult, Callouts
+from application.ports import Answered, Callout, CalloutResult, Callouts, EventSink
 from application.projections import Folds, NoFolds
 from application.runtime import Node, Options, World
 from application.service import StartRequest
@@ -60,6 +60,7 @@ def world_of(
     off_s: float = 0.0,
     alone: bool = True,
     folds: Folds | None = None,
+    lifecycle: EventSink | None = None,
 ) -> World:
     """Everything around a node, over this database. `alone`: it takes everything over from whoever was there before."""
     key = SimulatedKey()
@@ -80,6 +81,7 @@ def world_of(
         signer=key,
         keys=key,
         folds=folds or NoFolds(),
+        lifecycle=lifecycle,
     )
 
 

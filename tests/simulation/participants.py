@@ -14,7 +14,16 @@ from typing import Any
 
 import msgspec
 
-from application.ports import Answered, Callout, CalloutResult, Declined, Doubtful, ResourceError, Unusable
+from application.ports import (
+    Answered,
+    Callout,
+    CalloutResult,
+    Declined,
+    DeliveryError,
+    Doubtful,
+    ResourceError,
+    Unusable,
+)
 from domain.errors import Fault, fault
 from tests.simulation.loop import outside
 
@@ -130,6 +139,25 @@ class SimulatedSink:
     async def publish(self, event: dict[str, Any]) -> None:
         await asyncio.sleep(0)
         self.events.append(event)
+
+
+class UnreliableSink:
+    """`EventSink` that refuses some events, and takes some while the sender is told otherwise. `calm`: neither any more."""
+
+    def __init__(self, chance: random.Random, unreliable: float) -> None:
+        self.calm = False
+        self.events: list[dict[str, Any]] = []
+        self._chance = chance
+        self._unreliable = unreliable
+
+    async def publish(self, event: dict[str, Any]) -> None:
+        await asyncio.sleep(self._chance.choice((0, 0, 0.01)))
+        trouble = not self.calm and self._chance.random() < self._unreliable
+        if trouble and self._chance.random() < 0.5:
+            raise DeliveryError("refused")
+        self.events.append(event)
+        if trouble:
+            raise DeliveryError("nobody knows")
 
 
 class NoResources:

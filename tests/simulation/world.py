@@ -44,7 +44,7 @@ from tests.simulation.loop import (
 )
 from tests.simulation.memory_storage import MemoryData
 from tests.simulation.nodes import world_of
-from tests.simulation.participants import Elsewhere, Moods, SimulatedParticipants, SimulatedSink
+from tests.simulation.participants import Elsewhere, Moods, SimulatedParticipants, SimulatedSink, UnreliableSink
 from tests.simulation.programs import TYPES, Author
 from tests.simulation.workers import FUNCTIONS, Handed, SimulatedWorker, Tempers
 
@@ -81,6 +81,8 @@ class Trouble(msgspec.Struct, frozen=True):
     """How likely a node of a world with workers has their functions itself."""
     folds: Any = None
     """Projections (`application.projections.Folds`) that every node keeps."""
+    lifecycle: float | None = None
+    """How likely a lifecycle event is refused, or taken and the sender told otherwise; None: there are none."""
 
 
 class Seat:
@@ -104,6 +106,8 @@ class Simulation:
         self.data = MemoryData()
         self.participants = SimulatedParticipants(random.Random(f"participants {seed}"), moods or Moods())
         self.sink = SimulatedSink()
+        unreliable = self.trouble.lifecycle
+        self.lifecycle = None if unreliable is None else UnreliableSink(random.Random(f"sink {seed}"), unreliable)
         self.acknowledged: dict[str, str] = {}
         """Name of the start -> public id that the client was given."""
         self.definitions: list[str] = []
@@ -153,6 +157,7 @@ class Simulation:
                 off_s=self.chance.uniform(-0.7, 0.7),
                 alone=self._alone,
                 folds=self.trouble.folds,
+                lifecycle=self.lifecycle,
             )
             options = Options(
                 host="host",
@@ -401,6 +406,22 @@ class Simulation:
             await seat.process.call(seat.node.projector.caught_up())
         await self.verify()
         await self._projected()
+        await self._told()
+
+    async def _told(self) -> None:
+        """Lifecycle events of everything have been sent."""
+        if self.lifecycle is None:
+            return
+        self.lifecycle.calm = True
+        until = self.loop.time() + 60
+        while any(
+            self.data.followers[number, "lifecycle"] < partition.head.position
+            for number, partition in enumerate(self.data.partitions)
+        ):
+            if self.loop.time() > until:
+                self.overdue.append("lifecycle events are not sent")
+                return
+            await asyncio.sleep(1)
 
     async def _projected(self) -> None:
         """Projections have seen everything and are live."""

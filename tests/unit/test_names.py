@@ -19,6 +19,7 @@ from adapters.rest.problems import SLUGS
 from application import accesses, projection_store
 from application import status as status_view
 from application.damage import DamageKind
+from application.lifecycle import TYPES as lifecycle_types  # noqa: N811 - of these there are others
 from application.operation_store import OperationStatus
 from domain import commands, errors, events, lifecycle, orchestration, rollback, state
 
@@ -214,6 +215,12 @@ def test_alerts_are_about_metrics_that_exist():
     known = set(METRICS) | {f"{name}_{part}" for name in METRICS for part in ("bucket", "count", "sum")}
     assert len(mentioned) > 8
     assert mentioned <= known
+
+
+def test_types_of_lifecycle_events_are_on_the_page_about_messaging():
+    page = (ROOT / "docs" / "messaging.md").read_text(encoding="utf-8").partition("## Lifecycle events")[2]
+    told = set(re.findall(r"`((?:io\.serverlessworkflow|retrace)\.[a-z.-]+\.v1)`", page))
+    assert told == set(lifecycle_types)
 
 
 def test_causes_and_accesses_are_listed():

@@ -146,9 +146,16 @@ def test_tokens_and_no_authentication_exclude_each_other():
     assert "exclude each other" in refused(auth="none", api_tokens=f"ci:{DIGEST}")
 
 
-@pytest.mark.parametrize("url", ["broker", "amqp://broker", "http://"])
-def test_a_sink_is_an_http_address(url):
-    assert "https://broker.example/events" in refused(event_sink=url)
+@pytest.mark.parametrize("url", ["broker", "ftp://broker", "http://", "amqp:///x?exchange=y", "http://h:x/"])
+def test_a_sink_is_an_address_of_a_known_kind(url):
+    for setting in ("event_sink", "lifecycle_events"):
+        message = refused(**{setting: url})
+        assert message.startswith(f"RETRACE_{setting.upper()} ")
+        assert "https://broker.example/events" in message
+
+
+def test_batches_are_for_http():
+    assert "RETRACE_EVENT_MODE=batch" in refused(event_mode="batch", event_sink="nats://h?subject=x")
 
 
 def test_a_folder_or_file_that_is_not_there_is_refused(tmp_path):
