@@ -269,7 +269,7 @@ async def _posted(http: httpx2.AsyncClient, path: str, body: Json, timeout_s: fl
     try:
         return await http.post(path, json=body, timeout=timeout_s)
     except httpx2.TransportError as error:
-        _log.warning("no answer to %s: %s", path.rpartition("/")[2], type(error).__name__)
+        _log.warning("no answer to %s, it will be tried again: %s", path.rpartition("/")[2], type(error).__name__)
         return None
 
 

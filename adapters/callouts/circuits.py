@@ -96,7 +96,7 @@ class Circuits:
         if circuit.held_by is None and not circuit.probe and now >= circuit.until:
             self._probes += 1
             circuit.probe = self._probes
-            self._become(circuit, "half_open")
+            self._become(circuit, "half_open", "one request finds out whether it is back")
             return circuit.probe
         circuit.turned_away += 1
         self.turned_away += 1
@@ -112,7 +112,7 @@ class Circuits:
         if circuit.state == "closed":
             circuit.failures = 0
         elif probe and circuit.probe == probe:
-            self._close(circuit)
+            self._close(circuit, "it is back")
 
     def failed(self, host: str, probe: int, why: str) -> None:
         """The host seems to be away."""
@@ -152,14 +152,14 @@ class Circuits:
         if circuit is None:
             return None
         if circuit.state != "closed":
-            self._close(circuit)
+            self._close(circuit, "closed by hand")
         return self._shown(circuit)
 
     def hold_open(self, host: str, actor: str, reason: str | None) -> dict[str, Any]:
         """Send nothing to this host until `close`, or until the process ends."""
         circuit = self._known.setdefault(host, Circuit(host))
         circuit.held_by, circuit.held_because, circuit.probe = actor, reason, 0
-        self._become(circuit, "open")
+        self._become(circuit, "open", f"opened by {actor}" + (f": {reason}" if reason else ""))
         self._forget_some()
         return self._shown(circuit)
 
@@ -178,19 +178,19 @@ class Circuits:
     def _open(self, circuit: Circuit) -> None:
         circuit.probe = 0
         circuit.until = self._time() + circuit.pause_s
-        self._become(circuit, "open")
+        self._become(circuit, "open", circuit.last_failure)
 
-    def _close(self, circuit: Circuit) -> None:
+    def _close(self, circuit: Circuit, why: str) -> None:
         circuit.failures, circuit.probe, circuit.turn, circuit.held_by, circuit.held_because = 0, 0, 0.0, None, None
-        self._become(circuit, "closed")
+        self._become(circuit, "closed", why)
 
-    def _become(self, circuit: Circuit, state: State) -> None:
+    def _become(self, circuit: Circuit, state: State, why: str | None) -> None:
         before, circuit.state = circuit.state, state
         if before == state:
             return
         circuit.changed_at = self._now()
         told = _log.warning if state == "open" else _log.info
-        told(f"circuit.{state}", host=circuit.host, before=before, failures=circuit.failures, why=circuit.last_failure)
+        told(f"circuit.{state}", host=circuit.host, before=before, failures=circuit.failures, why=why)
 
     def _forget_some(self) -> None:
         while len(self._known) > _KNOWN:

@@ -24,7 +24,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NotRequired
 
 import msgspec
-import structlog
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, SchemaValidator, to_jsonable_python
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
@@ -36,7 +35,8 @@ from application.ports import Answered, Callout, CalloutResult, Declined, Doubtf
 from domain.errors import Fault, fault
 from retrace.functions import Function, Refused, TaskContext
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
+"""Not structlog: in a worker nobody may have set it up, and then it shows local variables, with secrets among them."""
 _FUNCTION_LOG = logging.getLogger("retrace.function")
 
 
@@ -202,9 +202,8 @@ def _is_finite(value: Any) -> bool:
 def _raised(callout: Callout, problem: BaseException) -> CalloutResult:
     if isinstance(problem, Refused):
         return Declined(_refusal(problem))
-    log.warning(
-        "function raised", function=callout.function, task=callout.task, attempt=callout.attempt, exc_info=problem
-    )
+    where = {"function": callout.function, "task": callout.task, "attempt": callout.attempt}
+    log.warning("function raised", extra=where, exc_info=problem)
     detail = f"function {callout.function} raised {type(problem).__name__}: {_one_line(problem)}"
     return Doubtful(fault("runtime", detail))
 

@@ -14,6 +14,9 @@ from typing import Any, Literal
 
 import structlog
 
+Form = Literal["json", "text"]
+Level = Literal["debug", "info", "warning", "error"]
+
 _hiding: list[Callable[[str], str]] = []
 _QUIET = ("aiohttp", "asyncio", "uvicorn.error", "uvicorn.access", "yoyo")
 """Libraries whose chatter is only of interest while debugging; their warnings always are."""
@@ -21,7 +24,7 @@ _SILENT = ("aiormq", "aio_pika", "nats")
 """Libraries whose warnings say once more, with a traceback, what our own log says: that a connection is lost."""
 
 
-def configure_logs(form: Literal["json", "text"], level: str) -> None:
+def configure_logs(form: Form, level: str) -> None:
     """Route every log line of this process to standard error in one form. May be called again."""
     before: list[Any] = [
         structlog.contextvars.merge_contextvars,

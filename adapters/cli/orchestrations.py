@@ -85,7 +85,7 @@ def status(
     follow: Follow = False,
     at_version: Annotated[int | None, typer.Option("--at-version", min=1, help="As it was then.")] = None,
     with_status: Annotated[
-        list[str] | None, typer.Option("--status", help="List: only these; may be repeated.")
+        list[str] | None, typer.Option("--status", metavar="STATUS", help="List: only these; may be repeated.")
     ] = None,
     definition: Annotated[str | None, typer.Option("--definition", help="List: only of this one.")] = None,
     business_key: BusinessKey = None,

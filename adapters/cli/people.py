@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Task = Annotated[str, typer.Argument(metavar="TASK", help="Id of a task, as o_5XkP...-1.", show_default=False)]
 As = Annotated[str | None, typer.Option("--as", metavar="USER", help="The person, where that is not the caller.")]
-Groups = Annotated[list[str] | None, typer.Option("--group", "-g", help="A group that the person is in; repeatable.")]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", "-g", metavar="NAME", help="A group that the person is in; repeatable.")
+]
 Why = Annotated[str, typer.Option("--reason", "-r", help="Why; recorded in the history.", show_default=False)]
 
 _COLUMNS = [("TASK", "whole"), ("TITLE", "free"), ("STATUS", "whole"), ("WHO", "free"), ("DUE (UTC)", "whole")]
@@ -41,7 +43,9 @@ def options(context: typer.Context, server: ServerOption = None, output: OutputO
 def list_(
     session: Session,
     candidate: Annotated[str | None, typer.Option(help="What this person may take.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="What this group may take; repeatable.")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="What this group may take; repeatable.")
+    ] = None,
     assignee: Annotated[str | None, typer.Option(help="What this person has.")] = None,
     status: Annotated[str | None, typer.Option(help="open or claimed.")] = None,
     definition: Annotated[str | None, typer.Option(help="Of this definition.")] = None,
@@ -128,8 +132,12 @@ def reassign(
     assignee: Annotated[str | None, typer.Argument(metavar="[USER]", help="Who is to do it.")] = None,
     *,
     reason: Why,
-    user: Annotated[list[str] | None, typer.Option("--user", help="Who may take it from now on; repeatable.")] = None,
-    group: Annotated[list[str] | None, typer.Option("--group", "-g", help="The same of a group.")] = None,
+    user: Annotated[
+        list[str] | None, typer.Option("--user", metavar="NAME", help="Who may take it from now on; repeatable.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option("--group", "-g", metavar="NAME", help="The same of a group.")
+    ] = None,
 ) -> None:
     """Give it to somebody, or to others who may take it."""
     if assignee is None and not (user or group):

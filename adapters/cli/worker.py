@@ -52,10 +52,26 @@ def worker(
             name=name,
             lease_s=lease,
         )
+        _log_as_told()
         try:
             asyncio.run(made.run())
         except UnfitFunctionError as error:
             raise Failure(f"{error}.") from None
+
+
+def _log_as_told() -> None:
+    """The log of a worker is a service's, with the same two settings. Raises Failure where they cannot be used."""
+    from typing import cast, get_args
+
+    from adapters.cli.failures import USAGE, Failure
+    from adapters.cli.logs import Form, Level, configure_logs
+
+    form = os.environ.get("RETRACE_LOG_FORMAT") or "text"
+    level = os.environ.get("RETRACE_LOG_LEVEL") or "info"
+    for name, value, known in (("FORMAT", form, get_args(Form)), ("LEVEL", level, get_args(Level))):
+        if value not in known:
+            raise Failure(f"RETRACE_LOG_{name} is one of {', '.join(known)}, not {value!r}.", USAGE)
+    configure_logs(cast("Form", form), level)
 
 
 def _functions(source: str) -> Registry:
@@ -67,6 +83,8 @@ def _functions(source: str) -> Registry:
     from retrace.functions import REGISTRY, load_functions
 
     if source.endswith(".py") or os.sep in source:
+        if not source.endswith(".py"):
+            raise Failure(f"{source} is no Python file. Give a file that ends in .py, or a module: package.module.")
         try:
             return load_functions(Path(source))
         except FileNotFoundError as error:

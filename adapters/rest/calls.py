@@ -12,6 +12,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from adapters.rest import forms
 from adapters.rest.authentication import ACTOR
 from adapters.rest.fields import Fields
 from adapters.rest.origin import request_id_of, trace_of
@@ -19,7 +20,7 @@ from adapters.rest.services import Services
 from domain.errors import NotFoundError
 
 JSON = "application/json"
-ID = r"o_[0-9A-Za-z]{22}"
+ID = forms.ID
 """The form of a public id."""
 NO_SUCH_ID = "There is no orchestration with this id."
 _ID = re.compile(ID, re.ASCII)

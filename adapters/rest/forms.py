@@ -9,11 +9,15 @@ DEFINITION = f"(?:{_WORD}/)?{_WORD}(?:@[0-9A-Za-z.+-]{{1,100}})?"
 COLUMN_VALUE = r"[a-z][a-z0-9_]*:[^\x00]*"
 """A filter of rows."""
 
+ID = r"o_[0-9A-Za-z]{22}"
+"""Of an orchestration."""
+
 NO_NUL = r"^[^\x00]*$"
 TAG_NAME = r"^[^:\x00]+$"
 NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
 FORMS = {
+    f"^{ID}$": "The id of an orchestration is o_ and 22 letters and digits.",
     f"^{DEFINITION}$": "A definition is name (in namespace default), namespace/name or namespace/name@version.",
     f"^{COLUMN_VALUE}$": "A filter is column:value.",
     NO_NUL: "NUL is not allowed.",

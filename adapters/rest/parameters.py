@@ -98,6 +98,8 @@ def text(
         if not value or len(value) > longest or "\0" in value or (compiled and not compiled.fullmatch(value)):
             form = FORMS.get(f"^{pattern}$")
             told = f"has 1 to {longest} characters"
+            if form and compiled and 0 < len(value) <= longest:
+                told = "is none"
             raise ValueError(f"{told}. {form.rstrip('.')}" if form else told)
         return value
 

@@ -71,3 +71,7 @@ def test_a_worker_needs_functions(terminal, tmp_path):
     assert terminal.run("worker", str(tmp_path / "none.py")) == 1
     assert terminal.run("worker", str(tmp_path / "away.py")) == 1
     assert terminal.run("worker", "no_such_module_anywhere") == 1
+    (tmp_path / "work.js").write_text("")
+    assert terminal.run("worker", str(tmp_path / "work.js")) == 1
+    assert "is no Python file" in terminal.err
+    assert "Traceback" not in terminal.err

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections import deque
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -222,6 +225,33 @@ async def test_an_output_that_is_too_large_is_reported_as_done_by_nobody_knows(s
         [told] = await server.hears("fail")
     assert (told["uncertain"], told["retryable"]) == (True, False)
     assert "413" in told["error"]["detail"]
+
+
+async def test_the_log_of_a_function_that_raises_has_no_values_of_variables():
+    """In a process of its own: nobody has set up any log there, and what a claim brings may be a secret."""
+    script = """
+import asyncio
+from adapters.callouts.functions import FunctionCallouts
+from application.ports import Callout
+from retrace import function
+from retrace.functions import REGISTRY
+
+@function("break")
+def break_it(token: str) -> None:
+    raise RuntimeError("broken")
+
+callout = Callout(kind="function", function="break", arguments={"token": "open-sesame"}, idempotency_key="k", attempt=1,
+    timeout_s=5, orchestration="o_1", task="/do/0/a")
+asyncio.run(FunctionCallouts(REGISTRY).send(callout))
+"""
+    environment = {**os.environ, "FORCE_COLOR": "", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await done.communicate()
+    assert done.returncode == 0, told.decode()
+    assert b"RuntimeError: broken" in told
+    assert b"open-sesame" not in told
 
 
 async def test_errors_are_told_as_the_server_takes_them(server, functions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from yarl import URL
 
 from adapters.callouts.circuits import LONGEST_PAUSE_S, Circuits, TurnedAwayError, host_of
@@ -156,3 +157,15 @@ def test_only_so_many_hosts_are_remembered_and_open_ones_longest():
 )
 def test_a_host_is_scheme_name_and_port(url, host):
     assert host_of(URL(url)) == host
+
+
+def test_the_log_says_why_a_circuit_changed():
+    world = World()
+    world.fails(3)
+    with capture_logs() as lines:
+        world.circuits.hold_open("http://other.test:80", "ops", "moving")
+        world.circuits.close(HOST)
+    assert [(line["event"], line["why"]) for line in lines] == [
+        ("circuit.open", "opened by ops: moving"),
+        ("circuit.closed", "closed by hand"),
+    ]
