@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
+from adapters.callouts import circuits
 from adapters.metrics import METRICS
-from adapters.rest import schemas_running
+from adapters.rest import schemas_human, schemas_running
 from adapters.rest.problems import SLUGS
 from application import accesses, projection_store
 from application import status as status_view
@@ -131,6 +132,22 @@ def test_statuses_of_a_task():
 
 def test_statuses_of_a_compensation():
     assert set(rows("Of a compensation")) == undo_statuses()
+
+
+def test_statuses_of_a_task_for_people():
+    table = rows("Of a task for people")
+    assert set(table) == set(get_args(schemas_human.HumanStatus))
+    what = get_args(get_type_hints(schemas_human.Handing)["what"])
+    assert set(what) <= named(section("Of a task for people"))
+
+
+def test_kinds_of_what_is_waited_for():
+    source = "".join(inspect.getsource(each) for each in (status_view._awaited, status_view._operator))
+    assert set(rows("What is waited for")) == set(re.findall(r'"kind": "([a-z]+)"', source))
+
+
+def test_states_of_a_circuit():
+    assert set(rows("Circuits")) == set(get_args(circuits.State))
 
 
 def test_statuses_of_a_step_of_a_plan():
