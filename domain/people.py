@@ -113,7 +113,9 @@ def _time_is_over(d: Decision, run: Run) -> bool:
         cut.append(ROOT if scope.owner is None else scope.owner)
     past = d.state.pivot_passed is not None  # then the timeout of the whole cuts nothing
     kinds = ("timeout", "attempt") if past else ("timeout", "attempt", "workflow")
-    return any(d.state.is_due((kind, key), d.now) for key in cut for kind in kinds if (kind == "workflow") == (key == ROOT))
+    return any(
+        d.state.is_due((kind, key), d.now) for key in cut for kind in kinds if (kind == "workflow") == (key == ROOT)
+    )
 
 
 def _concerned(human: Human, command: ClaimTask | ReleaseTask | AnswerTask) -> None:

@@ -38,7 +38,10 @@ class Author:
         if self._people and chance.random() < 0.6:
             order: Json = {"order": {"by": "${ .sequence }"}}
             if chance.random() < 0.6:
-                order["gap"] = {"after": {"seconds": chance.randint(2, 30)}, "then": chance.choice(["fault", "continue"])}
+                order["gap"] = {
+                    "after": {"seconds": chance.randint(2, 30)},
+                    "then": chance.choice(["fault", "continue"]),
+                }
             document["streams"] = {"numbered": {"with": {"type": TYPES[0]}, **order}}
         document["do"] = self._tasks(0, sequential=True)
         return document

@@ -255,7 +255,9 @@ class Simulation:
         names: tuple[str, ...] = ()
         while len(self.definitions) < 3:
             name = f"d{len(self.definitions)}"
-            text = msgspec.json.encode(Author(self.chance, names, workers=bool(self.workers), people=self.trouble.people).definition(name))
+            text = msgspec.json.encode(
+                Author(self.chance, names, workers=bool(self.workers), people=self.trouble.people).definition(name)
+            )
             try:
                 await self.insist(partial(_deploy, text))
             except InvalidDefinitionError:
