@@ -56,7 +56,7 @@ def timer(d: Decision, kind: str, key: str) -> Strand:
     state = d.state
     if kind in _CUTS:
         yield from before_cutting(d, (ROOT,) if kind == "workflow" else list(state.runs[key].scopes.values()))
-    if not any(k == kind and n == key and when <= d.now for when, k, n in state.due()):
+    if not state.is_due((kind, key), d.now):
         return
     run = state.runs.get(key)
     if kind == "workflow":

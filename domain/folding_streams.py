@@ -42,7 +42,7 @@ def _wait(stream: Stream, text: str, gap_at: datetime | None) -> None:
         stream.gaps[text] = gap_at
 
 
-def _skipped(s: State, ev: e.GapSkipped) -> None:
+def _gap_skipped(s: State, ev: e.GapSkipped) -> None:
     stream, text = s.streams[ev.stream], text_of(ev.per)
     order = stream.orders[text]
     if order.skipped and order.skipped[-1][1] == ev.first - 1:
@@ -73,5 +73,5 @@ def _closed(s: State, ev: e.StreamClosed) -> None:
 HANDLERS: dict[type[e.Event], Handler] = {
     e.StreamOpened: _opened,
     e.StreamClosed: _closed,
-    e.GapSkipped: _skipped,
+    e.GapSkipped: _gap_skipped,
 }

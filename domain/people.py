@@ -24,7 +24,7 @@ from domain.failing import fail
 from domain.flow import complete, starts
 from domain.plan import Human as Ask
 from domain.plan import Node
-from domain.state import Human, Run
+from domain.state import COMPENSATE, ROOT, Human, Run
 from domain.tasks import env_of
 
 REMINDER: Final = "retrace.human.escalated.v1"
@@ -99,9 +99,23 @@ def _open(d: Decision, number: int) -> tuple[Run, Human]:
         raise TaskEndedError("The task was given up; it was asked again under another id, or will be.")
     if not run.awaits_person or d.state.final:
         raise TaskEndedError(f"Nobody wants an answer any more: {run.fault.detail}" if run.fault else None)
-    if d.state.suspended and run.timeout_at is not None and run.timeout_at <= d.now:
+    if d.state.suspended and _time_is_over(d, run):
         raise TaskEndedError("The time of the task is over, which takes effect when the orchestration goes on.")
     return run, human
+
+
+def _time_is_over(d: Decision, run: Run) -> bool:
+    """Whether a timeout of the task, or of what is around it up to an undo, is due: a resume looks at that first."""
+    cut = [run.id]
+    for scope in d.state.scope_chain(run.scope):
+        if scope.slot == COMPENSATE:
+            break
+        cut.append(ROOT if scope.owner is None else scope.owner)
+    past = d.state.pivot_passed is not None  # then the timeout of the whole cuts nothing
+    kinds = ("timeout", "attempt") if past else ("timeout", "attempt", "workflow")
+    return any(
+        d.state.is_due((kind, key), d.now) for key in cut for kind in kinds if (kind == "workflow") == (key == ROOT)
+    )
 
 
 def _concerned(human: Human, command: ClaimTask | ReleaseTask | AnswerTask) -> None:

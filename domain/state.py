@@ -13,7 +13,7 @@ at the parts of which there are many (``gc=False``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -509,8 +509,9 @@ class State(msgspec.Struct, array_like=True, gc=False):
     @property
     def undecided_pivot(self) -> Run | None:
         """A pivot of which nobody knows yet whether it happened: in flight, in doubt, or held by an incident."""
-        for run in self.attended():
-            if run.pivot and (run.flying or run.awaits_callback or run.effect == "uncertain"):
+        pivots = [run for name in self.watched if (run := self.runs[name]).pivot]
+        for run in sorted(pivots, key=lambda run: run.began) if len(pivots) > 1 else pivots:
+            if run.flying or run.awaits_callback or run.effect == "uncertain":
                 return run
         if not self.incidents:
             return None
@@ -588,9 +589,27 @@ class State(msgspec.Struct, array_like=True, gc=False):
         """
         if self.final:
             return
+        yield from self._due_around()
         watched = self.attended()
-        pivot = self.undecided_pivot if watched or self.timeout_at else None
-        if self.timeout_at and not self.rolling_back and pivot is None:
+        pivot = self.undecided_pivot if watched else None
+        for run in watched:
+            yield from self._due_of(run, lambda: pivot)
+
+    def is_due(self, timer: tuple[str, str], by: datetime) -> bool:
+        """Whether `due` has this timer (kind, run or scope), and its time has come. Costs the same however many there are."""
+        kind, key = timer
+        if self.final:
+            return False
+        if kind in ("workflow", "settle"):
+            timers = self._due_around()
+        elif key in self.watched:
+            timers = self._due_of(self.runs[key], lambda: self.undecided_pivot)
+        else:
+            return False
+        return any((k, n) == timer and when <= by for when, k, n in timers)
+
+    def _due_around(self) -> Iterator[tuple[datetime, str, str]]:
+        if self.timeout_at and not self.rolling_back and self.undecided_pivot is None:
             yield self.timeout_at, "workflow", ROOT
         if self.settle_at and self.flying and any(self.in_flight(ROOT)):
             yield self.settle_at, "settle", ROOT
@@ -598,26 +617,30 @@ class State(msgspec.Struct, array_like=True, gc=False):
             subject = self.scopes[key[2:]] if key[0] == "s" else self.runs[key[2:]]
             if subject.settle_at and self.settles(key):
                 yield subject.settle_at, "settle", key
-        for run in watched:
-            if run.failing is not None:
-                continue
-            if run.due_at and run.status != "running":
-                yield run.due_at, "due", run.id
-            if run.more_at and run.winner is None and self.live(run.scope):
-                yield run.more_at, "more", run.id
-            if run.human is not None and run.awaits_person and (at := run.human.next_at) is not None:
-                yield at, "escalate", run.id
-            if pivot is not None and self.contains(run.id, pivot.scope):
-                continue  # it waits for the pivot
-            if run.timeout_at:
-                yield run.timeout_at, "timeout", run.id
-            if self.streams and run.listening is not None and not run.listening.done:
-                gaps = [at for name in run.listening.streams for at in self.gaps_of(name).values()]
-                if gaps:
-                    yield min(gaps), "gap", run.id
-            entered = self.scopes[run.scopes["try"]] if "try" in run.scopes else None
-            if entered is not None and entered.phase == "active" and entered.timeout_at:
-                yield entered.timeout_at, "attempt", run.id
+
+    def _due_of(self, run: Run, pivot_of: Callable[[], Run | None]) -> Iterator[tuple[datetime, str, str]]:
+        if run.failing is not None:
+            return
+        if run.due_at and run.status != "running":
+            yield run.due_at, "due", run.id
+        if run.more_at and run.winner is None and self.live(run.scope):
+            yield run.more_at, "more", run.id
+        if run.human is not None and run.awaits_person and (at := run.human.next_at) is not None:
+            yield at, "escalate", run.id
+        entered = self.scopes[run.scopes["try"]] if "try" in run.scopes else None
+        if not (run.timeout_at or entered or (self.streams and run.listening is not None)):
+            return
+        pivot = pivot_of()
+        if pivot is not None and self.contains(run.id, pivot.scope):
+            return  # it waits for the pivot
+        if run.timeout_at:
+            yield run.timeout_at, "timeout", run.id
+        if self.streams and run.listening is not None and not run.listening.done:
+            gaps = [at for name in run.listening.streams for at in self.gaps_of(name).values()]
+            if gaps:
+                yield min(gaps), "gap", run.id
+        if entered is not None and entered.phase == "active" and entered.timeout_at:
+            yield entered.timeout_at, "attempt", run.id
 
     def gaps_of(self, stream: str) -> dict[str, datetime]:
         """When the gaps of a stream have lasted too long, by the text of the key."""

@@ -53,6 +53,7 @@ def complaints(world: Simulation) -> list[str]:
         *_snapshots(world, all_),
         *_archive(all_),
         *_workers(world, all_),
+        *_people(world, all_),
     ]
 
 
@@ -137,6 +138,24 @@ def _workers(world: Simulation, all_: list[Folded]) -> Iterator[str]:
         for key, row in partition.tasks.items():
             if row.status != "ended":
                 yield f"the work {key} is {row.status} at the end"
+
+
+def _people(world: Simulation, all_: list[Folded]) -> Iterator[str]:
+    """One answer of each task was taken, and it stands in the history; nobody is asked any more."""
+    states = {each.state.id: each.state for each in all_ if not each.archived}
+    for task_id, taken in world.answers.taken.items():
+        id_, _, number = task_id.rpartition("-")
+        if len(taken) > 1:
+            yield f"{len(taken)} answers to {task_id} were taken: {taken}"
+        if (state := states.get(id_)) is None:
+            continue
+        run = state.runs[state.people[int(number) - 1]]
+        human = run.asked(int(number))
+        if human is not None and human.answered is None:
+            yield f"the answer to {task_id} was taken and is not in the history"
+    rows = [key for partition in world.data.partitions for key in partition.people]
+    if rows:
+        yield f"{len(rows)} tasks for people are listed at the end"
 
 
 def _snapshots(world: Simulation, all_: list[Folded]) -> Iterator[str]:

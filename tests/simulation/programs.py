@@ -13,11 +13,14 @@ QUICK = {"delay": {"milliseconds": 300}, "limit": {"attempt": {"count": 2}}}
 
 class Author:
     """Writes definitions from a seed. `children`: names of definitions that may be run as children; `workers`: whether some
-    calls are for remote workers.
+    calls are for remote workers; `people`: whether some tasks, and some undos, are for people, and some events in order.
     """
 
-    def __init__(self, chance: random.Random, children: tuple[str, ...] = (), *, workers: bool = False) -> None:
+    def __init__(
+        self, chance: random.Random, children: tuple[str, ...] = (), *, workers: bool = False, people: bool = False
+    ) -> None:
         self._workers = workers
+        self._people = people
         self._chance = chance
         self._children = children
         self._count = 0
@@ -32,6 +35,14 @@ class Author:
             document["compensation"] = {"order": "parallel"}
         if chance.random() < 0.15:
             document["timeout"] = {"after": {"seconds": chance.randint(5, 120)}}
+        if self._people and chance.random() < 0.6:
+            order: Json = {"order": {"by": "${ .sequence }"}}
+            if chance.random() < 0.6:
+                order["gap"] = {
+                    "after": {"seconds": chance.randint(2, 30)},
+                    "then": chance.choice(["fault", "continue"]),
+                }
+            document["streams"] = {"numbered": {"with": {"type": TYPES[0]}, **order}}
         document["do"] = self._tasks(0, sequential=True)
         return document
 
@@ -48,6 +59,8 @@ class Author:
         kinds = ["call"] * 6 + ["set", "wait", "emit", "listen"]
         if depth < 2:
             kinds += ["do", "for", "fork", "try", "try"]
+        if self._people:
+            kinds += ["human"] * 4 + ["for", "fork"] * (depth < 2)
         if self._children:
             kinds += ["run"]
         if depth:
@@ -75,6 +88,23 @@ class Author:
             task["timeout"] = {"after": {"seconds": chance.randint(1, 20)}}
         if chance.random() < 0.1:
             task["idempotent"] = False
+        return task
+
+    def _human(self, depth: int, sequential: bool) -> Json:
+        chance = self._chance
+        asked: Json = {"title": "Is it so?", "due": {"seconds": chance.randint(1, 30)}}
+        if chance.random() < 0.5:
+            asked["candidates"] = ["ann"]
+        if chance.random() < 0.2:
+            asked["assignee"] = "bob"
+        if chance.random() < 0.5:
+            asked["escalation"] = [{"candidates": ["bob"], "remind": chance.random() < 0.5}]
+        task: Json = {"call": "human", "with": asked}
+        if chance.random() < 0.5:
+            task["timeout"] = {"after": {"seconds": chance.randint(1, 60)}}
+        if chance.random() < 0.5:
+            by_hand: Json = {"call": "human", "with": {"title": "Undo it"}}
+            task["compensate"] = chance.choice([by_hand, {"call": "undo", "with": {"of": "${ $task.key }"}}])
         return task
 
     def _set(self, depth: int, sequential: bool) -> Json:

@@ -62,7 +62,9 @@ class Letters(Simulation):
         except RetraceError:
             return  # it has ended
 
-    async def publish(self, *, repeats: int = 1, to: str | None = None, kind: str | None = None) -> None:
+    async def publish(
+        self, *, repeats: int = 1, to: str | None = None, kind: str | None = None, number: int | None = None
+    ) -> None:
         """Everything that is needed was published."""
 
 

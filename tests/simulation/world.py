@@ -45,6 +45,7 @@ from tests.simulation.loop import (
 from tests.simulation.memory_storage import MemoryData
 from tests.simulation.nodes import world_of
 from tests.simulation.participants import Elsewhere, Moods, SimulatedParticipants, SimulatedSink, UnreliableSink
+from tests.simulation.people import NAMES, Answers, SimulatedPerson
 from tests.simulation.programs import TYPES, Author
 from tests.simulation.workers import FUNCTIONS, Handed, SimulatedWorker, Tempers
 
@@ -77,6 +78,8 @@ class Trouble(msgspec.Struct, frozen=True):
     """Forks and migrations."""
     workers: int | None = None
     """How many remote workers there are; None: in one world of four two, else nobody needs any."""
+    people: bool = False
+    """Whether there are tasks for people, and people; and events in order."""
     moves: float = 0.1
     """How likely a node of a world with workers has their functions itself."""
     folds: Any = None
@@ -131,6 +134,7 @@ class Simulation:
         self.moved = False
         """Whether the functions of workers were in the process of some node for a while."""
         self._working: list[asyncio.Task[None]] = []
+        self.answers = Answers()
 
     # The node and its deaths ------------------------------------------------------------------------------------------
 
@@ -251,7 +255,9 @@ class Simulation:
         names: tuple[str, ...] = ()
         while len(self.definitions) < 3:
             name = f"d{len(self.definitions)}"
-            text = msgspec.json.encode(Author(self.chance, names, workers=bool(self.workers)).definition(name))
+            text = msgspec.json.encode(
+                Author(self.chance, names, workers=bool(self.workers), people=self.trouble.people).definition(name)
+            )
             try:
                 await self.insist(partial(_deploy, text))
             except InvalidDefinitionError:
@@ -283,14 +289,18 @@ class Simulation:
         await asyncio.sleep(self.chance.uniform(0, 60))
         await self.publish(repeats=self.chance.choice((1, 1, 2)))
 
-    async def publish(self, *, repeats: int = 1, to: str | None = None, kind: str | None = None) -> None:
+    async def publish(
+        self, *, repeats: int = 1, to: str | None = None, kind: str | None = None, number: int | None = None
+    ) -> None:
         self._events += 1
-        event = {
+        event: dict[str, Any] = {
             "specversion": "1.0",
             "id": f"e{self._events}",
             "source": "https://outside.test",
             "type": kind or self.chance.choice(TYPES),
         }
+        if self.trouble.people:
+            event["sequence"] = number or self.chance.randint(1, 4)
         ids = [*self.acknowledged.values(), None, None]
         to = to or self.chance.choice(ids)
         for _ in range(repeats):
@@ -355,7 +365,8 @@ class Simulation:
                     action = self.chance.choice(incident.actions)
                     await self._try(partial(_resolve, request, incident.number, action))
                 for kind in TYPES if subscribers_in(state) else ():
-                    await self.publish(to=state.id, kind=kind)
+                    orders = [order for stream in state.streams.values() for order in stream.orders.values()]
+                    await self.publish(to=state.id, kind=kind, number=orders[0].next if orders else 1)
             if not unfinished:
                 return
 
@@ -376,6 +387,10 @@ class Simulation:
             chance = random.Random(f"worker {self.seed} {number}")
             worker = SimulatedWorker(f"w{number}", self.ask, self.participants, self.handed, chance, Tempers())
             self._working.append(asyncio.ensure_future(worker.run()))
+        for name in NAMES if self.trouble.people else ():
+            chance = random.Random(f"{name} {self.seed}")
+            person = SimulatedPerson(name, self.ask, self.answers, chance, lambda: self.calm)
+            self._working.append(asyncio.ensure_future(person.run()))
         trouble = self.trouble
         await asyncio.gather(
             *(self._client(number) for number in range(trouble.orchestrations)),

@@ -24,6 +24,7 @@ def check_indexes(state: State) -> None:
         timed = run.due_at or run.timeout_at or run.more_at or (entered is not None and entered.timeout_at)
         assert run.id in state.watched or not (timed or run.listening is not None or run.pivot), run.id
     assert [run.id for run in state.attended()] == [name for name in state.open if name in state.watched]
+    assert all(state.is_due((kind, key), at) for at, kind, key in state.due())
     rollbacks = list(state.rollbacks.values())
     assert state.rollbacks_going() == [rollback for rollback in rollbacks if not rollback.finished]
     for rollback in rollbacks:

@@ -297,6 +297,30 @@ def test_after_the_deadline_nobody_answers_although_it_is_suspended() -> None:
         answer(world)
 
 
+@pytest.mark.parametrize("top", [False, True])
+def test_nor_after_the_deadline_of_what_is_around_it(top: bool) -> None:
+    task = {"approve": {"call": "human", "with": ASK}}
+    limit = {"timeout": {"after": {"days": 1}}}
+    world = Scripted([task], **limit) if top else Scripted([{"all": {"do": [task], **limit}}])
+    world.start_it({"amount": 5})
+    world.do("o_root", c.Suspend)
+    world.pass_time(2 * 24 * 3600)
+    with pytest.raises(TaskEndedError):
+        answer(world)
+
+
+def test_an_answer_that_was_kept_is_not_lost_when_something_else_has_failed_meanwhile() -> None:
+    task = {"approve": {"call": "human", "with": ASK, "compensate": {"call": "undo"}}}
+    world = Scripted([{"both": {"fork": {"branches": [task, {"w": {"call": "wrong"}}]}}}], {"wrong": None})
+    world.start_it({"amount": 5})
+    world.do("o_root", c.Suspend)
+    world.answer_to("wrong", refused())
+    world.pass_time(5)
+    answer(world)
+    world.do("o_root", c.Resume)
+    assert (world.called, world.root.status) == (["wrong", "undo"], "compensated")
+
+
 def test_people_may_undo_something() -> None:
     undo = {"call": "human", "with": {"title": "Take it back by hand"}}
     world = Scripted([{"send": {"call": "send", "compensate": undo}}, bare("fail")], {"fail": None})
