@@ -22,6 +22,7 @@ import structlog
 from application.feed_context import FeedContext
 from application.follower_store import FollowerStore
 from application.journal import Journal
+from application.large_values import references
 from application.lifecycle import Subject, lifecycle_events, needs_error
 from application.ownership import Ownership
 from application.ports import DeliveryError, EventSink, Secrets
@@ -175,7 +176,8 @@ class LifecycleFeed:
         origin = await self._context.origin(partition, record.orchestration)
         if origin.id is None or origin.definition is None:
             return []
-        told = lifecycle_events(Subject(origin.id, origin.definition), record.version, event, why)
+        large = [each.shown() for each in references(record.state) if each.kind != "bytes"]
+        told = lifecycle_events(Subject(origin.id, origin.definition), record.version, event, why, large)
         found: list[dict[str, Any]] = [{**each, "data": self._secrets.redact(each["data"])} for each in told]
         return found
 
