@@ -8,7 +8,7 @@ and `attempt` are added. Pure; the error of an orchestration stands in an earlie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -73,8 +73,12 @@ class Subject(msgspec.Struct, frozen=True):
         return f"{name}-{self.id}.{namespace}"
 
 
-def lifecycle_events(subject: Subject, version: int, event: e.Event, why: Fault | None = None) -> list[Json]:
-    """The CloudEvents that a recorded event gives. `why`: the error of the orchestration, where it ends by one."""
+def lifecycle_events(
+    subject: Subject, version: int, event: e.Event, why: Fault | None = None, large: Sequence[Json] = ()
+) -> list[Json]:
+    """The CloudEvents that a recorded event gives. `why`: the error of the orchestration, where it ends by one; `large`: what
+    stands in the event for values that lie beside it.
+    """
     at = instant(event.at) or ""
     return [
         {
@@ -88,7 +92,7 @@ def lifecycle_events(subject: Subject, version: int, event: e.Event, why: Fault 
             "datacontenttype": "application/json",
             "data": data,
         }
-        for number, (type_, data) in enumerate(_told(subject, event, at, why))
+        for number, (type_, data) in enumerate(_told(subject, event, at, why, large))
     ]
 
 
@@ -97,9 +101,11 @@ def needs_error(event: e.Event) -> bool:
     return isinstance(event, e.OrchestrationFaulted | e.OrchestrationCompensated)
 
 
-def _told(subject: Subject, event: e.Event, at: str, why: Fault | None) -> Iterator[tuple[str, Json]]:
+def _told(
+    subject: Subject, event: e.Event, at: str, why: Fault | None, large: Sequence[Json]
+) -> Iterator[tuple[str, Json]]:
     if isinstance(event, e.RunEvent):
-        yield from _of_task(subject, event, at)
+        yield from _of_task(subject, event, at, large)
         return
     name = {"name": subject.qualified}
     workflow = STANDARD + "workflow."
@@ -113,7 +119,7 @@ def _told(subject: Subject, event: e.Event, at: str, why: Fault | None) -> Itera
         case e.OrchestrationResumed():
             yield workflow + "resumed.v1", {**name, "resumedAt": at}
         case e.OrchestrationCompleted(output=output):
-            yield workflow + "completed.v1", {**name, "completedAt": at, **_output(output)}
+            yield workflow + "completed.v1", {**name, "completedAt": at, **_output(output, large)}
         case e.OrchestrationCancelled() | e.OrchestrationTerminated():
             yield workflow + "cancelled.v1", {**name, "cancelledAt": at}
         case e.OrchestrationFaulted():
@@ -136,7 +142,7 @@ def _told(subject: Subject, event: e.Event, at: str, why: Fault | None) -> Itera
             return
 
 
-def _of_task(subject: Subject, event: e.RunEvent, at: str) -> Iterator[tuple[str, Json]]:
+def _of_task(subject: Subject, event: e.RunEvent, at: str, large: Sequence[Json]) -> Iterator[tuple[str, Json]]:
     pointer, _, number = event.run.rpartition("#")
     of: Json = {"workflow": subject.qualified, "task": pointer, "run": int(number)}
     task, ours, workflow = STANDARD + "task.", OURS + "task.", STANDARD + "workflow."
@@ -153,7 +159,7 @@ def _of_task(subject: Subject, event: e.RunEvent, at: str) -> Iterator[tuple[str
             yield task + "retried.v1", {**of, "retriedAt": at}
         case e.TaskCompleted():
             output = event.output if event.data is UNSET else event.data
-            yield task + "completed.v1", {**of, "completedAt": at, **_output(output)}
+            yield task + "completed.v1", {**of, "completedAt": at, **_output(output, large)}
         case e.TaskFailed() | e.TaskUncertain():
             effect = {"effect": "uncertain"} if isinstance(event, e.TaskUncertain) else {"effect": event.effect}
             yield task + "faulted.v1", {**of, "faultedAt": at, "error": event.fault.as_json(), **effect}
@@ -176,11 +182,20 @@ def _of_task(subject: Subject, event: e.RunEvent, at: str) -> Iterator[tuple[str
             return
 
 
-def _output(output: Any) -> Json:
+def _output(output: Any, large: Sequence[Json]) -> Json:
     if output is None:
         return {}
-    size = len(msgspec.json.encode(output))
-    return {"output": output} if size <= _LARGEST_OUTPUT_BYTES else {"outputOmitted": True}
+    if (large and _holds(output, large)) or len(msgspec.json.encode(output)) > _LARGEST_OUTPUT_BYTES:
+        return {"outputOmitted": True}
+    return {"output": output}
+
+
+def _holds(value: Any, large: Sequence[Json]) -> bool:
+    """Whether a part of it lies elsewhere: what stands there looks like a file, and is none."""
+    if value in large:
+        return True
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return any(_holds(each, large) for each in parts)
 
 
 def _error(why: Fault | None) -> Json:

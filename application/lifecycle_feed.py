@@ -22,6 +22,7 @@ import structlog
 from application.feed_context import FeedContext
 from application.follower_store import FollowerStore
 from application.journal import Journal
+from application.large_values import references
 from application.lifecycle import Subject, lifecycle_events, needs_error
 from application.ownership import Ownership
 from application.ports import DeliveryError, EventSink, Secrets
@@ -124,7 +125,8 @@ class LifecycleFeed:
             _log.error("lifecycle.broken", exc_info=error)
 
     async def _follow(self, partition: int) -> None:
-        """Tell what there is, up to the head."""
+        """Tell what there is. What is committed meanwhile waits for the next round: others would have to wait as well."""
+        goal: int | None = None
         while self._ownership.holds(partition) and partition in self._ours:
             after = self._at.get(partition)
             if after is None:
@@ -132,6 +134,7 @@ class LifecycleFeed:
             if self._journal.epoch(partition) is None:
                 return  # lost meanwhile
             head = self._journal.position(partition)
+            goal = head if goal is None else goal
             if after < head:
                 records = await self._log.window(partition, after, head, _WINDOW)
                 until = records[-1].position if records else head
@@ -144,7 +147,7 @@ class LifecycleFeed:
                 self._at.pop(partition, None)
                 continue
             self._at[partition] = after
-            if after >= head:
+            if after >= goal:
                 return
 
     async def _send(self, partition: int, records: Sequence[StoredRecord]) -> None:
@@ -175,7 +178,8 @@ class LifecycleFeed:
         origin = await self._context.origin(partition, record.orchestration)
         if origin.id is None or origin.definition is None:
             return []
-        told = lifecycle_events(Subject(origin.id, origin.definition), record.version, event, why)
+        large = [each.shown() for each in references(record.state) if each.kind != "bytes"]
+        told = lifecycle_events(Subject(origin.id, origin.definition), record.version, event, why, large)
         found: list[dict[str, Any]] = [{**each, "data": self._secrets.redact(each["data"])} for each in told]
         return found
 

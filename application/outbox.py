@@ -170,6 +170,9 @@ class Outbox:
                 _log.warning("outbox.sink_failed", detail=str(error))
             self._away = self._away or isinstance(error, SinkAwayError)
             return False
+        except Exception:  # a defect in what takes one event must not keep those of others
+            _log.exception("outbox.event_broken", source=event["source"], id=event["id"])
+            return False
         return True
 
 

@@ -47,6 +47,8 @@ class AmqpEventSink:
         link = await self._connecting.get()
         message = self._message(event)
         key = event["type"] if self._routing_key is None else self._routing_key
+        if _short(key) is None:
+            raise DeliveryError(f"a routing key holds 255 bytes, and the event's type has more: {key[:100]}...")
         try:
             async with asyncio.timeout(self._timeout_s):
                 await link[1].publish(message, key, mandatory=True)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -36,6 +36,8 @@ _ACK_WAIT_S: Final = 30.0
 """Longer than the pauses between attempts, each of which says that the message is still worked on."""
 _PING_S: Final = 10
 _LOST: Final = (nats.errors.Error, OSError, TimeoutError, EOFError)
+_LONGEST_SUBJECT_BYTES: Final = 2048
+"""A server reads 4096 bytes of a command by default, the address for the answer among them."""
 _NOT_IN_A_TOKEN = re.compile(r"[\s*>]")
 _Link = tuple[Client, JetStreamContext]
 
@@ -56,6 +58,11 @@ class NatsEventSink:
         subject = subject_of(self._address.options["subject"], event["type"])
         headers = {name: header_safe(value) for name, value in form.attributes.items()}
         headers |= {"content-type": form.content_type, "Nats-Msg-Id": message_id(event)}
+        # A server ends the connection for either, and with it whatever else is under way.
+        if len(subject.encode()) > _LONGEST_SUBJECT_BYTES:
+            raise DeliveryError(f"the subject is longer than {_LONGEST_SUBJECT_BYTES} bytes: {subject[:100]}...")
+        if (size := message_bytes(form.body, headers)) > link[0].max_payload:
+            raise DeliveryError(f"the event has {size} bytes with its headers, the server takes {link[0].max_payload}")
         try:
             await link[1].publish(subject, form.body, timeout=self._timeout_s, headers=headers)
         except NoStreamResponseError:
@@ -86,6 +93,12 @@ class NatsEventSink:
         except _LOST as problem:
             raise SinkAwayError(f"the broker cannot be reached: {_told(problem)}") from None
         return client, client.jetstream(timeout=self._timeout_s)
+
+
+def message_bytes(body: bytes, headers: Mapping[str, str]) -> int:
+    """What a server counts against its ``max_payload``."""
+    lines = sum(len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items())
+    return len(body) + len(b"NATS/1.0\r\n\r\n") + lines
 
 
 def message_id(event: dict[str, Any]) -> str:
@@ -188,6 +201,8 @@ class _NatsDelivery:
         if self._dead_letter is not None:
             headers = {**(self._message.headers or {}), "Retrace-Rejected": header_safe(reason[:500])}
             headers.pop("Nats-Msg-Id", None)  # that window belongs to the first stream
+            if message_bytes(self._message.data, headers) > self._client.max_payload:
+                del headers["Retrace-Rejected"]  # as it came, it was not too long
             try:
                 await self._client.jetstream(timeout=_TIMEOUT_S).publish(
                     self._dead_letter, self._message.data, headers=headers
@@ -204,7 +219,8 @@ class _NatsDelivery:
 async def _client(address: Address) -> Client:
     parts = urlsplit(address.url)
     user, password = parts.username, parts.password
-    server = parts._replace(netloc=(parts.hostname or "") + (f":{parts.port}" if parts.port else ""), query="").geturl()
+    host = parts.netloc.rpartition("@")[2]  # an IPv6 address keeps its brackets
+    server = parts._replace(netloc=host, query="").geturl()
     options: dict[str, Any] = {}
     if user and password is not None:
         options = {"user": unquote(user), "password": unquote(password)}

@@ -232,3 +232,22 @@ async def until_taken(sink: EventSink, event: dict[str, Any]) -> None:
                 return
             except SinkAwayError:
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("hurtful", ["a type beyond what a broker routes by", "all that a server takes, and some more"])
+async def test_one_that_the_broker_can_never_take_leaves_the_connection_to_others(place, hurtful):
+    sink, receiver = place
+    if isinstance(receiver, HttpReceiver) or (isinstance(receiver, AmqpReceiver) and hurtful.startswith("all")):
+        pytest.skip("there it can")
+    body = {**EVENT, "data": ""}
+    if hurtful.startswith("a type"):
+        body["type"] = "booked." + "x" * 5000
+    else:  # with its headers it is too long, without them it is not
+        body["data"] = "x" * (1_048_576 - 20 - len(json.dumps(body, ensure_ascii=False).encode()))
+    for _ in range(2):
+        with pytest.raises(DeliveryError) as told:
+            await sink.publish(body)
+        assert not isinstance(told.value, SinkAwayError)
+        assert len(str(told.value)) < 300
+    await sink.publish(EVENT)
+    assert [each["id"] for each in await receiver.received(1)] == [EVENT["id"]]

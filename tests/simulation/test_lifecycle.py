@@ -192,6 +192,19 @@ def test_secrets_stay_hidden_and_large_outputs_are_left_out():
     assert "output" not in long["data"]
 
 
+@pytest.mark.parametrize("output", [{"x": "y" * 300_000, "n": 1}, ["y" * 300_000], {"deep": [{"x": list(range(200_000))}]}])
+def test_an_output_that_lies_beside_the_history_is_left_out(output):
+    async def main(node: Any) -> None:
+        await deploy(node, [{"a": {"call": "book"}}, {"b": {"set": {"x": 1}}}])
+        await ended(node, await start(node))
+
+    async def large(_: Any) -> Any:
+        return Answered(output)
+
+    data = [each["data"] for each in living(main, large) if short(each).startswith("task.completed.v1")]
+    assert [(each.get("outputOmitted"), each.get("output")) for each in data] == [(True, None), (None, {"x": 1})]
+
+
 def test_the_error_is_found_in_the_log_when_another_node_tells_the_end():
     sink = SimulatedSink()
 

@@ -27,7 +27,7 @@ class Emitted:
     async def emitted(self, partition: int, limit: int, after: Key | None = None) -> list[tuple[UUID, int, bytes]]:
         await asyncio.sleep(0.001)
         found = sorted(key for key in self.rows if after is None or key > after)
-        return [(*key, json.dumps({"of": key[0].int, "number": key[1]}).encode()) for key in found[:limit]]
+        return [(*key, json.dumps({"source": "/x", "id": "1", "of": key[0].int, "number": key[1]}).encode()) for key in found[:limit]]
 
     async def published(self, partition: int, items: list[Key]) -> None:
         await asyncio.sleep(0.001)
@@ -83,6 +83,20 @@ def test_many_that_are_refused_do_not_hold_up_the_rest():
     publishing(log, sink, lambda: len(sink.got) == 2, 60)
     assert sink.got == [(1200, 0), (1200, 1)]
     assert sink.asked <= 1202
+
+
+def test_one_that_breaks_the_sink_does_not_hold_up_the_rest():
+    log = Emitted((0, 0), (0, 1), *((number, 0) for number in range(1, 40)))
+
+    class Broken(Sink):
+        async def publish(self, event: dict[str, Any]) -> None:
+            if event["of"] == 0:
+                raise ValueError("nobody foresaw this")
+            await super().publish(event)
+
+    sink = Broken(set())
+    publishing(log, sink, lambda: len(sink.got) == 39, 60)
+    assert sorted(log.rows) == [(UUID(int=0), 0), (UUID(int=0), 1)]
 
 
 def test_a_sink_that_is_back_gets_everything_in_order():
