@@ -101,7 +101,7 @@ class OutsideBlobs:
             await self._vault.drop(_name(partition, orchestration, digest))
 
     def _alone(self, name: str) -> asyncio.Lock:
-        """Held by whoever writes or drops this content. Both are the business of the partition's owner, hence of one process."""
+        """Held by whoever writes or drops this content: both is up to the partition's owner, which is one process."""
         lock = self._locks.get(name)
         if lock is None:
             lock = self._locks[name] = asyncio.Lock()

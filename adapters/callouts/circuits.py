@@ -1,9 +1,10 @@
 """Circuits: a host that is away is left alone for a while, and asked by one request whether it is back.
 
 A host is scheme, name and port. Closed: requests pass. After so many failures in a row it opens: nothing is sent for a pause.
-Then it is half-open: one request, the probe, passes and decides, or the next one, when it has taken long; the
-pause doubles with each probe that fails. A failure says something of the host: no connection, no answer, or 502, 503 and 504, by which a gateway says the same. Any other answer is a
-sign of life, a 500 too: that may be the fault of one request, which must not shut the host for all others.
+Then it is half-open: one request, the probe, passes and decides, or the next one, when it has taken long; the pause doubles
+with each probe that fails. A failure says something of the host: no connection, no answer, or 502, 503 and 504, by which a
+gateway says the same. Any other answer is a sign of life, a 500 too: that may be the fault of one request, which must not
+shut the host for all others.
 
 Who is turned away has sent nothing, and is told when to come again: not before the pause is over, and not all at once. The
 state is this process's own and begins closed. After M. Nygard, "Release It!", and the gateway failures of Envoy's outlier
