@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapters.bundles import open_bundle
 from tests.integration.test_large_values import verified
 from tests.support.audited import archive, database, feed, serving  # noqa: F401 - a fixture
 
@@ -101,13 +102,18 @@ async def test_a_fork_and_the_archive_have_the_values(database):  # noqa: F811
         id_ = await office(api)
         await api.ended(id_)
         history = await api.history(id_)
-        claimed = next(each["version"] for each in history if each["type"] == "event.received")
-        fork = await api.http.post(f"/v1/orchestrations/{id_}/fork", json={"at_version": claimed - 1, "reason": "a look"})
-        assert fork.status_code in (201, 409), fork.text
-        if fork.status_code == 201:
-            made = fork.json()["id"]
-            assert (await api.waiting(made, "event"))["input"] == {"text": LETTER}
-            await api.done("POST", f"/v1/orchestrations/{made}/cancel", json={"reason": "enough"})
+        told = next(each["version"] for each in history if each["type"] == "event.received")
+        wanted = {"from_version": told - 1, "reason": "a look", "force": True}
+        answer = await api.http.post(f"/v1/orchestrations/{id_}/fork", json=wanted)
+        assert answer.status_code == 201, answer.text
+        fork = answer.json()["id"]
+        status = await api.waiting(fork, "event")
+        assert (status["input"], len(status["tasks"][1]["output"]["box"])) == ({"text": LETTER}, len(BOX))
+        copied = await api.http.get(f"/v1/orchestrations/{fork}/history", params={"limit": 500})
+        assert len(copied.content) < 60_000 + len(LETTER)  # its first event tells the input that it took over
+        bundle = await api.http.get(f"/v1/orchestrations/{fork}/bundle")
+        open_bundle(bundle.json())
+        await api.done("POST", f"/v1/orchestrations/{fork}/terminate", json={"reason": "enough"})
         await archive(node)
         page = await api.done("GET", f"/v1/orchestrations/{id_}/history", params={"archive": "true", "limit": 500})
         assert page["items"][0]["data"]["input"]["text"]["bytes"] == len(LETTER)
