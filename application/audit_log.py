@@ -64,8 +64,8 @@ class AuditLog(Protocol):
         """(orchestration, version, position, state_hash) of all events of these, in order of orchestration and version."""
         ...
 
-    async def unarchived(self, partition: int, limit: int) -> list[tuple[bytes, int]]:
-        """(orchestration, position of its first event) where the bytes of the events are gone and the archive has no row; as
-        of one instant.
+    async def unarchived(self, partition: int, limit: int, after: int = 0) -> list[tuple[bytes, int]]:
+        """(orchestration, position of its first event) where the bytes of the events are gone and the archive has no row, in
+        order of this position, those after `after`; as of one instant.
         """
         ...

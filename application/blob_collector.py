@@ -143,13 +143,20 @@ class BlobCollector:
 
     async def _without_archive(self, partition: int) -> int:
         """Blobs of orchestrations that are neither in the log nor in the archive any more."""
-        gone = {UUID(bytes=orchestration) for orchestration, _ in await self._audit.unarchived(partition, _PAGE)}
-        dropped, after = 0, None
-        while gone and (page := await self._store.page(partition, after, _PAGE)):
-            after = page[-1][:2]
-            for orchestration, group in groupby(page, key=lambda each: each[0]):
-                if orchestration in gone:
-                    digests = [each[1] for each in group]
-                    await self._store.drop(partition, orchestration, digests)
-                    dropped += len(digests)
+        dropped, after = 0, 0
+        while gone := await self._audit.unarchived(partition, _PAGE, after):
+            after = gone[-1][1]
+            for orchestration, _ in gone:
+                dropped += await self._all_of(partition, UUID(bytes=orchestration))
+        return dropped
+
+    async def _all_of(self, partition: int, orchestration: UUID) -> int:
+        """Drop whatever one orchestration has; gives how many there were."""
+        dropped = 0
+        while page := await self._store.page(partition, (orchestration, b""), _PAGE):
+            digests = [digest for of, digest, _ in page if of == orchestration]
+            await self._store.drop(partition, orchestration, digests)
+            dropped += len(digests)
+            if len(digests) < len(page) or len(page) < _PAGE:
+                break
         return dropped

@@ -26,7 +26,9 @@ from domain.state import State
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})\Z")
 _NONE: Final = "There is no such content here."
-_HOLDERS: Final = 100
+_HOLDERS: Final = 10_000
+_LOOKED_AT: Final = 100
+"""Holders whose family is found out, parents and children aside: what many have alike must not make one read thousands."""
 _GENERATIONS: Final = 10
 
 
@@ -72,7 +74,7 @@ class Files:
                 state = (await self._reader.settled_at(place)).state
             except NotFoundError:
                 break  # it is archived, or gone
-            blob = await self._in_family(place[0], state.root or public_id, digest)
+            blob = await self._in_family(place[0], state, digest)
             if blob is not None:
                 return blob
             if state.forked_from is None:
@@ -84,11 +86,20 @@ class Files:
                 return blob
         raise NotFoundError(_NONE)
 
-    async def _in_family(self, partition: int, root: str, digest: bytes) -> Blob | None:
-        for holder in await self._store.holders(partition, digest, _HOLDERS):
-            if await self._root_at((partition, holder)) == root:
+    async def _in_family(self, partition: int, state: State, digest: bytes) -> Blob | None:
+        holders = await self._store.holders(partition, digest, _HOLDERS)
+        near = self._near(state) if holders else set()
+        for holder in sorted(holders, key=lambda each: each not in near)[:_LOOKED_AT]:
+            if holder in near or await self._root_at((partition, holder)) == (state.root or state.id):
                 return await self._store.get(partition, holder, digest)
         return None
+
+    def _near(self, state: State) -> set[UUID]:
+        """Its root, its parent and its children."""
+        relatives = {run.child[0] for run in state.runs.values() if run.child is not None} | {state.root or state.id}
+        if state.parent is not None:
+            relatives.add(state.parent[0])
+        return {self._identity.locate(each)[1] for each in relatives}
 
     async def _root_at(self, place: tuple[int, UUID]) -> str | None:
         try:

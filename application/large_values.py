@@ -177,7 +177,7 @@ class _Taken:
             if size <= self._most:
                 return smaller, size
             for each in self.references[before:]:
-                del self._known[each.digest]
+                self._known.pop(each.digest, None)  # a text and the value that it spells have one digest
             del self.references[before:], self.blobs[before:]
         elif isinstance(value, (str, bytes)) and len(value) * 4 > self._most:
             if (size := len(_encode(value))) <= self._most:

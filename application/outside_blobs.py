@@ -2,16 +2,19 @@
 
 The database keeps a row for each without its content. The order makes it safe: first the row, loose; then the content; then
 the transaction that refers to it. A crash in between leaves something loose, which is found and dropped. Dropping takes the
-row first, so that nobody finds what is about to go. Contents that are written once never change, and writing again what is
+row first, so that nobody finds what is about to go; a writer that comes with the same meanwhile waits, for its content would
+go too. Contents that are written once never change, and writing again what is
 there does no harm.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -47,6 +50,7 @@ class OutsideBlobs:
     def __init__(self, rows: BlobStore, vault: Vault) -> None:
         self._rows = rows
         self._vault = vault
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def prepare(self, partition: int, rows: Sequence[BlobRow], at: datetime) -> list[BlobRow]:
         bare = []
@@ -56,9 +60,11 @@ class OutsideBlobs:
         return bare
 
     async def put(self, partition: int, orchestration: UUID, blob: Blob, at: datetime) -> None:
-        await self._rows.put(partition, orchestration, _bare(blob), at)
-        if blob.content is not None:
-            await self._vault.put(_name(partition, orchestration, blob.digest), blob.content, blob.media_type)
+        name = _name(partition, orchestration, blob.digest)
+        async with self._alone(name):
+            await self._rows.put(partition, orchestration, _bare(blob), at)
+            if blob.content is not None:
+                await self._vault.put(name, blob.content, blob.media_type)
 
     async def get(self, partition: int, orchestration: UUID, digest: bytes) -> Blob | None:
         found = await self._rows.get(partition, orchestration, digest)
@@ -82,15 +88,24 @@ class OutsideBlobs:
         await self._rows.keep(partition, orchestration, digests)
 
     async def drop_loose(self, partition: int, orchestration: UUID, digest: bytes, before: datetime) -> bool:
-        dropped = await self._rows.drop_loose(partition, orchestration, digest, before)
-        if dropped:
-            await self._vault.drop(_name(partition, orchestration, digest))
-        return dropped
+        name = _name(partition, orchestration, digest)
+        async with self._alone(name):
+            dropped = await self._rows.drop_loose(partition, orchestration, digest, before)
+            if dropped:
+                await self._vault.drop(name)
+            return dropped
 
     async def drop(self, partition: int, orchestration: UUID, digests: Sequence[bytes]) -> None:
         await self._rows.drop(partition, orchestration, digests)
         for digest in digests:
             await self._vault.drop(_name(partition, orchestration, digest))
+
+    def _alone(self, name: str) -> asyncio.Lock:
+        """Held by whoever writes or drops this content: both is up to the partition's owner, which is one process."""
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
 
 
 def _bare(blob: Blob) -> Blob:

@@ -36,11 +36,11 @@ async def kept(
     through `redact`, for it may echo a secret. Raises UnreadableError where it cannot be kept in time.
     """
     content = _without_secrets(reply.body, redact)
-    media = reply.headers.get("content-type") or _BINARY
+    media = _media(redact(reply.headers.get("content-type") or _BINARY))
     loop = asyncio.get_running_loop()
     while True:
         try:
-            reference = await files.write(content, media if len(media) <= _LONGEST_TYPE else _BINARY)
+            reference = await files.write(content, media)
         except StorageError as error:
             if loop.time() + _PAUSE_S > deadline:
                 raise UnreadableError(f"it could not be kept: {error.detail}") from error
@@ -56,6 +56,12 @@ def _without_secrets(body: bytes, redact: Callable[[Any], Any]) -> bytes:
     except UnicodeDecodeError:
         return body
     return str(redact(text)).encode()
+
+
+def _media(said: Any) -> str:
+    """A content type that can be sent again, as the header of another message."""
+    media = str(said)
+    return media if media.isascii() and media.isprintable() and len(media) <= _LONGEST_TYPE else _BINARY
 
 
 def _filename(disposition: str | None) -> str | None:

@@ -1,9 +1,10 @@
 """Circuits: a host that is away is left alone for a while, and asked by one request whether it is back.
 
 A host is scheme, name and port. Closed: requests pass. After so many failures in a row it opens: nothing is sent for a pause.
-Then it is half-open: one request, the probe, passes and decides; the pause doubles with each probe that fails. A failure says
-something of the host: no connection, no answer, or 502, 503 and 504, by which a gateway says the same. Any other answer is a
-sign of life, a 500 too: that may be the fault of one request, which must not shut the host for all others.
+Then it is half-open: one request, the probe, passes and decides, or the next one, when it has taken long; the pause doubles
+with each probe that fails. A failure says something of the host: no connection, no answer, or 502, 503 and 504, by which a
+gateway says the same. Any other answer is a sign of life, a 500 too: that may be the fault of one request, which must not
+shut the host for all others.
 
 Who is turned away has sent nothing, and is told when to come again: not before the pause is over, and not all at once. The
 state is this process's own and begins closed. After M. Nygard, "Release It!", and the gateway failures of Envoy's outlier
@@ -59,6 +60,8 @@ class Circuit(msgspec.Struct):
     """When the last of those that were turned away may come again."""
     probe: int = 0
     """Number of the probe under way; 0: none is."""
+    probe_until: float = 0.0
+    """Until when others leave it to that probe."""
     turned_away: int = 0
     held_by: str | None = None
     """Who opened it by hand, and only a hand closes it."""
@@ -93,9 +96,9 @@ class Circuits:
         if circuit is None or circuit.state == "closed":
             return 0
         now = self._time()
-        if circuit.held_by is None and not circuit.probe and now >= circuit.until:
+        if circuit.held_by is None and now >= max(circuit.until, circuit.probe_until if circuit.probe else 0.0):
             self._probes += 1
-            circuit.probe = self._probes
+            circuit.probe, circuit.probe_until = self._probes, now + LONGEST_PAUSE_S
             self._become(circuit, "half_open", "one request finds out whether it is back")
             return circuit.probe
         circuit.turned_away += 1

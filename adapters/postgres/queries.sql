@@ -779,6 +779,7 @@ WHERE e.partition = %(partition)s AND e.state_hash IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM archive AS a WHERE a.partition = e.partition AND a.orchestration = e.orchestration
 )
 GROUP BY e.orchestration
+HAVING min(e.position) > %(after)s
 ORDER BY min(e.position)
 LIMIT %(limit)s;
 
@@ -1136,13 +1137,17 @@ INSERT INTO blobs (partition, orchestration, digest, media_type, size, content)
 SELECT * FROM unnest(
     %b::smallint[], %b::uuid[], %b::bytea[], %b::text[], %b::bigint[], %b::bytea[]
 )
-ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = NULL;
+ON CONFLICT (partition, orchestration, digest) DO UPDATE
+SET loose_since = NULL, content = coalesce(blobs.content, excluded.content)
+WHERE blobs.loose_since IS NOT NULL OR blobs.content IS NULL;
 
 -- name: put_loose_blob
 INSERT INTO blobs AS known (partition, orchestration, digest, media_type, size, loose_since, content)
 VALUES (%(partition)s, %(orchestration)s, %(digest)s, %(media_type)s, %(size)s, %(at)s, %(content)s)
-ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = excluded.loose_since
-WHERE known.loose_since IS NOT NULL;
+ON CONFLICT (partition, orchestration, digest) DO UPDATE
+SET loose_since = CASE WHEN known.loose_since IS NOT NULL THEN excluded.loose_since END,
+    content = coalesce(known.content, excluded.content)
+WHERE known.loose_since IS NOT NULL OR known.content IS NULL;
 
 -- name: blob
 SELECT media_type, size, content FROM blobs

@@ -60,8 +60,9 @@ class SqlAuditLog:
         )
         return [(row[0], row[1], row[2], row[3]) for row in rows if row[0] in wanted]
 
-    async def unarchived(self, partition: int, limit: int) -> list[tuple[bytes, int]]:
-        rows: list[Any] = await self._database.read("audit_unarchived", {"partition": partition, "limit": limit})
+    async def unarchived(self, partition: int, limit: int, after: int = 0) -> list[tuple[bytes, int]]:
+        params = {"partition": partition, "limit": limit, "after": after}
+        rows: list[Any] = await self._database.read("audit_unarchived", params)
         return rows
 
 

@@ -704,6 +704,7 @@ WHERE e.partition = :partition AND e.state_hash IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM archive AS a WHERE a.partition = e.partition AND a.orchestration = e.orchestration
 )
 GROUP BY e.orchestration
+HAVING min(e.position) > :after
 ORDER BY min(e.position)
 LIMIT :limit;
 
@@ -973,13 +974,17 @@ h.due_at <= :overdue
 -- name: put_blob
 INSERT INTO blobs (partition, orchestration, digest, media_type, size, content)
 VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = NULL;
+ON CONFLICT (partition, orchestration, digest) DO UPDATE
+SET loose_since = NULL, content = coalesce(blobs.content, excluded.content)
+WHERE blobs.loose_since IS NOT NULL OR blobs.content IS NULL;
 
 -- name: put_loose_blob
 INSERT INTO blobs AS known (partition, orchestration, digest, media_type, size, loose_since, content)
 VALUES (:partition, :orchestration, :digest, :media_type, :size, :at, :content)
-ON CONFLICT (partition, orchestration, digest) DO UPDATE SET loose_since = excluded.loose_since
-WHERE known.loose_since IS NOT NULL;
+ON CONFLICT (partition, orchestration, digest) DO UPDATE
+SET loose_since = CASE WHEN known.loose_since IS NOT NULL THEN excluded.loose_since END,
+    content = coalesce(known.content, excluded.content)
+WHERE known.loose_since IS NOT NULL OR known.content IS NULL;
 
 -- name: blob
 SELECT media_type, size, content FROM blobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
@@ -80,6 +81,55 @@ async def test_the_same_content_may_come_again_with_a_later_event(storage, blobs
     await blobs.put(1, HERE, PNG, minutes(5))
     assert await blobs.get(1, HERE, PNG.digest) == PNG
     assert await blobs.loose(1, minutes(9)) == []
+
+
+@pytest.mark.parametrize("came_with_an_event", [True, False])
+async def test_a_content_that_lay_outside_comes_into_the_database(storage, came_with_an_event):
+    bare = BlobRow(HERE, Blob(PNG.digest, PNG.media_type, PNG.size, None))
+    await committed(storage, storage.blobs, bare)
+    if came_with_an_event:
+        await committed(storage, storage.blobs, BlobRow(HERE, PNG), version=2)
+    else:
+        await storage.blobs.put(1, HERE, PNG, minutes(0))
+    assert await storage.blobs.get(1, HERE, PNG.digest) == PNG
+    assert await storage.blobs.loose(1, minutes(9)) == []
+
+
+class Slow:
+    """A vault in memory that drops when the test lets it."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+        self.dropping, self.may_drop = asyncio.Event(), asyncio.Event()
+
+    async def put(self, name: str, content: bytes, media_type: str) -> None:
+        self.contents[name] = content
+
+    async def get(self, name: str) -> bytes | None:
+        return self.contents.get(name)
+
+    async def drop(self, name: str) -> None:
+        self.dropping.set()
+        await self.may_drop.wait()
+        self.contents.pop(name, None)
+
+    async def check(self) -> None:
+        pass
+
+
+async def test_what_is_written_while_the_same_is_dropped_stays(storage):
+    vault = Slow()
+    blobs = OutsideBlobs(storage.blobs, vault)
+    await blobs.put(1, HERE, PNG, minutes(0))
+    dropping = asyncio.create_task(blobs.drop_loose(1, HERE, PNG.digest, minutes(5)))
+    await vault.dropping.wait()
+    writing = asyncio.create_task(blobs.put(1, HERE, PNG, minutes(6)))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    vault.may_drop.set()
+    assert await dropping
+    await writing
+    assert await blobs.get(1, HERE, PNG.digest) == PNG
 
 
 async def test_what_lost_its_fence_leaves_nothing_that_is_not_loose(storage, blobs):

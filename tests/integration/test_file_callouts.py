@@ -118,6 +118,15 @@ async def test_text_in_a_file_has_no_secrets(send, participant, files):
     assert files.kept[result.output["digest"]].content == b"<a>***</a>"
 
 
+@pytest.mark.parametrize("said", ["application/x-łódź", "application/x;y=s3cr3t-token"])
+async def test_a_media_type_can_be_sent_again_and_has_no_secrets(send, participant, files, said):
+    url, _, answer = participant
+    answer.update(content_type=None, headers={"Content-Type": said.encode().decode("latin-1")})
+    media = (await send(method="get", endpoint=url)).output["media_type"]
+    assert media in ("application/octet-stream", "application/x;y=***")
+    assert [each.media_type for each in files.kept.values()] == [media]
+
+
 async def test_a_store_that_is_away_for_a_moment_is_waited_for(send, participant, files):
     files.away = 2
     assert isinstance(await send(method="get", endpoint=participant[0]), Answered)

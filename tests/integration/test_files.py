@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from werkzeug import Request, Response
 
+from tests.support.audited import serving
+
 pytestmark = pytest.mark.anyio
 PDF = os.urandom(5_000_000)
 DIGEST = f"sha256:{sha256(PDF).hexdigest()}"
@@ -158,3 +160,28 @@ do:
     forked = await api.ended(answer.json()["id"])
     assert forked["status"] == "completed", forked["error"]
     assert got["/archive"].get_data() == PDF
+
+
+PARENT = """
+document: {dsl: '1.0.3', namespace: default, name: parent, version: '1.0.0'}
+do:
+  - child: {run: {workflow: {namespace: default, name: patient, version: latest}}}
+"""
+
+
+async def test_a_file_that_many_have_is_found_within_the_family(database, monkeypatch):
+    monkeypatch.setattr("application.files._LOOKED_AT", 1)
+    async with serving(database, partitions=1) as (node, api):
+        await api.deploy(PARENT)
+        parent = (await api.start("default/parent"))["id"]
+        await api.reached(parent, lambda status: status["tasks"] and status["tasks"][0]["status"] != "scheduled")
+        [child] = [
+            each["id"] for each in (await api.done("GET", "/v1/orchestrations"))["items"] if each["id"] != parent
+        ]
+        others = [(await api.start("default/patient"))["id"] for _ in range(8)]
+        for content, holder, reader in ((b"a", parent, child), (b"b", child, parent)):
+            for each in (*others, holder):
+                reference = await node.files.write(each, content, "image/png")
+            assert (await node.files.read(reader, reference["digest"])).content == content
+        for each in (*others, parent):
+            await api.done("POST", f"/v1/orchestrations/{each}/terminate", json={"reason": "enough"})

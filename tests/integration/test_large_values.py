@@ -150,12 +150,16 @@ async def test_a_verification_names_a_content_that_is_gone_or_another(running, d
 
 def altered(database: str, content: bytes) -> None:
     """Somebody changes what lies in the database."""
+    changed(database, "UPDATE blobs SET content = ?", content)
+
+
+def changed(database: str, statement: str, *values: bytes) -> None:
     if database.startswith("sqlite"):
         with closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as connection, connection:
-            connection.execute("UPDATE blobs SET content = ?", (content,))
+            connection.execute(statement, values)
         return
     with psycopg.connect(database) as postgres:
-        postgres.execute("UPDATE blobs SET content = %s", (content,))
+        postgres.execute(statement.replace("?", "%s"), values)  # type: ignore[arg-type]
 
 
 async def test_an_export_brings_what_its_events_refer_to(running):
@@ -231,6 +235,22 @@ async def test_what_nothing_refers_to_is_dropped_after_a_day(running):
     assert await node.blobs.get(partition, orchestration, orphan.digest) is None
     assert len([each for each in await node.blobs.page(partition) if each[0] == orchestration]) == 2
     assert await node.collector.collect() == 0
+
+
+async def test_all_contents_follow_their_archives(running, database, monkeypatch):
+    monkeypatch.setattr("application.blob_collector._PAGE", 2)
+    node, api = running
+    ids = [await kept(api) for _ in range(8)]
+    for id_ in ids:
+        await api.waiting(id_, "wait")
+        await api.http.post(f"/v1/orchestrations/{id_}/terminate", json={})
+    await node.projector.caught_up()
+    assert await node.archivist.archive(node.engine.clock.now() + timedelta(days=1)) == 8
+    assert await node.collector.collect() == 0
+    places = [node.engine.identity.locate(id_) for id_ in ids]
+    changed(database, "DELETE FROM archive")
+    assert await node.collector.collect() == 8
+    assert [await node.blobs.get(*place, sha256(TEXT.encode()).digest()) for place in places] == [None] * 8
 
 
 async def test_memory_holds_few_large_values(running):

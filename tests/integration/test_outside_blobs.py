@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from pytest_httpserver import HTTPServer
 
 from adapters.bootstrap import open_service
 from adapters.settings import Settings
+from application.blob_collector import GRACE
+from application.large_values import Blob
 from domain.errors import StorageError
 from tests.integration.test_files import DIGEST, PDF, delivered, site  # noqa: F401 - a fixture
-from tests.integration.test_large_values import TEXT, kept, verified
+from tests.integration.test_large_values import KEEPER, TEXT, kept, verified
 from tests.support.audited import serving
 from tests.support.s3 import ACCESS_KEY, REGION, SECRET_KEY, FakeS3
 
@@ -101,3 +105,56 @@ async def test_a_folder_that_is_missing_keeps_the_service_from_starting(tmp_path
     settings = Settings(database=f"sqlite:///{tmp_path}/x.db", blobs=str(tmp_path / "missing"))
     with pytest.raises(StorageError, match="RETRACE_BLOBS"):
         await open_service(settings, functions={}, development=True)
+
+
+class Later:
+    """A clock, by which what is loose now has been so for long."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + GRACE * 2
+
+
+STARTING = {"definition": "shop/keeper", "input": {"text": TEXT}}
+
+
+@pytest.mark.parametrize("repeated", [True, False])
+async def test_a_crash_between_the_content_and_its_event(database, outside, repeated):
+    headers = {"Idempotency-Key": '"once"'}
+    async with serving(database, blob_threshold=THRESHOLD, **outside.settings) as (node, api):
+        await api.deploy(KEEPER)
+        blobs, written = node.journal._blobs, asyncio.Event()
+        prepare = blobs.prepare
+
+        async def prepared(*arguments: Any) -> Any:
+            await prepare(*arguments)
+            written.set()
+            await asyncio.Event().wait()  # it never comes to the transaction
+
+        blobs.prepare = prepared
+        start = asyncio.create_task(api.http.post("/v1/orchestrations", json=STARTING, headers=headers))
+        await asyncio.wait_for(written.wait(), 20)
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        assert list(outside.contents().values()) == [TEXT.encode()]
+    async with serving(database, blob_threshold=THRESHOLD, **outside.settings) as (node, api):
+        if repeated:
+            answer = await api.http.post("/v1/orchestrations", json=STARTING, headers=headers)
+            assert answer.status_code == 201
+            await api.waiting(answer.json()["id"], "wait")
+        node.engine.clock = Later()
+        assert await node.collector.collect() == (0 if repeated else 1)
+        assert list(outside.contents().values()) == ([TEXT.encode()] if repeated else [])
+        assert (await verified(node))["sound"]
+
+
+async def test_a_crash_between_the_row_and_its_content(database, outside):
+    async with serving(database, blob_threshold=THRESHOLD, **outside.settings) as (node, api):
+        id_ = await kept(api)
+        await api.waiting(id_, "wait")
+        place = node.engine.identity.locate(id_)
+        await node.blobs._rows.put(*place, Blob(b"d" * 32, "image/png", 9, None), node.engine.clock.now())
+        assert (await api.http.get(f"/v1/orchestrations/{id_}/blobs/sha256:{'64' * 32}")).status_code in (404, 500)
+        node.engine.clock = Later()
+        assert await node.collector.collect() == 1
+        assert list(outside.contents().values()) == [TEXT.encode()]
+        assert (await verified(node))["sound"]

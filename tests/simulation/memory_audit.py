@@ -71,13 +71,14 @@ class MemoryAuditLog:
                 for each in self._stream(partition, name)
             ]
 
-    async def unarchived(self, partition: int, limit: int) -> list[tuple[bytes, int]]:
+    async def unarchived(self, partition: int, limit: int, after: int = 0) -> list[tuple[bytes, int]]:
         async with self._calls.call("audit unarchived"):
             found: dict[bytes, int] = {}
             for each in self._data.partitions[partition].log:
                 if each.state_hash is not None and (partition, each.orchestration) not in self._data.archive:
                     found.setdefault(each.orchestration.bytes, each.position)
-            return sorted(found.items(), key=lambda each: each[1])[:limit]
+            later = [each for each in found.items() if each[1] > after]
+            return sorted(later, key=lambda each: each[1])[:limit]
 
     def _stream(self, partition: int, orchestration: bytes) -> list[StoredRecord]:
         found = UUID(bytes=orchestration) if len(orchestration) == 16 else None

@@ -25,8 +25,8 @@ class MemoryBlobs:
         async with self._calls.call("put blob"):
             key = (partition, orchestration, blob.digest)
             known = self._data.blobs.get(key)
-            if known is None or known[1] is not None:
-                self._data.blobs[key] = (blob if known is None else known[0], at)
+            kept = blob if known is None or known[0].content is None else known[0]
+            self._data.blobs[key] = (kept, None if known is not None and known[1] is None else at)
 
     async def get(self, partition: int, orchestration: UUID, digest: bytes) -> Blob | None:
         async with self._calls.call("blob"):

@@ -95,7 +95,7 @@ class MemoryLog:
             for each in write.blobs:
                 key = (write.head.partition, each.orchestration, each.blob.digest)
                 known = self._data.blobs.get(key)
-                self._data.blobs[key] = (each.blob if known is None else known[0], None)
+                self._data.blobs[key] = (each.blob if known is None or known[0].content is None else known[0], None)
         for partition, head in heads.items():
             self._data.partitions[partition].head = head
         return True

@@ -94,6 +94,21 @@ def test_a_probe_without_outcome_leaves_its_place_to_the_next():
     assert world.circuits.enter(HOST) == 2
 
 
+def test_a_probe_that_takes_long_does_not_shut_the_host():
+    world = World()
+    world.fails(3)
+    world.time_s += 10
+    slow = world.circuits.enter(HOST)
+    world.time_s += LONGEST_PAUSE_S - 1
+    assert world.after_s() >= 1
+    world.time_s += 1
+    second = world.circuits.enter(HOST)
+    world.circuits.failed(HOST, slow, "no answer in time")
+    assert world.state == "half_open"
+    world.circuits.succeeded(HOST, second)
+    assert world.state == "closed"
+
+
 def test_what_was_sent_before_it_opened_changes_nothing():
     world = World()
     early = [world.circuits.enter(HOST) for _ in range(5)]

@@ -83,6 +83,13 @@ def test_a_text_and_the_value_that_it_spells_are_told_apart():
     assert EventMapper().decode(event.topic, state, contents) == event
 
 
+def test_a_text_and_the_value_that_it_spells_may_go_together():
+    inner = ["x" * 150, "y" * 150]
+    value = [msgspec.json.encode(inner).decode(), inner, *range(1000)]
+    state, contents = split(completed(value))
+    assert EventMapper().decode("task.completed", state, contents) == completed(value)
+
+
 def test_small_events_are_stored_as_ever():
     event = completed({"a": 1})
     raw = EventMapper().encode(event)
