@@ -18,7 +18,7 @@ Form = Literal["json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
 
 _hiding: list[Callable[[str], str]] = []
-_QUIET = ("aiohttp", "asyncio", "uvicorn.error", "uvicorn.access", "yoyo")
+_QUIET = ("aiohttp", "asyncio", "httpcore", "httpx", "httpx2", "uvicorn.error", "uvicorn.access", "yoyo")
 """Libraries whose chatter is only of interest while debugging; their warnings always are."""
 _SILENT = ("aiormq", "aio_pika", "nats")
 """Libraries whose warnings say once more, with a traceback, what our own log says: that a connection is lost."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adapters.cli.output import compact, moment
@@ -57,6 +58,8 @@ def asked(command: Mapping[str, Any]) -> str:
             return f"{actor} moved it to another version of its definition{why}"
         case "result":
             return _answered(command)
+        case "callback":
+            return _called_back(command)
         case "timers":
             return "a timer was due"
         case "event":
@@ -95,6 +98,16 @@ def _answered(command: Mapping[str, Any]) -> str:
         case "uncertain":
             return f"nobody knows whether {task} took effect{attempt}{why}"
     return f"{task} took effect{attempt}, but its answer cannot be used{why}"
+
+
+def _called_back(command: Mapping[str, Any]) -> str:
+    task, why = run_name(command["run"]), _colon(command.get("error"))
+    match command["outcome"]:
+        case "completed":
+            return f"{task} was called back: it is done"
+        case "refused":
+            return f"{task} was called back: it failed{why}"
+    return f"{task} was called back: nobody knows whether it took effect{why}"
 
 
 def _person(command: Mapping[str, Any], actor: str) -> str:
@@ -224,13 +237,26 @@ def _call(data: Mapping[str, Any]) -> str:
     if data.get("child"):
         id_, definition, _ = data["child"]
         return f"starts the child {id_} ({definition})"
-    arguments = data.get("arguments")
+    arguments = _as_written(data.get("arguments"), data.get("deferred") or ())
     if data.get("callout") == "http" and isinstance(arguments, dict):
         endpoint = arguments.get("endpoint")
         address = endpoint.get("uri") if isinstance(endpoint, dict) else endpoint
         sent = "".join(f"  {compact(arguments[name], _LONGEST)}" for name in ("query", "body") if arguments.get(name))
         return f"{str(arguments.get('method')).upper()} {address}{sent}"
     return f"{data.get('function') or data.get('callout')}({compact(arguments, _LONGEST) if arguments else ''})"
+
+
+def _as_written(arguments: Any, deferred: Iterable[Sequence[Any]]) -> Any:
+    """Arguments with what is evaluated at each sending (secrets, the address of a callback) as its author wrote it."""
+    arguments = copy.deepcopy(arguments)
+    for path, program, *_ in deferred:
+        if not path:
+            return f"${{ {program} }}"
+        place = arguments
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = f"${{ {program} }}"
+    return arguments
 
 
 def _cause(reason: Mapping[str, Any]) -> str:

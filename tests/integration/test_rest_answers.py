@@ -83,6 +83,7 @@ def test_no_error_of_the_domain_lacks_a_slug():
 def test_the_slugs_are_the_contract():
     assert set(SLUGS) == {
         "malformed-request",
+        "content-missing",
         "invalid-input",
         "invalid-definition",
         "definition-exists",

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.cli.replay_words import asked, told
 from adapters.expressions.inline import InlineJq
 from adapters.expressions.schemas import JsonSchemas
 from application.rehearsal_report import as_json
 from application.rehearsing import Request, rehearse
 from application.status import represent
+from application.walking import Walk
 from domain import commands as c
 from domain import events as e
 from domain.errors import NotFoundError, StaleTokenError
@@ -21,6 +23,7 @@ from tests.support.forks import fork
 from tests.support.pure_world import done, doubt, plan_of, refused, unusable
 from tests.support.scripted import Scripted, bare, step
 from tests.support.what_if import Change, what_if
+from tests.support.what_if import told as history_of
 
 WITH: dict[str, Any] = {"with": {"to": "${ $callback.url }", "n": 1}, "callback": True}
 FAULT = {"type": "https://test.invalid/no", "status": 409}
@@ -412,3 +415,16 @@ def test_in_whatever_order_it_happens(moves: list[str]) -> None:
         world.do("o_root", c.Resume)
     if accepted:
         assert world.run("a").effect == "completed"
+
+
+def test_a_walk_tells_of_the_callback_and_shows_the_address_as_it_was_written() -> None:
+    world = called()
+    call_back(world, {"n": 7})
+    walk = Walk(world.plan_of["o_root"], history_of(world))
+    assert asked(walk.moments[-1].command) == "a was called back: it is done"
+    lines = [told(event)[1] for moment in walk.moments for event in moment.events]
+    assert any('"to": "${ $callback.url }"' in line for line in lines), lines
+    failed = called()
+    call_back(failed, outcome="refused")
+    words = asked(Walk(failed.plan_of["o_root"], history_of(failed)).moments[-1].command)
+    assert words.startswith("a was called back: it failed: 409")
