@@ -19,7 +19,8 @@ from domain.decision import Limits
 from domain.errors import VersionMismatchError
 from domain.orchestration import opened, step
 from domain.plan import Plan
-from domain.state import State
+from domain.state import ROOT, State
+from domain.undoing import foresee
 
 
 class DryRuns:
@@ -53,7 +54,9 @@ class DryRuns:
         return await self._decided(await self._plans.by_digest(digest), State(), command, partition)
 
     async def cancel(self, public_id: str) -> list[e.Event]:
-        """What a cancel would lead to if every attempt in flight stayed without an answer."""
+        """What a cancel would lead to if every attempt in flight stayed without an answer, and every undo in progress ended
+        well, which may take as long as a person does.
+        """
         partition, orchestration = self._engine.identity.locate(public_id)
         state, _ = await self._cache.fold(partition, orchestration)
         plan = await self.plan_of(state)
@@ -61,11 +64,18 @@ class DryRuns:
         cancel = self._engine.command(c.Cancel, override_pivot=True)
         found = await self._decided(plan, state, cancel, partition)
         timers = msgspec.structs.replace(self._engine.command(c.FireTimers), at=later)
-        return found + await self._decided(plan, state, timers, partition)
+        found += await self._decided(plan, state, timers, partition)
+        if state.rolling_back and ROOT not in state.rollbacks:
+            found += await self._decided(plan, state, timers, partition, ahead=True)
+        return found
 
-    async def _decided(self, plan: Plan, state: State, command: c.Command, partition: int) -> list[e.Event]:
+    async def _decided(
+        self, plan: Plan, state: State, command: c.Command, partition: int, *, ahead: bool = False
+    ) -> list[e.Event]:
         to = None if (digest := c.target_of(command)) is None else await self._plans.by_digest(digest)
         decision = opened(plan, state, command, self._limits, to=to)
+        if ahead:
+            decision.spawn(foresee(decision))
         questions = step(decision)
         while questions:
             questions = step(decision, await self._facts.answer(questions, partition))

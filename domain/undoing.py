@@ -48,6 +48,14 @@ def decide(d: Decision, rollback: str, scopes: Sequence[str], reason: e.Cause) -
     d.emit(e.CompensationDecided, rollback=rollback, reason=reason, plan=plan, left_behind=tuple(left))
 
 
+def foresee(d: Decision) -> Strand:
+    """The plan of the whole as it will be once the undos that are in progress have ended well. For looking ahead only."""
+    assert d.state.cause is not None
+    for run in [run for run in d.state.runs.values() if run.undo.status == "running"]:
+        d.emit(e.UndoCompleted, run=run.id, rollback=run.undo.rollback, output=None)
+    yield from decide(d, ROOT, (ROOT,), d.state.cause)
+
+
 def condition_of(d: Decision, run: Run) -> Expression | None:
     node = d.plan.nodes.get(run.pointer)  # a migration may have left a task behind that nothing undoes
     return node.compensate.if_ if node is not None and node.compensate else None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from application.human_tasks import Acting
 from application.ports import Answered, CalloutResult
 from application.runtime import Node
 from application.service import CommandRequest
@@ -20,7 +21,9 @@ def task(name: str, **compensate: Any) -> dict[str, Any]:
     return {name: {"call": name, "compensate": {"call": f"undo_{name}", **compensate}}}
 
 
-def planned(tasks: list[Any], look: Callable[[Node, str], Awaitable[None]], hang: str = "") -> None:
+def planned(
+    tasks: list[Any], look: Callable[[Node, str], Awaitable[None]], hang: str = "", *, changes: bool = False
+) -> None:
     """Run the tasks until nothing moves, with the callout `hang` never answered, then look."""
 
     async def answer(callout: Any) -> CalloutResult:
@@ -35,7 +38,7 @@ def planned(tasks: list[Any], look: Callable[[Node, str], Awaitable[None]], hang
         await asyncio.sleep(1)
         before = (await node.queries.status(id_))["version"]
         await look(node, id_)
-        assert (await node.queries.status(id_))["version"] == before
+        assert changes or (await node.queries.status(id_))["version"] == before
 
     simulate(1, main)
 
@@ -98,3 +101,20 @@ def test_once_decided_it_is_the_plan_itself_and_at_the_end_there_is_none():
         assert (await node.queries.rollback_plan(id_))["steps"] == []
 
     simulate(1, main)
+
+
+def test_an_undo_in_progress_that_only_a_person_ends_does_not_hide_the_rest():
+    async def look(node: Node, id_: str) -> None:
+        for _ in range(2):
+            plan = await node.queries.rollback_plan(id_)
+            assert [(step["task"], step["undo"]) for step in plan["steps"]] == [("a", "/do/0/a/compensate")]
+            await node.commands.cancel(CommandRequest(id=id_, reason="enough"))
+        (waiting,) = (await node.queries.status(id_))["waiting_for"]
+        await node.human_tasks.complete(waiting["id"], Acting(actor="ann"), None)
+        await node.queries.wait(id_, 10)
+        assert [step["task"] for step in (await node.queries.status(id_))["rollback"]["steps"]] == ["a"]
+
+    by_hand = {"call": "b", "compensate": {"call": "human", "with": {"title": "Take it back"}}}
+    refuse = {"raise": {"error": {"type": "https://test.invalid/no", "status": 409}}}
+    guard = {"guard": {"try": [{"b": by_hand}, {"r": refuse}], "catch": {"compensate": True, "do": []}}}
+    planned([task("a"), guard, PARKED], look, changes=True)

@@ -300,8 +300,8 @@ def test_after_the_deadline_nobody_answers_although_it_is_suspended() -> None:
 @pytest.mark.parametrize("top", [False, True])
 def test_nor_after_the_deadline_of_what_is_around_it(top: bool) -> None:
     task = {"approve": {"call": "human", "with": ASK}}
-    limit = {"timeout": {"after": {"days": 1}}}
-    world = Scripted([task], **limit) if top else Scripted([{"all": {"do": [task], **limit}}])
+    limit: dict[str, Any] = {"timeout": {"after": {"days": 1}}}
+    world = Scripted([task], {}, **limit) if top else Scripted([{"all": {"do": [task], **limit}}])
     world.start_it({"amount": 5})
     world.do("o_root", c.Suspend)
     world.pass_time(2 * 24 * 3600)
