@@ -192,7 +192,9 @@ def test_secrets_stay_hidden_and_large_outputs_are_left_out():
     assert "output" not in long["data"]
 
 
-@pytest.mark.parametrize("output", [{"x": "y" * 300_000, "n": 1}, ["y" * 300_000], {"deep": [{"x": list(range(200_000))}]}])
+@pytest.mark.parametrize(
+    "output", [{"x": "y" * 300_000, "n": 1}, ["y" * 300_000], {"deep": [{"x": list(range(200_000))}]}]
+)
 def test_an_output_that_lies_beside_the_history_is_left_out(output):
     async def main(node: Any) -> None:
         await deploy(node, [{"a": {"call": "book"}}, {"b": {"set": {"x": 1}}}])

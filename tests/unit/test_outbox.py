@@ -27,7 +27,10 @@ class Emitted:
     async def emitted(self, partition: int, limit: int, after: Key | None = None) -> list[tuple[UUID, int, bytes]]:
         await asyncio.sleep(0.001)
         found = sorted(key for key in self.rows if after is None or key > after)
-        return [(*key, json.dumps({"source": "/x", "id": "1", "of": key[0].int, "number": key[1]}).encode()) for key in found[:limit]]
+        return [
+            (*key, json.dumps({"source": "/x", "id": "1", "of": key[0].int, "number": key[1]}).encode())
+            for key in found[:limit]
+        ]
 
     async def published(self, partition: int, items: list[Key]) -> None:
         await asyncio.sleep(0.001)
