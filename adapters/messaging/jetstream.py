@@ -205,7 +205,7 @@ class _NatsDelivery:
                 del headers["Retrace-Rejected"]  # as it came, it was not too long
             try:
                 await self._client.jetstream(timeout=_TIMEOUT_S).publish(
-                    self._dead_letter, self._message.data, headers=headers
+                    self._dead_letter, self._message.data, headers=headers or None
                 )
             except NoStreamResponseError:
                 raise DeliveryError(f"no stream takes the subject {self._dead_letter} of dead letters") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,8 @@ def book(order, context: TaskContext):
 @contextlib.asynccontextmanager
 async def one_life(folder: Any, **settings: str) -> AsyncIterator[Any]:
     with running(folder, "dev", "--port", "0", **settings) as process:
-        process.stderr.close()  # nobody reads it
+        if process.stderr is not None:
+            process.stderr.close()  # nobody reads it
         await asyncio.to_thread(introduction, process)
         yield process
 
@@ -95,7 +97,7 @@ async def test_a_service_that_is_killed_with_messages_in_hand(broker, tmp_path):
         assert list(types.values())[-1] == "io.serverlessworkflow.workflow.completed.v1"
 
 
-def effects(folder: Any) -> list[str]:
+def effects(folder: Path) -> list[str]:
     try:
         return (folder / "effects").read_text().splitlines()
     except OSError:
