@@ -167,7 +167,7 @@ class NatsEventSource:
                 continue
             try:
                 messages = await subscription.fetch(self._inlet.prefetch - len(working), timeout=_FETCH_S)
-            except nats.errors.TimeoutError:
+            except TimeoutError:  # the library's own, or the one that it is made of
                 continue  # there is nothing
             for message in messages:
                 delivery = _NatsDelivery(message, client, self._options.get("dead_letter"), self._most_bytes)

@@ -275,6 +275,22 @@ async def test_binary_mode_is_understood(place, prefix):
     assert got == [{**event(3), "datacontenttype": "application/json"}]
 
 
+async def test_an_idle_queue_keeps_its_connection(place, monkeypatch):
+    monkeypatch.setattr("adapters.messaging.jetstream._FETCH_S", 0.2)
+    got: list[str] = []
+
+    async def settle(delivery: Delivery) -> None:
+        got.append(delivery.event()["id"])
+        await delivery.accept()
+
+    async with consuming(place.again(), settle) as task:
+        for number in range(5):
+            await place.put(json.dumps(event(number)).encode())
+            await asyncio.wait({task}, timeout=0.5)
+            assert not task.done()
+        await until(lambda: len(got) == 5)
+
+
 async def test_a_connection_that_is_lost_is_told_and_can_be_made_again(place):
     got: list[str] = []
 
