@@ -118,7 +118,9 @@ class HeldEventStore(Protocol):
         """Events of these partitions whose arrival is not over, oldest first."""
         ...
 
-    async def expire(self, before: datetime) -> int: ...
+    async def expire(self, before: datetime) -> int:
+        """Remove those received before whose arrival is over; gives how many."""
+        ...
 
 
 def register_partition(*parts: str, partitions: int) -> int:

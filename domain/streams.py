@@ -1,6 +1,6 @@
 """The order of event streams: where an event stands in its stream, and whether its turn has come.
 
-A definition names streams: events with certain attributes, each of which has a number (``docs/order.md``). An event is
+A definition names streams: events with certain attributes, each of which has a number (``docs/sequence.md``). An event is
 offered only when all with lower numbers have come or were given up; until then it is parked. An orchestration takes every
 event of its streams, also when none of its tasks waits for it yet, or nobody could tell what is missing. An event belongs to
 the first stream that wants it.

@@ -167,7 +167,7 @@ class NatsEventSource:
                 continue
             try:
                 messages = await subscription.fetch(self._inlet.prefetch - len(working), timeout=_FETCH_S)
-            except nats.errors.TimeoutError:
+            except TimeoutError:  # the library's own, or the one that it is made of
                 continue  # there is nothing
             for message in messages:
                 delivery = _NatsDelivery(message, client, self._options.get("dead_letter"), self._most_bytes)
@@ -205,7 +205,7 @@ class _NatsDelivery:
                 del headers["Retrace-Rejected"]  # as it came, it was not too long
             try:
                 await self._client.jetstream(timeout=_TIMEOUT_S).publish(
-                    self._dead_letter, self._message.data, headers=headers
+                    self._dead_letter, self._message.data, headers=headers or None
                 )
             except NoStreamResponseError:
                 raise DeliveryError(f"no stream takes the subject {self._dead_letter} of dead letters") from None

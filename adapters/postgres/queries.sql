@@ -599,8 +599,9 @@ WHERE p.partition = ANY (%(partitions)s::smallint[])
 ORDER BY each.received_at, each.source, each.id
 LIMIT %(limit)s;
 
+-- One whose arrival is not over was acknowledged, and nobody has been asked yet.
 -- name: expire_held
-DELETE FROM held_events WHERE partition = %(partition)s AND received_at < %(before)s RETURNING partition;
+DELETE FROM held_events WHERE partition = %(partition)s AND received_at < %(before)s AND looked RETURNING partition;
 
 -- == Who read what ====================================================================================================
 

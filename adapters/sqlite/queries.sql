@@ -528,8 +528,9 @@ WHERE partition = :partition AND looked = 0
 ORDER BY received_at, source, id
 LIMIT :limit;
 
+-- One whose arrival is not over was acknowledged, and nobody has been asked yet.
 -- name: expire_held
-DELETE FROM held_events WHERE partition = :partition AND received_at < :before RETURNING partition;
+DELETE FROM held_events WHERE partition = :partition AND received_at < :before AND looked = 1 RETURNING partition;
 
 -- == Who read what ====================================================================================================
 

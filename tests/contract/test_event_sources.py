@@ -240,6 +240,23 @@ async def test_what_is_rejected_goes_to_the_dead_letters_and_holds_up_nobody(pla
     assert set(bad) < set(dead)
 
 
+async def test_a_rejected_message_as_long_as_a_server_takes_finds_its_place(place):
+    body = b"z" * (1_048_576 - 5)
+    await place.put(body)
+
+    async def settle(delivery: Delivery) -> None:
+        with pytest.raises(UnreadableMessageError):
+            delivery.event()
+        await delivery.reject("it is too long")
+
+    async with consuming(place.again(), settle):
+
+        async def buried() -> bool:
+            return list(await place.dead()) == [body]
+
+        await until(buried)
+
+
 @pytest.mark.parametrize("prefix", ["ce-", "cloudEvents:", "cloudEvents_"])
 async def test_binary_mode_is_understood(place, prefix):
     if isinstance(place, NatsPlace) and prefix != "ce-":
@@ -256,6 +273,22 @@ async def test_binary_mode_is_understood(place, prefix):
     async with consuming(place.again(), settle):
         await until(lambda: got)
     assert got == [{**event(3), "datacontenttype": "application/json"}]
+
+
+async def test_an_idle_queue_keeps_its_connection(place, monkeypatch):
+    monkeypatch.setattr("adapters.messaging.jetstream._FETCH_S", 0.2)
+    got: list[str] = []
+
+    async def settle(delivery: Delivery) -> None:
+        got.append(delivery.event()["id"])
+        await delivery.accept()
+
+    async with consuming(place.again(), settle) as task:
+        for number in range(5):
+            await place.put(json.dumps(event(number)).encode())
+            await asyncio.wait({task}, timeout=0.5)
+            assert not task.done()
+        await until(lambda: len(got) == 5)
 
 
 async def test_a_connection_that_is_lost_is_told_and_can_be_made_again(place):

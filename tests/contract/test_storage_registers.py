@@ -175,9 +175,10 @@ async def test_marks_change_only_what_they_name(storage):
 async def test_held_events_expire_by_age(storage):
     for each in range(6):
         await storage.held.put(held(each))
+        await storage.held.mark("/shop", f"e{each}", looked=each != 2)
     await storage.held.mark("/shop", "e0", taken=True)
-    assert await storage.held.expire(minutes(4)) == 4
-    assert [each.id for each in await storage.held.waiting(None)] == ["e4", "e5"]
+    assert await storage.held.expire(minutes(4)) == 3
+    assert [each.id for each in await storage.held.waiting(None)] == ["e2", "e4", "e5"], "nobody was asked about e2 yet"
 
 
 async def test_registers_survive_a_restart(place):

@@ -257,7 +257,7 @@ class MemoryHeldEvents(_Part):
 
     async def expire(self, before: datetime) -> int:
         async with self._calls.call("expire held"):
-            old = [key for key, each in self._data.held.items() if each.received_at < before]
+            old = [key for key, each in self._data.held.items() if each.received_at < before and each.looked]
             for key in old:
                 del self._data.held[key]
             return len(old)
