@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +22,7 @@ def folder() -> Iterator[Path]:
 
 
 async def test_all_answer_and_one_that_ended_is_left_out(folder):
-    both = [Neighbours(Place(folder, number, 2), {"add": lambda n, own=number: n + own}) for number in (1, 2)]
+    both = [Neighbours(Place(folder, number, 2), {"add": partial(add, number)}) for number in (1, 2)]
     for each in both:
         await each.open()
     assert await both[0].ask("add", 10) == {1: 11, 2: 12}
