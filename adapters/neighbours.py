@@ -53,7 +53,10 @@ class Neighbours:
         if self._place is not None:
             path = self._socket(self._place.number)
             await asyncio.to_thread(path.unlink, missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._serve, str(path))
+            try:
+                self._server = await asyncio.start_unix_server(self._serve, str(path))
+            except OSError as error:  # its path is too long, say: work goes on, and the others do without its answers
+                _log.warning("neighbour.not_reachable", error=str(error), way_out="set TMPDIR to a shorter path")
 
     async def close(self) -> None:
         """Answer no longer."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import BinaryIO, Final, ParamSpec, TypeVar
 
 from domain.errors import StorageError
 
@@ -42,14 +42,21 @@ class FolderVault:
 
     def _put(self, name: str, content: bytes) -> None:
         path = self._folder / name
-        self._make(path.parent)
         unfinished = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{_UNFINISHED}")
-        with unfinished.open("wb") as file:
+        with self._opened(unfinished) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
         _sync(path.parent)
+
+    def _opened(self, path: Path) -> BinaryIO:
+        self._make(path.parent)
+        try:
+            return path.open("wb")
+        except FileNotFoundError:  # who dropped the last of its contents has removed the folder in between
+            self._make(path.parent)
+            return path.open("wb")
 
     def _make(self, folder: Path) -> None:
         if folder.is_dir():

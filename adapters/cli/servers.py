@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -135,8 +136,8 @@ def _run(settings: Settings, functions: Registry, prepare: Any, *, development: 
             settings, functions=functions, projections=projections, development=development, place=place
         )
 
-    def one_of_several(parent: int, serves: Callable[[], None], number: int) -> int:
-        place = Place(Path(sockets), number, settings.process_count)
+    def one_of_several(folder: str, parent: int, serves: Callable[[], None], number: int) -> int:
+        place = Place(Path(folder), number, settings.process_count)
         try:
             with _reporting():
                 run(settings, listener, lambda: open_it(place), prepare, Among(parent, serves))
@@ -144,11 +145,13 @@ def _run(settings: Settings, functions: Registry, prepare: Any, *, development: 
             return ended.exit_code
         return 0
 
-    with closing(bind(settings.host, settings.port)) as listener, TemporaryDirectory(prefix="retrace-") as sockets:
+    with closing(bind(settings.host, settings.port)) as listener:
         if settings.process_count == 1:
             run(settings, listener, open_it, prepare)
-        elif code := Processes(settings.process_count, one_of_several).run():
-            raise typer.Exit(code)
+            return
+        with TemporaryDirectory(prefix="retrace-") as sockets:
+            if code := Processes(settings.process_count, partial(one_of_several, sockets)).run():
+                raise typer.Exit(code)
 
 
 def _check_place(settings: Settings) -> None:

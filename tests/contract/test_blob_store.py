@@ -223,6 +223,24 @@ async def test_a_store_that_is_down_is_told_as_such(httpserver):
         await vault.get("a")
 
 
+class Swept(FolderVault):
+    """Somebody removes its empty folders as soon as there are any."""
+
+    swept = False
+
+    def _make(self, folder):
+        super()._make(folder)
+        if folder.name == "a" and not self.swept:
+            self.swept = True
+            folder.rmdir()
+
+
+async def test_a_folder_that_was_just_removed_is_made_again(tmp_path):
+    vault = Swept(tmp_path)
+    await vault.put("1/a/b", b"content", "x/y")
+    assert await vault.get("1/a/b") == b"content"
+
+
 async def test_a_folder_that_is_none_is_told_at_the_start(tmp_path):
     with pytest.raises(StorageError):
         await FolderVault(tmp_path / "missing").check()

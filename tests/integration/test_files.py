@@ -180,8 +180,9 @@ async def test_a_file_that_many_have_is_found_within_the_family(database, monkey
         ]
         others = [(await api.start("default/patient"))["id"] for _ in range(8)]
         for content, holder, reader in ((b"a", parent, child), (b"b", child, parent)):
-            for each in (*others, holder):
-                reference = await node.files.write(each, content, "image/png")
+            reference = await node.files.write(holder, content, "image/png")
+            for each in others:
+                await node.files.write(each, content, "image/png")
             assert (await node.files.read(reader, reference["digest"])).content == content
         for each in (*others, parent):
             await api.done("POST", f"/v1/orchestrations/{each}/terminate", json={"reason": "enough"})

@@ -159,7 +159,7 @@ def changed(database: str, statement: str, *values: bytes) -> None:
             connection.execute(statement, values)
         return
     with psycopg.connect(database) as postgres:
-        postgres.execute(statement.replace("?", "%s"), values)  # type: ignore[arg-type]
+        postgres.execute(statement.replace("?", "%s"), values)
 
 
 async def test_an_export_brings_what_its_events_refer_to(running):
