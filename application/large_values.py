@@ -213,6 +213,8 @@ def _written(value: Any) -> tuple[bytes, Kind]:
 
 
 def _split(state: bytes) -> tuple[list[Reference], memoryview]:
+    if len(state) < _START:
+        raise ValueError("large values are kept in a form that ends too early")
     if state[1] != _FORM:
         raise ValueError("large values are kept in a form that this version does not know")
     end = _START + int.from_bytes(state[2:_START])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import psycopg
@@ -73,7 +74,7 @@ class PostgresSignals:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                connection = await asyncio.to_thread(self._connect)
+                connection = await self._connected()
             except (psycopg.Error, OSError) as error:
                 _log.debug("hints.not_heard", why=type(error).__name__)
             else:
@@ -84,6 +85,16 @@ class PostgresSignals:
                     connection.close()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _connected(self) -> psycopg.Connection:
+        """A session that listens. Whoever does not wait for it any more leaves none behind."""
+        opening = asyncio.create_task(asyncio.to_thread(self._connect), name="signals-connect")
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            with suppress(psycopg.Error, OSError):
+                (await opening).close()
+            raise
 
     def _connect(self) -> psycopg.Connection:
         connection = self._sessions.connect()

@@ -355,8 +355,8 @@ async def test_an_event_that_is_no_cloudevent_is_422_with_its_pointer(http, chan
     assert [each["pointer"] for each in problem(answer, "invalid-input")["errors"]] == [pointer]
 
 
-async def test_batches_and_plain_json_are_no_events(http):
-    for kind in ("application/cloudevents-batch+json", "application/json", "text/plain"):
+async def test_plain_json_is_no_event(http):
+    for kind in ("application/json", "text/plain"):
         answer = await http.post("/v1/events", content=b"[]", headers={"Content-Type": kind})
         assert answer.status_code == 415
         problem(answer, "unsupported-media-type")

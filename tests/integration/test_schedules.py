@@ -117,7 +117,7 @@ async def test_an_event_starts_one(database):
         ("{every: PT1H, catch_up: 0}", "/schedule/catch_up"),
         ("{after: PT1H, overlap: allow}", "/schedule/overlap"),
         ("{on: {all: [{with: {type: a}}]}}", "/schedule/on/all"),
-        ("{on: {one: {with: {type: '${ true }'}}}}", "/schedule/on"),
+        ("{on: {one: {with: {type: '${ true }'}}}}", "/schedule/on/one/with/type"),
         ("{on: {one: {with: {type: a}}}, catch_up: latest}", "/schedule/catch_up"),
         ("{at: noon}", "/schedule/at"),
     ],

@@ -65,7 +65,7 @@ def test_a_node_that_often_dies_only_costs_time():
 def test_forks_and_migrations_beside_all_that():
     found, changes = {}, 0
     for seed in range(40):
-        world = run_seed(seed, Trouble(changes=8, orchestrations=5))
+        world = run_seed(seed, Trouble(changes=12, orchestrations=5))
         changes += world.changes
         if wrong := complaints(world):
             found[seed] = wrong

@@ -13,7 +13,7 @@ import domain
 from application.live import agenda_of, subscribers_in
 from domain import commands as c
 from domain import events as e
-from domain.decision import Limits
+from domain.decision import AtWorkers, Limits
 from domain.errors import Fault
 from domain.orchestration import opened, step
 from domain.plan import Plan
@@ -85,7 +85,10 @@ def life(plan: Plan, count: int) -> tuple[int, int]:
     try:
         while pending:
             decision = opened(plan, state, pending.pop(0), Limits(portion=20))
-            assert not step(decision)
+            questions = step(decision)
+            while questions:
+                assert all(isinstance(each.ask, AtWorkers) for each in questions)
+                questions = step(decision, [False] * len(questions))
             agenda_of(state)
             subscribers_in(state)
             events += len(decision.events)
