@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 PARTICIPANTS_PORT ?= 8090
-PYTEST_WORKERS ?= 2
+# One more than the cores that a small machine has: many tests wait for processes and the disk.
+PYTEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run check test conformance simulate faults bench bench-peers bench-edge lint fmt type layers wheel clean
@@ -25,7 +26,7 @@ run: $(READY) ## the service with the examples, a worker and the systems they ca
 check: lint type layers test conformance wheel ## exactly what CI runs
 
 test: $(READY) ## all tests but benchmarks and conformance
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --ignore tests/benchmarks --ignore tests/conformance
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal --ignore tests/benchmarks --ignore tests/conformance
 
 conformance: $(READY) ## the test kit of the Serverless Workflow standard
 	$(BIN)/python -m pytest tests/conformance
