@@ -139,22 +139,18 @@ class TaskClaims:
         self, request: ClaimRequest, partition: int, function: str, room: int, *, limited: bool
     ) -> list[Json]:
         token = self._chance.random_bytes(_TOKEN_BYTES)
-        after = self._turns.get(function, "")
         claim = Claim(
             partition=partition,
             function=function,
-            after=after,
+            after=self._turns.get(function, ""),
             worker=request.worker,
             token=token,
             at=self._clock.now(),
             lease_s=request.lease_s,
-            limit=max(1, room // 2) if after else room,
+            limit=room,
             limited=limited,
         )
         tasks = await self._store.claim(claim)
-        if after and len(tasks) < room:  # and round to the definitions before
-            again = msgspec.structs.replace(claim, after="", limit=room - len(tasks))
-            tasks += await self._store.claim(again)
         if not tasks:
             return []
         self._turns[function] = tasks[-1].definition

@@ -10,7 +10,7 @@ A report is the members of a `ReportResult`, packed by whoever writes it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
@@ -30,8 +30,8 @@ class TaskKey(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker asks of one partition: work of one function, of definitions after `after` in their order. `limited`:
-    the function has limits, which are to be kept over all nodes.
+    """What a worker asks of one partition: work of one function, first of definitions after `after` in their order, then of
+    all, so that they take turns. `limited`: the function has limits, which are to be kept over all nodes.
     """
 
     partition: int
@@ -43,6 +43,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     limit: int
     limited: bool = False
+
+    def looks(self, room: int) -> Iterator[tuple[str, int]]:
+        """(after which definition, how many in all may be handed out then): those whose turn it is get half of the room."""
+        if self.after:
+            yield self.after, max(1, room // 2)
+        yield "", room
 
 
 class ClaimedTask(msgspec.Struct, frozen=True):
@@ -97,8 +103,8 @@ class TaskStore(Protocol):
         ...
 
     async def claim(self, claim: Claim) -> list[ClaimedTask]:
-        """Hand out at most `limit`, by definition and age. No two callers get the same; a function that is paused or whose
-        limits are reached gives nothing.
+        """Hand out at most `limit`, by definition and age, in one transaction (`Claim.looks`). No two callers get the same; a
+        function that is paused or whose limits are reached gives nothing.
         """
         ...
 

@@ -116,12 +116,18 @@ def _claim(transaction: Transaction, claim: Claim) -> list[ClaimedTask]:
         room, allowance = _room(transaction, claim)
     if room <= 0:
         return []
-    params = {
-        "partition": claim.partition,
-        "function": claim.function,
-        "after": claim.after,
-        "limit": room,
-    }
+    chosen: list[ClaimedTask] = []
+    for after, most in claim.looks(room):
+        if most > len(chosen):
+            chosen += _chosen(transaction, claim, after, most - len(chosen))
+    if allowance is not None:
+        spent = {"function": claim.function, "allowance": allowance - len(chosen), "at": claim.at}
+        transaction.run("spend_allowance", spent)
+    return chosen
+
+
+def _chosen(transaction: Transaction, claim: Claim, after: str, limit: int) -> list[ClaimedTask]:
+    params = {"partition": claim.partition, "function": claim.function, "after": after, "limit": limit}
     # The rows stay locked to the end of the transaction; other callers pass over them.
     chosen = [_handed_out(claim, row) for row in transaction.run("choose_tasks", params)]
     if chosen:
@@ -130,9 +136,6 @@ def _claim(transaction: Transaction, claim: Claim) -> list[ClaimedTask]:
             "hand_out_task",
             [(*msgspec.structs.astuple(each.key), *by, each.lease_until, each.deadline) for each in chosen],
         )
-    if allowance is not None:
-        spent = {"function": claim.function, "allowance": allowance - len(chosen), "at": claim.at}
-        transaction.run("spend_allowance", spent)
     return chosen
 
 

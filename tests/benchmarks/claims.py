@@ -2,7 +2,7 @@
 
 So many orchestrations wait for a remote worker. Then one worker claims one task after the other, over the API (ASGI, the same
 process: what it would wait for, less the socket), and now and then reports one. Says the median and the 99th percentile of
-the claims, in milliseconds.
+the claims, in milliseconds, once the status view has caught up with the starts, and the median before that.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ async def measure(url: str, count: int) -> dict[str, Any]:
 
             await asyncio.gather(*[client() for _ in range(AT_ONCE)])
             started_s = time.perf_counter() - began_s
+            # The status view works on the starts for a while yet, and SQLite has one writer: that is told apart.
+            behind = await _claiming(http)
+            await service.node.projector.caught_up()
             delays = await _claiming(http)
             [waits] = [each for each in (await http.get("/v1/functions")).json()["items"] if each["function"] == "pack"]
     finally:
@@ -54,6 +57,7 @@ async def measure(url: str, count: int) -> dict[str, Any]:
         "waiting": waits["waiting"],
         "started_s": round(started_s, 1),
         "claims": len(delays),
+        "p50_ms right after the starts": round(behind[len(behind) // 2] * 1000, 2),
         "p50_ms": round(delays[len(delays) // 2] * 1000, 2),
         "p99_ms": round(delays[int(len(delays) * 0.99)] * 1000, 2),
         "load": round(os.getloadavg()[0], 1),

@@ -85,7 +85,19 @@ async def test_definitions_take_turns_by_the_name_after_which_one_asks(storage):
     await change(storage, 0, *[put(each, definition="a/a", at=each) for each in range(1, 6)], put(9, definition="b/b"))
     assert [each.definition for each in await claim(storage, after="a/a")] == ["b/b"]
     assert [each.definition for each in await claim(storage, after="")] == ["a/a"]
-    assert await claim(storage, after="a/a") == []
+    assert [each.definition for each in await claim(storage, after="a/a")] == ["a/a"]  # round to those before
+
+
+async def test_half_of_the_room_is_for_those_whose_turn_it_is(storage):
+    ours, theirs = range(1, 7), range(11, 17)
+    await change(storage, 0, *[put(each, definition="a/a", at=each) for each in ours])
+    await change(storage, 0, *[put(each, definition="b/b", at=each) for each in theirs])
+    got = await claim(storage, after="a/a", limit=6)
+    assert [each.key for each in got] == [key(each) for each in (11, 12, 13, 1, 2, 3)]
+    assert {await status(storage, each.key) for each in got} == {"claimed"}
+    rest = await claim(storage, after="b/b", limit=9)
+    assert [each.key for each in rest] == [key(each) for each in (4, 5, 6, 14, 15, 16)]
+    assert await claim(storage, after="a/a", limit=9) == []
 
 
 async def test_callers_at_once_never_get_the_same(storage):

@@ -82,14 +82,17 @@ class MemoryTasks:
             if control is not None and (control.paused or control.draining):
                 return []
             tasks = self._tasks(claim.partition)
-            found = sorted(
-                (row.put.definition, row.put.queued_at, key)
-                for key, row in tasks.items()
-                if row.offered and row.put.function == claim.function and row.put.definition > claim.after
-            )[: max(room, 0)]
+            chosen: list[ClaimedTask] = []
+            for after, most in claim.looks(max(room, 0)):
+                found = sorted(
+                    (row.put.definition, row.put.queued_at, key)
+                    for key, row in tasks.items()
+                    if row.offered and row.put.function == claim.function and row.put.definition > after
+                )[: max(min(most, room) - len(chosen), 0)]
+                chosen += [self._handed_out(claim, key, tasks[key]) for _, _, key in found]
             if allowance is not None and room > 0:
-                self._data.allowances[claim.function] = (allowance - len(found), claim.at)
-            return [self._handed_out(claim, key, tasks[key]) for _, _, key in found]
+                self._data.allowances[claim.function] = (allowance - len(chosen), claim.at)
+            return chosen
 
     def _handed_out(self, claim: Claim, key: tuple[UUID, str, int], row: MemoryTask) -> ClaimedTask:
         deadline = claim.at + timedelta(microseconds=row.put.timeout_us)
