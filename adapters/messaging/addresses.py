@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final, Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import msgspec
 
+from adapters.named_settings import named_settings
+
 PREFIX: Final = "RETRACE_SOURCE_"
-_FILE: Final = "_FILE"
 _NAME = re.compile(r"[A-Z0-9_]{1,64}")
 Kind = Literal["http", "amqp", "nats"]
 _KINDS: Final[Mapping[str, Kind]] = {
@@ -100,7 +100,7 @@ def read_sink(url: str) -> Address:
 def read_sources(environment: Mapping[str, str]) -> list[Inlet]:
     """Every source of the environment. Raises AddressError for the first that cannot be used, naming its variable."""
     found: dict[str, Inlet] = {}
-    for variable, key, url in _variables(environment):
+    for variable, key, url in named_settings(environment, PREFIX, AddressError):
         if not _NAME.fullmatch(key):
             raise AddressError(f"{variable} has no name of letters, digits and underscores after {PREFIX}.")
         name = key.lower().replace("_", "-")
@@ -165,19 +165,3 @@ def _with_options(parts: SplitResult, kind: Kind, known: tuple[str, ...]) -> Add
     if kind == "nats" and others:
         raise AddressError(f"has an unknown option {others[0][0][:40]}; there are {', '.join(known)}")
     return Address(kind, parts._replace(query=urlencode(others)).geturl(), options)
-
-
-def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    for variable, value in sorted(environment.items()):
-        upper = variable.upper()
-        if not upper.startswith(PREFIX) or not value.strip():
-            continue
-        key = upper.removeprefix(PREFIX)
-        if not key.endswith(_FILE):
-            yield variable, key, value.strip()
-            continue
-        try:
-            yield variable, key.removesuffix(_FILE), Path(value).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as problem:
-            reason = getattr(problem, "strerror", None) or "it is not text"
-            raise AddressError(f"{variable} names a file that cannot be read: {reason}.") from None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from adapters.named_settings import named_settings
+
 PREFIX = "RETRACE_CONNECTION_"
-_FILE = "_FILE"
 _NAME = re.compile(r"[A-Z0-9_]+")
 _KINDS = {"postgresql": "postgres", "postgres": "postgres", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
 _FORMS = "write postgresql://user:password@host/name, sqlite:///file, sqlite:////absolute/file or mysql://user:password@host/name"
@@ -63,7 +63,7 @@ class Connections:
 def read_targets(environment: Mapping[str, str]) -> dict[str, Target]:
     """Every connection of the environment by its key. Raises TargetError for the first that cannot be used."""
     found: dict[str, Target] = {}
-    for variable, key, url in _variables(environment):
+    for variable, key, url in named_settings(environment, PREFIX, TargetError):
         if key in found:
             raise TargetError(f"{variable} names a connection that another variable names too.")
         found[key] = _target(variable, key, url)
@@ -77,22 +77,6 @@ def complaints(environment: Mapping[str, str]) -> list[str]:
     except TargetError as problem:
         return [str(problem)]
     return []
-
-
-def _variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    for variable, value in sorted(environment.items()):
-        upper = variable.upper()
-        if not upper.startswith(PREFIX) or not value.strip():
-            continue
-        key = upper.removeprefix(PREFIX)
-        if not key.endswith(_FILE):
-            yield variable, key, value.strip()
-            continue
-        try:
-            yield variable, key.removesuffix(_FILE), Path(value).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as problem:
-            reason = getattr(problem, "strerror", None) or "it is not text"
-            raise TargetError(f"{variable} names a file that cannot be read: {reason}.") from None
 
 
 def _target(variable: str, key: str, url: str) -> Target:
