@@ -17,7 +17,8 @@ from application.reader import Reader
 from application.registers import HeldEventStore
 from application.service import Json
 from application.status import instant
-from domain.state import Held, Order, State
+from domain.state import State
+from domain.state_streams import Held, Order
 
 
 class _Position(msgspec.Struct, frozen=True, array_like=True):

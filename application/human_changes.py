@@ -13,7 +13,8 @@ from application.status import instant
 from application.storage import DropHuman, PutHuman, WorkChange
 from domain import events as e
 from domain.people import task_id
-from domain.state import Human, Run, State
+from domain.state import Run, State
+from domain.state_people import Human
 
 Json = dict[str, Any]
 

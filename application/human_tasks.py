@@ -31,7 +31,8 @@ from application.storage import canonical
 from domain import commands as c
 from domain.decision import Validation
 from domain.errors import Fault, InvalidInputError, NotFoundError, Problem
-from domain.state import Handing, Human, Run, State
+from domain.state import Run, State
+from domain.state_people import Handing, Human
 
 Json = dict[str, Any]
 _ID: Final = re.compile(r"(o_[0-9A-Za-z]{22})-([1-9][0-9]{0,5})", re.ASCII)

@@ -19,7 +19,9 @@ from domain.events import Cause, UndoStep
 from domain.people import task_id
 from domain.remote import is_remote
 from domain.rollback import outcome, undoable
-from domain.state import COMPENSATE, ROOT, Human, Incident, Rollback, Run, State, text_of
+from domain.state import COMPENSATE, ROOT, Incident, Rollback, Run, State
+from domain.state_people import Human
+from domain.state_streams import text_of
 
 Json = dict[str, Any]
 MOST_TASKS = 500

@@ -25,7 +25,8 @@ from domain.errors import RetraceError
 from domain.evolve import evolve
 from domain.plan import Plan
 from domain.redeciding import NotRedecidedError, Step
-from domain.state import Human, State
+from domain.state import State
+from domain.state_people import Human
 
 MOST_DECISIONS: Final = 10_000
 """After the recorded path was left."""

@@ -6,7 +6,8 @@ from domain import events as e
 from domain.folding import Handler, watch
 from domain.folding_streams import take_place
 from domain.lifecycle import fire_run
-from domain.state import Held, Listening, State
+from domain.state import Listening, State
+from domain.state_streams import Held
 
 
 def _listen_started(s: State, ev: e.ListenStarted) -> None:

@@ -7,7 +7,8 @@ from typing import Final
 from domain import events as e
 from domain.folding import Handler, watch
 from domain.lifecycle import fire_run
-from domain.state import Handing, Human, State
+from domain.state import State
+from domain.state_people import Handing, Human
 
 _REMEMBERED: Final = 100
 """Handings of one task that are kept at hand."""

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from domain import events as e
 from domain.folding import Handler
-from domain.state import Held, Order, State, Stream, text_of
+from domain.state import State
+from domain.state_streams import Held, Order, Stream, text_of
 
 
 def take_place(s: State, ev: e.EventReceived) -> None:

@@ -14,7 +14,8 @@ from domain.errors import OURS, Fault
 from domain.failing import fail, fail_composite
 from domain.listening import listening, offer_held
 from domain.plan import EventStream
-from domain.state import Order, Run
+from domain.state import Run
+from domain.state_streams import Order
 from domain.streams import concerning
 
 _NAMED: Final = 10

@@ -18,7 +18,8 @@ from domain.expressions import Evaluated, Expression
 from domain.failing import fail
 from domain.flow import begin, complete, continues, open_scope, starts
 from domain.plan import EventFilter, Listen, Node, Strategy
-from domain.state import Held, Run, ScopeState
+from domain.state import Run, ScopeState
+from domain.state_streams import Held
 from domain.streams import concerning, gap_at, out_of_turn, place_of, received, repeated, room, turn_of
 from domain.tasks import env_of
 

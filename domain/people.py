@@ -24,7 +24,8 @@ from domain.failing import fail
 from domain.flow import complete, starts
 from domain.plan import Human as Ask
 from domain.plan import Node
-from domain.state import COMPENSATE, ROOT, Human, Run
+from domain.state import COMPENSATE, ROOT, Run
+from domain.state_people import Human
 from domain.tasks import env_of
 
 REMINDER: Final = "retrace.human.escalated.v1"

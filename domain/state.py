@@ -20,8 +20,10 @@ from typing import Any, Literal
 import msgspec
 
 from domain.errors import Fault
-from domain.events import AttemptStarted, Candidates, Cause, Effect, Escalation, LeftBehind, UndoStep
+from domain.events import AttemptStarted, Cause, Effect, LeftBehind, UndoStep
 from domain.lifecycle import INITIAL, ORCHESTRATION_FINAL, RUN_OPEN
+from domain.state_people import Human
+from domain.state_streams import Held, Stream
 
 ROOT = ""
 COMPENSATE = "compensate"
@@ -59,46 +61,6 @@ class Listening(msgspec.Struct):
     done: bool = False
     streams: tuple[str, ...] = ()
     """The streams of whose events it may take some."""
-
-
-class Handing(msgspec.Struct, array_like=True):
-    """A step of who had a task for people: ``assigned | claimed | released | reassigned | escalated | answered``. `user` has
-    it after that, gave it back, or answered.
-    """
-
-    at: datetime
-    what: str
-    user: str | None
-    actor: str | None
-    reason: str | None = None
-
-
-class Human(msgspec.Struct, array_like=True):
-    """A task for people: what is asked, of whom, and who has it."""
-
-    number: int
-    title: str
-    description: str | None = None
-    form: Any = None
-    data: Any = None
-    candidates: Candidates = Candidates()
-    assignee: str | None = None
-    priority: int = 0
-    due_at: datetime | None = None
-    asked_at: datetime | None = None
-    escalations: tuple[Escalation, ...] = ()
-    escalated: int = 0
-    """How many of them took place."""
-    answered: bytes | None = None
-    """Digest of the answer."""
-    outcome: str | None = None
-    handings: list[Handing] = []
-    """The latest; the history has all."""
-
-    @property
-    def next_at(self) -> datetime | None:
-        """When it is escalated next."""
-        return self.escalations[self.escalated].at if self.escalated < len(self.escalations) else None
 
 
 class Run(msgspec.Struct, array_like=True, gc=False):
@@ -285,62 +247,6 @@ class Incident(msgspec.Struct):
     resolved_by: str | None = None
     resolved_at: datetime | None = None
     reason: str | None = None
-
-
-class Held(msgspec.Struct):
-    source: str
-    id: str
-    event: dict[str, Any]
-    at: datetime | None = None
-    """When it was received."""
-
-
-class Order(msgspec.Struct):
-    """How far one order of a stream has come. `parked`: by number those that came before their turn."""
-
-    key: str | int | bool | None
-    next: int
-    parked: dict[int, Held] = {}
-    skipped: list[tuple[int, int]] = []
-    """(first, last) of the numbers that are not waited for any longer."""
-
-    def lacks(self, most: int) -> list[int]:
-        """The numbers that have to come before what is parked can be offered, the lowest first; without any the next."""
-        if not self.parked:
-            return [self.next]
-        found: list[int] = []
-        begin = self.next
-        for number in sorted(self.parked):
-            found += range(begin, min(number, begin + most - len(found)))
-            begin = number + 1
-            if len(found) >= most:
-                break
-        return found
-
-    @property
-    def lacking(self) -> int:
-        """How many they are."""
-        return max(self.parked) + 1 - self.next - len(self.parked) if self.parked else 1
-
-
-class Stream(msgspec.Struct):
-    """Events that are put in order. `orders`: by the text of the key; `gaps`: when what is parked in some of them has
-    waited long enough.
-    """
-
-    type: str | None
-    first: int
-    orders: dict[str, Order] = {}
-    gaps: dict[str, datetime] = {}
-
-    def order(self, key: str | int | bool | None) -> Order:
-        """The order of a key as it stands; what is new is not kept."""
-        return self.orders.get(text_of(key)) or Order(key, self.first)
-
-
-def text_of(key: str | int | bool | None) -> str:
-    """The name of an order in a stream; empty where there is only one."""
-    return "" if key is None else msgspec.json.encode(key).decode()
 
 
 class Recorded(msgspec.Struct):

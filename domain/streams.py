@@ -22,7 +22,8 @@ from domain.decision import Decision, Strand
 from domain.errors import InvalidInputError, OverloadedError, Problem
 from domain.expressions import Evaluated, Expression
 from domain.plan import EventFilter, EventStream, Listen
-from domain.state import ROOT, text_of
+from domain.state import ROOT
+from domain.state_streams import text_of
 
 Key = str | int | bool | None
 Turn = Literal["next", "parked", "duplicate", "late"]

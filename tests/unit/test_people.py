@@ -13,7 +13,8 @@ from domain import commands as c
 from domain import events as e
 from domain.errors import NotFoundError, TaskClaimedError, TaskEndedError
 from domain.people import REMINDER
-from domain.state import Human, State
+from domain.state import State
+from domain.state_people import Human
 from tests.support.pure_world import refused
 from tests.support.scripted import Scripted, bare
 
