@@ -54,8 +54,9 @@ from application.checkpoint_store import CheckpointOutlet
 from application.database import Storage
 from application.definitions import DefinitionRegistry
 from application.ports import EventSink
-from application.runtime import Node, Options, World
+from application.runtime import Node
 from application.sinks import NoSink
+from application.world import Options, World
 from domain.decision import Limits
 from domain.expressions import Expression
 from domain.plan import Plan, Run, Schema

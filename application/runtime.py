@@ -5,9 +5,6 @@ Everything from outside comes in as `World`, so a service, a test and a simulati
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-
-import msgspec
 import structlog
 
 from application.access_book import AccessBook
@@ -20,12 +17,10 @@ from application.blob_store import BlobStore
 from application.bundles import Bundles
 from application.business_keys import BusinessKeys
 from application.callbacks import Callbacks
-from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.checkpoints import Checkpoints, fingerprint
 from application.claims import TaskClaims
 from application.commands import OrchestrationCommands
-from application.database import Storage
-from application.definitions import DefinitionRegistry, Documents
+from application.definitions import DefinitionRegistry
 from application.dry_runs import DryRuns
 from application.effects import Effects
 from application.engine import Engine
@@ -42,10 +37,10 @@ from application.held_events import HeldEvents
 from application.histories import Histories
 from application.housekeeping import Housekeeping
 from application.human_tasks import HumanTasks, People
-from application.identity import Chance, Identity
-from application.intake import EventSource, Intake
-from application.journal import BLOB_THRESHOLD, Codec, Journal
-from application.leases import Liveness, NodeIdentity
+from application.identity import Identity
+from application.intake import Intake
+from application.journal import Journal
+from application.leases import NodeIdentity
 from application.lifecycle_feed import LifecycleFeed
 from application.live import LiveCache
 from application.lives import Lives
@@ -54,22 +49,10 @@ from application.log_pages import LogPages
 from application.nodes import Nodes
 from application.operations import Operations
 from application.outbox import Outbox
-from application.outside_blobs import OutsideBlobs, Vault
+from application.outside_blobs import OutsideBlobs
 from application.ownership import Ownership, Tenant
-from application.ports import (
-    AnyConnection,
-    Callouts,
-    Clock,
-    Connections,
-    Crons,
-    EventSink,
-    Expressions,
-    Resources,
-    Schemas,
-    Secrets,
-)
 from application.projection_catalog import StoredCatalog
-from application.projections import Folds, NoFolds, Projections
+from application.projections import Projections
 from application.projector import StatusProjector
 from application.queries import OrchestrationQueries
 from application.reader import Reader
@@ -85,71 +68,9 @@ from application.verification import Verification
 from application.watching import Watch
 from application.what_if import WhatIf
 from application.whole_log import WholeLog
-from domain.decision import Limits
+from application.world import Options, World
 
 _log = structlog.get_logger(__name__)
-
-
-class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node knows the outside by."""
-
-    storage: Storage
-    codec: Codec
-    documents: Documents
-    expressions: Expressions
-    schemas: Schemas
-    resources: Resources
-    callouts: Callouts
-    sink: EventSink
-    secrets: Secrets
-    clock: Clock
-    chance: Chance
-    liveness: Liveness
-    signer: Signer | None = None
-    crons: Crons
-    connections: Connections = AnyConnection()
-    keys: PublicKeys = NoKeys()
-    outlet: CheckpointOutlet | None = None
-    folds: Folds = NoFolds()
-    vault: Vault | None = None
-    """Where contents of large values and files go; None: into the database."""
-    lifecycle: EventSink | None = None
-    """Where lifecycle events go; None: there are none."""
-    sources: tuple[EventSource, ...] = ()
-    """Queues that events come from."""
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers that the settings choose; and where a node runs, for others on the same machine."""
-
-    host: str = "node"
-    pid: int = 0
-    process: str = ""
-    version: str = "0"
-    partitions: int = 16
-    lease_s: float = 10.0
-    drain_s: float = 10.0
-    limits: Limits = Limits()
-    held_events_for_s: float = 7 * 86_400.0
-    revise: bool = False
-    live_orchestrations: int = 10_000
-    most_waiting_commits: int = 5_000
-    most_in_progress: int = 10_000
-    retention_s: float | None = None
-    """How long after their end orchestrations stay where they are; then they are archived. None: for ever."""
-    checkpoint_every_s: float = 60.0
-    public_url: str = "http://127.0.0.1:8080"
-    """Where others reach the service; callbacks are told it."""
-    groups: Mapping[str, Collection[str]] = {}
-    """Group -> the people in it."""
-    on_behalf: Collection[str] | None = None
-    """Callers that may act for others where tasks for people are concerned; None: all may."""
-    snapshot_after: int = 1000
-    """Events after which a history is long enough for a snapshot."""
-    blob_threshold: int = BLOB_THRESHOLD
-    """Bytes of an event from which its large values are kept beside it."""
-    live_large_bytes: int = 256 * 1_048_576
-    """Of large values that orchestrations in memory may hold, about."""
 
 
 class Node:

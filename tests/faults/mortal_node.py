@@ -29,10 +29,11 @@ from adapters.expressions.schemas import JsonSchemas
 from adapters.stored_events import EventMapper
 from adapters.system import ProcessLiveness, SystemChance, SystemClock, process_mark
 from application.database import Storage
-from application.runtime import Node, Options, World
+from application.runtime import Node
 from application.service import StartRequest
 from application.sinks import NoSink
 from application.storage import LogStore, PartitionWrite
+from application.world import Options, World
 
 Moment = Literal["before", "after"]
 TRIP = Path(__file__).parents[2] / "examples" / "trip" / "trip.yaml"

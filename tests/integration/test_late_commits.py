@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from application.runtime import Node, Options
+from application.runtime import Node
 from application.storage import LogStore, PartitionWrite
+from application.world import Options
 from domain.errors import StorageError
 from tests.simulation.loop import simulate
 from tests.simulation.memory_data import MemoryData

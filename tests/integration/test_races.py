@@ -24,8 +24,9 @@ from adapters.sqlite.storage import SqliteStorage
 from adapters.stored_events import EventMapper
 from adapters.system import ProcessLiveness, SystemChance, SystemClock
 from application.ports import Answered, Callout, CalloutResult
-from application.runtime import Node, Options, World
+from application.runtime import Node
 from application.service import CommandRequest, EventOutcome, ListRequest, StartRequest
+from application.world import Options, World
 from domain.errors import (
     BusinessKeyInUseError,
     OrchestrationEndedError,

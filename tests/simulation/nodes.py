@@ -16,8 +16,9 @@ from adapters.stored_events import EventMapper
 from application.leases import NodeIdentity
 from application.ports import Answered, Callout, CalloutResult, Callouts, EventSink
 from application.projections import Folds, NoFolds
-from application.runtime import Node, Options, World
+from application.runtime import Node
 from application.service import StartRequest
+from application.world import Options, World
 from tests.simulation.loop import SeededChance, SimulatedClock, SimulatedLoop
 from tests.simulation.memory_storage import MemoryData, MemoryStorage, Step
 from tests.simulation.participants import KnownSecrets, NoResources, SimulatedSink

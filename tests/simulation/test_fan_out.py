@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from application.ports import Answered, Callout, CalloutResult, Declined
-from application.runtime import Node, Options
+from application.runtime import Node
 from application.service import ListRequest
+from application.world import Options
 from domain.decision import Limits
 from domain.errors import Fault
 from tests.simulation.loop import Process, ProcessDiedError, SimulatedLoop, simulate

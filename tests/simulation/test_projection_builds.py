@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from application.projection_store import Progress
-from application.runtime import Node, Options
+from application.runtime import Node
+from application.world import Options
 from domain.errors import NotFoundError
 from retrace.projections import Projection
 from tests.simulation.folded import stored_of

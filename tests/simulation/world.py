@@ -20,9 +20,10 @@ from application.identity import Identity
 from application.live import subscribers_in
 from application.operations import Progress
 from application.projection_store import Build
-from application.runtime import Node, Options
+from application.runtime import Node
 from application.service import CommandRequest, StartRequest
 from application.verifying import Scope
+from application.world import Options
 from domain.decision import Limits
 from domain.errors import (
     BusinessKeyInUseError,

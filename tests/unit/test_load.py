@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from application.ports import Answered
-from application.runtime import Node, Options
+from application.runtime import Node
 from application.service import CommandRequest
+from application.world import Options
 from domain.errors import OverloadedError, TooManyRequestsError
 from tests.simulation.loop import simulate
 from tests.simulation.memory_storage import MemoryData
