@@ -182,13 +182,17 @@ class Effects:
             _log.error("effects.not_resumed", detail=error.detail)
 
     async def stop(self, grace_s: float) -> None:
-        """Let what is in flight end, at most `grace_s`; the rest is sent again after the restart."""
+        """Let what is in flight end, at most `grace_s`; the rest is sent again after the restart. New attempts are left to
+        the next owner, as in `drain`.
+        """
         for task in self._resuming:
             task.cancel()
         self._leaving = True
         self._pauses.end()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=grace_s)
+        now = asyncio.get_running_loop().time
+        until = now() + grace_s
+        while self._tasks and (left_s := until - now()) > 0:
+            await asyncio.wait(list(self._tasks), timeout=left_s)
         for task in self._tasks:
             task.cancel()
         self._stopped = True
@@ -201,7 +205,7 @@ class Effects:
         it is in hand.
         """
         name = live.id, event.run, event.number
-        if name in self._in_hand or (live.partition in self._draining and event.idempotent):
+        if name in self._in_hand or (self._leaves(live.partition) and event.idempotent):
             return
         if self._stopped:  # a command that came late has begun it; nobody here would wait for the answer
             return
@@ -248,19 +252,19 @@ class Effects:
         until = now() + attempt.event.timeout_s
         while isinstance(result, Postponed) and (left_s := until - now()) > 0:
             is_last = result.retry_after_s >= left_s
-            if not self._leaves(attempt):
+            if not self._leaves(attempt.partition):
                 await self._pauses.rest(attempt.id, min(result.retry_after_s, left_s))
             if not await is_wanted(self._engine.cache, attempt.partition, attempt.orchestration, attempt.event):
                 return _DROPPED
-            if self._leaves(attempt):
+            if self._leaves(attempt.partition):
                 return None if attempt.event.idempotent else result
             if is_last and now() >= until:
                 return msgspec.structs.replace(result, retry_after_s=max(0.0, result.retry_after_s - left_s))
             result = await self._send(attempt)
         return result
 
-    def _leaves(self, attempt: _Attempt) -> bool:
-        return self._leaving or attempt.partition in self._draining
+    def _leaves(self, partition: int) -> bool:
+        return self._leaving or partition in self._draining
 
     async def _send(self, attempt: _Attempt) -> CalloutResult:
         event = attempt.event

@@ -114,12 +114,13 @@ class AmqpEventSource:
             await _close(connection)
 
     async def _consume(self, connection: AbstractConnection, settle: Settle, connected: Callable[[], None]) -> None:
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         lost = asyncio.Event()
-        channel.close_callbacks.add(lambda *_: lost.set())
-        connection.close_callbacks.add(lambda *_: lost.set())
-        await channel.set_qos(prefetch_count=self._inlet.prefetch)
-        queue = await channel.get_queue(self._inlet.address.options["queue"], ensure=True)
+        async with asyncio.timeout(_CONNECT_S):
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            channel.close_callbacks.add(lambda *_: lost.set())
+            connection.close_callbacks.add(lambda *_: lost.set())
+            await channel.set_qos(prefetch_count=self._inlet.prefetch)
+            queue = await channel.get_queue(self._inlet.address.options["queue"], ensure=True)
         working: set[asyncio.Task[None]] = set()
 
         async def take(message: AbstractIncomingMessage) -> None:
@@ -129,7 +130,7 @@ class AmqpEventSource:
             task.add_done_callback(working.discard)
             task.add_done_callback(_heard)
 
-        await queue.consume(take)
+        await queue.consume(take, timeout=_CONNECT_S)
         connected()
         try:
             while not lost.is_set():
@@ -137,7 +138,7 @@ class AmqpEventSource:
                     await asyncio.wait_for(lost.wait(), _LOOKS_EVERY_S)
                     break
                 # A queue that was deleted and made again has forgotten its consumers without a word.
-                if not (await queue.declare()).consumer_count:
+                if not (await queue.declare(timeout=_CONNECT_S)).consumer_count:
                     break
             raise SourceAwayError("the connection to the queue is lost")
         finally:

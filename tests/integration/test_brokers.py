@@ -129,9 +129,10 @@ async def broker(request, tmp_path) -> AsyncIterator[Any]:
         async with rabbit() as broker:
             names = {name: await broker.queue(name) for name in ("IN", "OUT", "LIFE", "DEAD")}
             yield Amqp(broker, names)
-            for name in names.values():
-                queue = await broker.channel.get_queue(name)
-                await queue.delete(if_unused=False, if_empty=False)
+            async with asyncio.timeout(20):
+                for name in names.values():
+                    queue = await broker.channel.get_queue(name)
+                    await queue.delete(if_unused=False, if_empty=False)
 
 
 @pytest.fixture

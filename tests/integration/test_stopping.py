@@ -55,6 +55,40 @@ def test_what_begins_after_the_callouts_were_stopped_is_left_to_the_next_owner()
     simulate(1, main)
 
 
+def test_what_begins_while_the_callouts_are_stopping_is_sent_once():
+    """A start that is committed while others are waited for is left to the next owner, not begun and then cut off."""
+    sent_by: list[str] = []
+
+    def answering(node: str, seconds: float):
+        async def answer(callout: Callout) -> Answered:
+            sent_by.append(f"{node} {callout.task}")
+            await asyncio.sleep(seconds)
+            return Answered({"n": 1})
+
+        return answer
+
+    async def main(loop):
+        data = MemoryData()
+        node = await running(loop, data, Scripted(answering("leaving", 2)))
+        await deploy(node, [{"first": {"call": "act"}}, {"second": {"call": "act"}}])
+        early = await start(node)
+        await asyncio.sleep(1)
+        stopping = asyncio.ensure_future(node.effects.stop(60))
+        await asyncio.sleep(0.5)
+        late = await start(node)
+        await stopping
+        await node.stop(60)
+        assert sent_by == ["leaving /do/0/first"], "the rest is left"
+        following = await running(loop, data, Scripted(answering("following", 2)), seed=1)
+        for id_ in (early, late):
+            assert (await ended(following, id_))["status"] == "completed"
+        others = ["following /do/0/first", "following /do/1/second", "following /do/1/second"]
+        assert sorted(sent_by) == [*others, "leaving /do/0/first"]
+        await following.stop()
+
+    simulate(1, main)
+
+
 def test_a_partition_that_is_just_being_let_go_is_let_go():
     slow = False
 

@@ -110,8 +110,13 @@ class TcpProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = self._server
         there, back = await asyncio.open_connection(*self._upstream)
         ends = {writer, back}
+        if server is None or self._server is not server:  # cut while it was being opened
+            for end in ends:
+                end.transport.abort()
+            return
         self._writers |= ends
         ways = [asyncio.ensure_future(_pump(reader, back)), asyncio.ensure_future(_pump(there, writer))]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -152,5 +157,6 @@ async def rabbit() -> AsyncIterator[Rabbit]:
     try:
         yield Rabbit(proxy, await connection.channel())
     finally:
-        await connection.close()
-        await proxy.cut()
+        async with asyncio.timeout(20):
+            await connection.close()
+            await proxy.cut()
