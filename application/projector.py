@@ -23,6 +23,7 @@ from application.ownership import Ownership
 from application.status import instant
 from application.storage import Head, LogStore
 from application.views import Move, StatusRow, StatusView
+from domain import events as e
 from domain.errors import ArchivedError, ContentMissingError, OwnershipLostError, StorageError
 from domain.state import State
 
@@ -36,8 +37,8 @@ _AFTER_TROUBLE_S: Final = 1.0
 class StatusProjector:
     """One loop per process, for the partitions that are ours; woken by commits.
 
-    A partition that was gained is read from where its view stopped. From then on the journal tells which orchestrations
-    moved, so the log is not read a second time.
+    A partition that was gained is read from where its view stopped, up to where it was when it was gained. What is committed
+    from then on the journal tells, so the log is not read a second time.
     """
 
     def __init__(self, engine: Engine, journal: Journal, log: LogStore, view: StatusView, ownership: Ownership) -> None:
@@ -48,7 +49,13 @@ class StatusProjector:
         self._ownership = ownership
         self._seen: dict[int, int] = {}
         """Up to where each partition's view has seen the log. A partition that is not here has to be read first."""
+        self._unread: dict[int, int] = {}
+        """Partition -> up to where it has to be read; the journal has told of everything after that."""
         self._moved: dict[int, dict[int, UUID]] = {}
+        self._ended: dict[int, dict[int, Live]] = {}
+        """Those that have ended since the last look: memory forgets these first, and folding them again for a last row would
+        cost more than the row, most when there is most to do.
+        """
         self._since: dict[int, datetime] = {}
         self._applying: dict[int, datetime] = {}
         self._wake = asyncio.Event()
@@ -56,6 +63,11 @@ class StatusProjector:
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[asyncio.Future[None]] = []
         journal.on_commit(self._on_commit)
+        engine.follow(self)
+
+    def committed(self, live: Live, events: list[e.Event]) -> None:
+        if live.state.final:
+            self._ended.setdefault(live.partition, {})[live.orchestration.int] = live
 
     def _on_commit(self, partition: int, orchestrations: list[UUID]) -> None:
         moved = self._moved.setdefault(partition, {})
@@ -67,6 +79,7 @@ class StatusProjector:
 
     def gained(self, head: Head) -> None:
         """Read what the last owner left unseen."""
+        self._unread[head.partition] = head.position
         self._since.setdefault(head.partition, self._engine.clock.now())
         self._wake.set()
 
@@ -79,9 +92,16 @@ class StatusProjector:
 
     def _forget(self, partition: int) -> None:
         self._seen.pop(partition, None)
+        self._unread.pop(partition, None)
         self._moved.pop(partition, None)
+        self._ended.pop(partition, None)
         self._since.pop(partition, None)
         self._applying.pop(partition, None)
+
+    def _read_again(self, partition: int, since: datetime) -> None:
+        self._forget(partition)
+        self._unread[partition] = self._journal.position(partition)
+        self._since[partition] = since
 
     def follows(self, partition: int) -> bool:
         """Whether its view is known to hold everything but what `as_of` says; else the log has to be compared with it."""
@@ -113,7 +133,8 @@ class StatusProjector:
         for partition in self._ownership.held:
             self._forget(partition)
             await self._view.reset(PROJECTION, partition)
-            self._since[partition] = self._engine.clock.now()
+            if self._ownership.holds(partition):
+                self._read_again(partition, self._engine.clock.now())
         await self.start()
 
     async def _run(self) -> None:
@@ -127,8 +148,7 @@ class StatusProjector:
                 _log.exception("status.broken")
             for partition in self._ownership.held:  # whatever went wrong, the log knows
                 since = self._since.get(partition, self._engine.clock.now())  # what was unseen is unseen still
-                self._forget(partition)
-                self._since[partition] = since
+                self._read_again(partition, since)
             await asyncio.sleep(_AFTER_TROUBLE_S)
 
     async def _project(self) -> None:
@@ -142,11 +162,12 @@ class StatusProjector:
             await self._wake.wait()
         waiting, self._waiting = self._waiting, []
         moved, self._moved = self._moved, {}
+        ended, self._ended = self._ended, {}
         self._applying, self._since = self._since, {}
         # What is committed from here on has its turn in the next round.
         heads = {each: self._journal.position(each) for each in self._applying if self._journal.epoch(each) is not None}
         try:
-            await self._apply(heads, moved)
+            await self._apply(heads, moved, ended)
         except BaseException:
             self._waiting += waiting
             self._since |= self._applying
@@ -159,14 +180,13 @@ class StatusProjector:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), _REST_S)
 
-    async def _apply(self, heads: dict[int, int], moved: dict[int, dict[int, UUID]]) -> None:
-        """What is followed moves in one transaction; what was gained is read first, each for itself."""
+    async def _apply(
+        self, heads: dict[int, int], moved: dict[int, dict[int, UUID]], ended: dict[int, dict[int, Live]]
+    ) -> None:
+        """What was gained is read first, each for itself; then everything moves in one transaction."""
+        await asyncio.gather(*(self._read_log(each) for each in heads if each in self._unread))
         followed = [each for each, until in heads.items() if until > self._seen.get(each, until)]
-        unread = [each for each in heads if each not in self._seen]
-        rows, _ = await asyncio.gather(
-            asyncio.gather(*(self._rows(each, moved.get(each, {})) for each in followed)),
-            asyncio.gather(*(self._read_log(each) for each in unread)),
-        )
+        rows = await asyncio.gather(*(self._rows(each, moved.get(each, {}), ended.get(each, {})) for each in followed))
         await self._move(
             [
                 Move(each, self._seen[each], heads[each], found)
@@ -175,13 +195,17 @@ class StatusProjector:
             ]
         )
 
-    async def _rows(self, partition: int, touched: dict[int, UUID]) -> list[StatusRow]:
+    async def _rows(self, partition: int, touched: dict[int, UUID], ended: dict[int, Live]) -> list[StatusRow]:
         """A state is looked at in the moment in which it is settled: the next decision may run ahead of the log."""
         rows: list[StatusRow] = []
+        cache = self._engine.cache
         with self._unless_lost(partition):
-            for orchestration in touched.values():
-                ready = self._engine.cache.ready_at(partition, orchestration)
-                live = ready or await self._settled(partition, orchestration)
+            for key, orchestration in touched.items():
+                live = cache.ready_at(partition, orchestration)
+                if live is None and key in ended and cache.peek_at(orchestration) is None:
+                    live = ended[key] if ended[key].epoch == self._journal.epoch(partition) else None
+                if live is None:
+                    live = await self._settled(partition, orchestration)
                 if live is not None:
                     rows.append(row_of(partition, orchestration, live.state))
         return rows
@@ -204,10 +228,12 @@ class StatusProjector:
         epoch = self._journal.epoch(partition)
         seen = (await self._view.tracked(PROJECTION)).get(partition, 0)
         while self._journal.epoch(partition) == epoch is not None:
-            records = await self._log.log(partition, seen, _BATCH)
+            records = await self._log.log(partition, seen, _BATCH) if seen < self._unread[partition] else []
+            if self._journal.epoch(partition) != epoch:  # somebody may have written since
+                return
             if not records:
-                if self._journal.epoch(partition) == epoch:  # else somebody may have written since
-                    self._seen[partition] = seen
+                del self._unread[partition]
+                self._seen[partition] = seen
                 return
             # Folded, not from memory: the log may have been written by another owner, of which memory knows nothing.
             touched = dict.fromkeys(record.orchestration for record in records)
@@ -222,7 +248,7 @@ class StatusProjector:
         except ArchivedError:
             return None  # the view has nothing that is archived
         except ContentMissingError as error:
-            _unread(error)
+            _not_readable(error)
             return None
 
     async def _settled(self, partition: int, orchestration: UUID) -> Live | None:
@@ -231,7 +257,7 @@ class StatusProjector:
         except ArchivedError:
             return None
         except ContentMissingError as error:
-            _unread(error)
+            _not_readable(error)
             return None
 
     async def _move(self, moves: list[Move]) -> None:
@@ -243,7 +269,7 @@ class StatusProjector:
             raise StorageError("the view was moved by someone else")
 
 
-def _unread(error: ContentMissingError) -> None:
+def _not_readable(error: ContentMissingError) -> None:
     """One that cannot be read must not hold up the rest of its partition; its row stays as it is."""
     _log.error("status.not_readable", detail=error.detail)
 

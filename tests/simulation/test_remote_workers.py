@@ -177,7 +177,7 @@ def test_rollback_drops_what_nobody_has_claimed():
         node = await running(loop, MemoryData(), callouts)
         await deploy(node, [{"first": {"call": "here", "compensate": UNDO}}, *PACK])
         id_ = await start(node)
-        await until(loop, node, id_, lambda found: found["waiting_for"])
+        await until(loop, node, id_, lambda found: len(found["tasks"]) == 2)
         await node.commands.cancel(CommandRequest(id=id_))
         found = await ended(node, id_)
         assert found["status"] == "cancelled"
