@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from adapters.postgres.arrays import columns
+from adapters.postgres.commits import ERRORS, Commits
 from adapters.postgres.sessions import Sessions
 from adapters.sql.changes import Changes
 from adapters.sql.database import Fence, Order, Params, Result, Row, Transaction
@@ -19,10 +20,6 @@ from adapters.sql.migration import migrate
 from adapters.sql.statements import Fragment, Statements
 from adapters.sql.threads import Threads, unusable
 
-# UnicodeError: text with a lone surrogate; OSError: the network below the driver.
-# OverflowError: an integer too large.
-_ERRORS = (psycopg.Error, UnicodeError, OverflowError, OSError)
-_FENCE_DOES_NOT_HOLD = "RT001"
 _STATEMENTS = Statements("adapters.postgres")
 
 
@@ -34,13 +31,14 @@ class PostgresDatabase:
         self._url = url
         self.sessions = Sessions(url)
         self._threads = Threads[psycopg.Connection](
-            lambda _writing: self.sessions.connect(), readers=readers, errors=_ERRORS, died=_died
+            lambda _writing: self.sessions.connect(), readers=readers, errors=ERRORS, died=_died
         )
         self._leases = Threads[psycopg.Connection](
-            lambda _writing: self.sessions.connect(), readers=1, errors=_ERRORS, died=_died
+            lambda _writing: self.sessions.connect(), readers=1, errors=ERRORS, died=_died
         )
+        self._commits = Commits(self.sessions)
         self._changes = Changes[psycopg.Connection](
-            self._threads, begin="BEGIN", execute=_control, transaction=_PostgresTransaction, errors=_ERRORS
+            self._threads, begin="BEGIN", execute=_control, transaction=_PostgresTransaction, errors=ERRORS
         )
 
     async def open(self, lease_s: float) -> None:
@@ -49,15 +47,19 @@ class PostgresDatabase:
             # yoyo passes what follows the question mark to the driver as it is.
             uri = f"postgresql+psycopg:///?{urlencode(conninfo_to_dict(self._url))}"
             await asyncio.to_thread(migrate, uri, "adapters.postgres")
-        except _ERRORS as error:
+        except ERRORS as error:
             raise unusable(error) from error
 
     async def close(self) -> None:
+        await self._commits.close()
         await self._leases.close()
         await self._threads.close()
 
     async def commit(self, fences: Sequence[Fence], changes: Sequence[tuple[str, Sequence[Row]]]) -> bool:
-        return await self._threads.write(lambda connection: _commit(connection, fences, changes))
+        if not fences:
+            return True
+        held = [(each.partition, each.epoch, each.position, each.until, each.until_hash) for each in fences]
+        return await self._commits.commit([(_text(name), rows) for name, rows in (("fence", held), *changes)])
 
     async def change(self, work: Callable[[Transaction], Result], order: Order = ()) -> Result:
         return await self._changes.change(work, order)
@@ -71,7 +73,7 @@ class PostgresDatabase:
             with self.sessions.connect() as connection, connection.transaction():
                 connection.execute(b"SET LOCAL lock_timeout = '200ms'")
                 return work(_PostgresTransaction(connection))
-        except _ERRORS as error:
+        except ERRORS as error:
             raise unusable(error) from error
 
     async def select(self, statement: str, params: Params) -> list[Row]:
@@ -114,28 +116,6 @@ class _PostgresTransaction:
 
     def perform_each(self, statement: str, rows: Sequence[Row]) -> None:
         self._connection.execute(statement.encode(), columns(statement, rows))
-
-
-def _commit(
-    connection: psycopg.Connection, fences: Sequence[Fence], changes: Sequence[tuple[str, Sequence[Row]]]
-) -> bool:
-    if not fences:
-        return True
-    held = [(each.partition, each.epoch, each.position, each.until, each.until_hash) for each in fences]
-    try:
-        # One round trip: after the first error the server passes over everything, the COMMIT as well.
-        with connection.pipeline():
-            connection.execute(b"BEGIN")
-            for name, rows in (("fence", held), *changes):
-                connection.execute(_statement(name), columns(_text(name), rows), prepare=True)
-            connection.execute(b"COMMIT")
-    except psycopg.Error as error:
-        if error.sqlstate == _FENCE_DOES_NOT_HOLD:
-            # The driver takes statements for prepared that the server passed over; and this happens seldom.
-            connection.close()
-            return False
-        raise
-    return True
 
 
 @cache

@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 class Session(psycopg.Connection):
     """A connection that is closed when the server says nothing for `patience_s`: what was asked may have happened."""
 
-    patience_s: float | None = None
+    patience_s: float = 5.0
 
     def wait(self, gen: PQGen[Answer], interval: float = _LOOKS_EVERY_S, timeout: float | None = None) -> Answer:
         """Raises psycopg.OperationalError after `patience_s`, like a link that broke."""
@@ -77,7 +77,7 @@ class Sessions:
         parameters.update(conninfo_to_dict(self._url))
         self._conninfo = make_conninfo(**parameters)
 
-    def connect(self) -> psycopg.Connection:
+    def connect(self) -> Session:
         """A session in autocommit: transactions are begun by name."""
         connection = Session.connect(self._conninfo, autocommit=True)
         connection.patience_s = self._lease_s * _PATIENCE_OF_A_LEASE
