@@ -8,6 +8,7 @@ the suite at another server. Tests marked ``services`` need more than this proce
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -15,12 +16,15 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from adapters.sql.migration import migrate
 
 SERVICES = os.environ.get("RETRACE_TEST_SERVICES") == "1"
 
@@ -77,14 +81,39 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def fresh_postgres(postgres_url: str) -> Iterator[str]:
-    """URL of an empty database of this test's own, dropped after it, whoever is still connected."""
+@contextlib.contextmanager
+def _database(administrator: str, template: str | None = None) -> Iterator[str]:
+    """URL of a database while the block runs; it is dropped after it, whoever is still connected."""
     name = f"retrace_test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    if template is not None:
+        create += sql.SQL(" TEMPLATE {} STRATEGY FILE_COPY").format(sql.Identifier(template))
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute(create)
     try:
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        yield urlsplit(administrator)._replace(path=f"/{name}").geturl()
     finally:
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
+        with psycopg.connect(administrator, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_url: str) -> Iterator[str]:
+    """Name of a database with the current schema and no rows: copying it takes a third of the time of migrating."""
+    with _database(postgres_url) as url:
+        migrate(f"postgresql+psycopg:///?{urlencode(conninfo_to_dict(url))}", "adapters.postgres")
+        yield urlsplit(url).path.removeprefix("/")
+
+
+@pytest.fixture
+def fresh_postgres(postgres_url: str, migrated_postgres: str) -> Iterator[str]:
+    """URL of a database of this test's own, with the current schema and no rows."""
+    with _database(postgres_url, migrated_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres(postgres_url: str) -> Iterator[str]:
+    """URL of an empty database of this test's own."""
+    with _database(postgres_url) as url:
+        yield url

@@ -145,8 +145,8 @@ async def test_an_older_process_is_fenced_off(storage, fresh_postgres):
     await newer.log.close()
 
 
-async def test_processes_that_start_at_once_agree_on_one_database(fresh_postgres):
-    storages = [PostgresStorage(fresh_postgres) for _ in range(5)]
+async def test_processes_that_start_at_once_agree_on_one_database(empty_postgres):
+    storages = [PostgresStorage(empty_postgres) for _ in range(5)]
     barrier = threading.Barrier(len(storages))
 
     def start(storage):
