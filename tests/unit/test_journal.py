@@ -12,7 +12,8 @@ import pytest
 
 from adapters.stored_events import EventMapper
 from application.chain import GENESIS
-from application.journal import LARGEST_BATCH, Appended, Journal
+from application.journal import Journal
+from application.lanes import LARGEST_BATCH, Appended
 from domain.errors import OwnershipLostError, StorageError
 from domain.events import EventReceived, NoteAdded
 from tests.simulation.loop import simulate
