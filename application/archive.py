@@ -17,7 +17,7 @@ import msgspec
 
 from application.attached_log import AttachedLog
 from application.storage import ArchiveStore, StoredRecord
-from domain.errors import ArchivedError, StorageError
+from domain.errors import ArchivedError, HistoryUnreadableError
 
 _FORM: Final = b"\x01"
 _COUNT_BYTES: Final = 4
@@ -48,14 +48,14 @@ class Packing:
 
 
 def unpacked(content: bytes) -> list[bytes]:
-    """The stored bytes of all events. Raises StorageError when they cannot be had."""
+    """The stored bytes of all events. Raises HistoryUnreadableError when they cannot be had."""
     if content[:1] != _FORM:
-        raise StorageError("the archive has a form that this version does not know")
+        raise HistoryUnreadableError("the archive has a form that this version does not know")
     start = 1 + _COUNT_BYTES
     try:
         return _bytes_of(_ARRAY + content[1:start] + zlib.decompress(content[start:]))
     except (zlib.error, msgspec.MsgspecError) as error:
-        raise StorageError("what the archive holds is damaged") from error
+        raise HistoryUnreadableError("what the archive holds is damaged") from error
 
 
 class ArchiveReader:
@@ -75,8 +75,8 @@ class ArchiveReader:
         return record.status
 
     async def page(self, partition: int, orchestration: UUID, after: int, limit: int) -> tuple[list[StoredRecord], int]:
-        """Events with version > after, whole as they were once; and how many there are in all. Raises StorageError when
-        the archive has not the bytes that the log vouches for.
+        """Events with version > after, whole as they were once; and how many there are in all. Raises
+        HistoryUnreadableError when the archive has not the bytes that the log vouches for.
         """
         records = await self._log.stream(partition, orchestration, after, limit)
         states = await self._states(partition, orchestration)
@@ -84,7 +84,7 @@ class ArchiveReader:
         for record in records:
             state = states[record.version - 1] if record.version <= len(states) else b""
             if sha256(state).digest() != record.state_hash:
-                raise StorageError("the archive has other bytes than the log once had")
+                raise HistoryUnreadableError("the archive has other bytes than the log once had")
             found.append(msgspec.structs.replace(record, state=state, state_hash=None))
         return await self._attached(partition, found), len(states)
 

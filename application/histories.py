@@ -7,7 +7,14 @@ from application.identity import Identity
 from application.journal import Codec
 from application.storage import LogStore, StoredRecord
 from domain import events as e
-from domain.errors import InvalidInputError, NotFoundError, Problem
+from domain.errors import (
+    ContentMissingError,
+    HistoryUnreadableError,
+    InvalidInputError,
+    NotFoundError,
+    Problem,
+    RetraceError,
+)
 
 _FIRST_PAGE = 64
 _PAGE = 1000
@@ -23,7 +30,9 @@ class Histories:
         self._identity = identity
 
     async def whole(self, public_id: str, most: int) -> list[e.Event]:
-        """All events. Raises NotFoundError; TooLongError when there are more than `most`."""
+        """All events. Raises NotFoundError; TooLongError when there are more than `most`; HistoryUnreadableError or
+        ContentMissingError when they are not what they once were.
+        """
         if not self._identity.well_formed(public_id):
             raise NotFoundError("There is no orchestration with this id.")
         place = self._identity.locate(public_id)
@@ -33,7 +42,7 @@ class Histories:
             records = await self._log.stream(*place, len(events), limit)
             if records and records[0].state_hash is not None:
                 records, _ = await self._archive.page(*place, len(events), limit)
-            events += map(self._decoded, records)
+            events += (self._decoded(record, version) for version, record in enumerate(records, len(events) + 1))
             if len(events) > most:
                 raise TooLongError(most)
             if len(records) < limit:
@@ -43,8 +52,17 @@ class Histories:
             raise NotFoundError("There is no orchestration with this id.")
         return events
 
-    def _decoded(self, record: StoredRecord) -> e.Event:
-        return self._codec.decode(record.topic, record.state, record.blobs)
+    def _decoded(self, record: StoredRecord, version: int) -> e.Event:
+        if record.version != version:
+            raise HistoryUnreadableError(f"the event of version {version} is missing")
+        try:
+            return self._codec.decode(record.topic, record.state, record.blobs)
+        except ContentMissingError:
+            raise
+        except RetraceError as error:
+            raise HistoryUnreadableError(f"the event of version {version}: {error.detail}") from error
+        except Exception as error:  # decoders and ciphers have many words for damaged bytes
+            raise HistoryUnreadableError(f"the event of version {version} is damaged") from error
 
 
 class TooLongError(InvalidInputError):

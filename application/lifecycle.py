@@ -1,6 +1,6 @@
 """Lifecycle events: what a recorded event means to others, as CloudEvents of the Serverless Workflow standard.
 
-One recorded event gives none, one or two of them. Their ids are made of the public id and the version of the recorded event,
+A recorded event gives none, one or a few of them. Their ids are made of the public id and the version of the recorded event,
 so a repeat is known by source and id, and `sequence` orders those of one orchestration. Where the standard has no type
 (undoing, incidents), there is one of ours below ``retrace.``. Names, times and members of `data` are the standard's; `run`
 and `attempt` are added. Pure; the error of an orchestration stands in an earlier event and is handed in.
@@ -35,6 +35,7 @@ TYPES: Final = (
     STANDARD + "workflow.cancelled.v1",
     STANDARD + "workflow.faulted.v1",
     STANDARD + "workflow.completed.v1",
+    STANDARD + "workflow.status-changed.v1",
     STANDARD + "task.created.v1",
     STANDARD + "task.started.v1",
     STANDARD + "task.retried.v1",
@@ -51,6 +52,18 @@ TYPES: Final = (
     OURS + "incident.resolved.v1",
 )
 """Every type that is sent; docs/messaging.md explains each."""
+_PHASES: Final[dict[type[e.Event], str]] = {
+    e.OrchestrationStarted: "running",
+    e.OrchestrationForked: "running",
+    e.OrchestrationSuspended: "suspended",
+    e.OrchestrationResumed: "running",
+    e.OrchestrationCompleted: "completed",
+    e.OrchestrationFaulted: "faulted",
+    e.OrchestrationCompensated: "faulted",
+    e.OrchestrationCancelled: "cancelled",
+    e.OrchestrationTerminated: "cancelled",
+}
+"""The status phase of the standard that begins with an event. It has none for undoing: that goes on as `running`."""
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -106,7 +119,16 @@ def _told(
 ) -> Iterator[tuple[str, Json]]:
     if isinstance(event, e.RunEvent):
         yield from _of_task(subject, event, at, large)
-        return
+    else:
+        yield from _of_workflow(subject, event, at, why, large)
+    if (phase := _PHASES.get(type(event))) is not None:  # the last, so that the others keep their ids
+        data = {"name": subject.qualified, "status": phase, "updatedAt": at}
+        yield STANDARD + "workflow.status-changed.v1", data
+
+
+def _of_workflow(
+    subject: Subject, event: e.Event, at: str, why: Fault | None, large: Sequence[Json]
+) -> Iterator[tuple[str, Json]]:
     name = {"name": subject.qualified}
     workflow = STANDARD + "workflow."
     match event:

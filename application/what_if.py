@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from application.definitions import DefinitionRegistry, split_reference
-from application.histories import Histories, TooLongError
+from application.histories import Histories
 from application.operations import Operations, Progress
 from application.projector import StatusProjector
 from application.service import FleetRequest, Json, WhatIfRequest
@@ -26,9 +27,18 @@ from application.what_if_result import brief, result
 from application.what_if_suppositions import Suppositions, check
 from application.what_if_tally import Tally
 from domain import events as e
-from domain.errors import InvalidInputError, NotFoundError, Problem
+from domain.errors import (
+    ContentMissingError,
+    HistoryUnreadableError,
+    InvalidInputError,
+    NotFoundError,
+    Problem,
+    RetraceError,
+    StorageError,
+)
 from domain.plan import Plan
 
+_log = structlog.get_logger(__name__)
 KIND: Final = "what-if"
 _MOST_EVENTS: Final = 20_000
 _MOST_EVENTS_EACH: Final = 5_000
@@ -62,9 +72,7 @@ class WhatIf:
     async def one(self, request: WhatIfRequest) -> Json:
         """The course of one orchestration in detail."""
         history = await self._histories.whole(request.id, _MOST_EVENTS)
-        if (unfit := _unfit(history)) is not None:
-            code, why = unfit
-            raise InvalidInputError([Problem("", why, code)], why)
+        _check_fit(history)
         recorded = await self._plan_of(history)
         plan = recorded if request.definition is None else await self._plan(request.definition)
         supposed = request.supposed
@@ -96,9 +104,12 @@ class WhatIf:
         for start in range(0, len(ids), _SIDE_BY_SIDE):
             chunk = ids[start : start + _SIDE_BY_SIDE]
             courses = await self._courses(chunk, plan, request.supposed, tally)
-            await driver.walk(courses)
-            for course in courses:
-                tally.add(brief(course))
+            await driver.walk(list(courses.values()))
+            for id_, course in courses.items():
+                try:
+                    tally.add(brief(course))
+                except Exception as error:  # a damaged history may be one that does not fold
+                    _not_readable(tally, id_, error)
                 await driver.breathe()
             progress.advance(len(chunk))
         return {"definition": plan.reference, "for": reference, **tally.told()}
@@ -123,23 +134,25 @@ class WhatIf:
             query = msgspec.structs.replace(query, after=(rows[-1].started_at, rows[-1].public_id))
         return ids
 
-    async def _courses(self, ids: Sequence[str], plan: Plan, supposed: Suppositions, tally: Tally) -> list[Course]:
-        """Those whose histories can be read; the others are counted at once."""
-        read = await asyncio.gather(
-            *(self._histories.whole(each, _MOST_EVENTS_EACH) for each in ids), return_exceptions=True
-        )
-        courses = []
+    async def _courses(self, ids: Sequence[str], plan: Plan, supposed: Suppositions, tally: Tally) -> dict[str, Course]:
+        """Those whose histories can be read; the others are counted at once. What fails for all is raised."""
+        read = await asyncio.gather(*(self._course_of(each, plan, supposed) for each in ids), return_exceptions=True)
+        courses = {}
         for id_, found in zip(ids, read, strict=True):
-            if isinstance(found, TooLongError | NotFoundError):
+            if isinstance(found, Course):
+                courses[id_] = found
+            elif isinstance(found, InvalidInputError | NotFoundError):
                 tally.unreadable(id_, found.detail)
-            elif isinstance(found, BaseException):
+            elif _of_all(found):
                 raise found
-            elif (unfit := _unfit(found)) is not None:
-                tally.unreadable(id_, unfit[1])
             else:
-                record = Record(await self._plan_of(found), found)
-                courses.append(_course(record, plan, supposed, _MOST_DECISIONS_EACH))
+                _not_readable(tally, id_, found)
         return courses
+
+    async def _course_of(self, id_: str, plan: Plan, supposed: Suppositions) -> Course:
+        history = await self._histories.whole(id_, _MOST_EVENTS_EACH)
+        _check_fit(history)
+        return _course(Record(await self._plan_of(history), history), plan, supposed, _MOST_DECISIONS_EACH)
 
     # Plans ------------------------------------------------------------------------------------------------------------
 
@@ -158,15 +171,33 @@ class WhatIf:
             return None
 
 
-def _unfit(history: Sequence[e.Event]) -> tuple[str, str] | None:
-    """(code, why) of a history whose decisions cannot be made again from its beginning under one plan."""
+def _check_fit(history: Sequence[e.Event]) -> None:
+    """Raises InvalidInputError where the decisions cannot be made again from the beginning under one plan."""
     if history[0].basis is None:
-        return "no-basis", _NO_BASIS
+        raise _unfit("no-basis", _NO_BASIS)
     if isinstance(history[0], e.OrchestrationForked):
-        return "forked", "It is a fork: ask what if of its original."
+        raise _unfit("forked", "It is a fork: ask what if of its original.")
     if any(isinstance(event, e.OrchestrationMigrated) for event in history):
-        return "migrated", "It was migrated on its way, so no single definition made its record."
-    return None
+        raise _unfit("migrated", "It was migrated on its way, so no single definition made its record.")
+
+
+def _unfit(code: str, why: str) -> InvalidInputError:
+    return InvalidInputError([Problem("", why, code)], why)
+
+
+def _of_all(error: BaseException) -> bool:
+    """Whether it says nothing about one history: the database cannot be used, or nobody wants the result any more."""
+    if isinstance(error, StorageError):
+        return not isinstance(error, HistoryUnreadableError)
+    return not isinstance(error, Exception)
+
+
+def _not_readable(tally: Tally, id_: str, error: BaseException) -> None:
+    """Told of the one, so that a damaged history does not hide what becomes of the others."""
+    _log.warning("what_if.unreadable", orchestration=id_, exc_info=error)
+    missing = isinstance(error, ContentMissingError)
+    reason = "a large value of its history is missing" if missing else "its history cannot be read"
+    tally.unreadable(id_, reason, error.detail if isinstance(error, RetraceError) else type(error).__name__)
 
 
 def _course(record: Record, plan: Plan, supposed: Suppositions, most: int | None = None) -> Course:

@@ -39,10 +39,11 @@ class Tally:
         if len(group) <= _EXAMPLES:
             group.append({name: value for name, value in found.items() if name not in _NOT_OF_EXAMPLES})
 
-    def unreadable(self, id_: str, why: str) -> None:
-        """One whose history could not be looked at."""
+    def unreadable(self, id_: str, reason: str, detail: str | None = None) -> None:
+        """One whose history could not be looked at. `detail`: what is wrong with just this one."""
         members = {"definition": None, "leaves_at": None, "status": None, "same_calls": False}
-        self.add({"id": id_, "outcome": "cannot_continue", "reason": why, "why": why, **members})
+        more = {} if detail is None else {"detail": detail}
+        self.add({"id": id_, "outcome": "cannot_continue", "reason": reason, "why": reason, **members, **more})
 
     def told(self) -> Json:
         """{considered, same, other, cannot_continue, same_calls, groups, not_grouped}, the largest groups first.

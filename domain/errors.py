@@ -31,7 +31,8 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     │   ├── OwnershipLostError      overloaded              another node took the partition over; nothing was done
     │   └── NodeUnavailableError    overloaded              no answer yet from the node that has it
     └── StorageError                internal                the database failed; nothing is known to be committed
-        └── StorageAwayError        overloaded              it cannot be had at the moment
+        ├── StorageAwayError        overloaded              it cannot be had at the moment
+        └── HistoryUnreadableError  internal                of one orchestration; the others are as they were
 
 ``code`` is stable: clients and adapters may rely on it, messages may change.
 """
@@ -256,6 +257,10 @@ class NodeUnavailableError(OverloadedError):
 
 class StorageError(RetraceError):
     """The database could not be used; nothing is known to be committed."""
+
+
+class HistoryUnreadableError(StorageError):
+    """The history cannot be read any more."""
 
 
 class ContentMissingError(RetraceError):

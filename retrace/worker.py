@@ -131,7 +131,7 @@ class Worker:
             if room <= 0:
                 await _first_of(*self._in_hand, self._stopping.wait(), asyncio.sleep(_LOOK_AGAIN_S))
                 continue
-            tasks = await self._until_stopped(self._claim(http, room))
+            tasks = await self._until_stopped(self._claim(http, room, again=pause_s > _FIRST_PAUSE_S))
             if tasks is None:
                 if not self._stopping.is_set():
                     # Many workers come back together when the server does.
@@ -149,8 +149,8 @@ class Worker:
         if not task.cancelled() and (problem := task.exception()) is not None:
             _log.error("a task was given up, its lease will end it", exc_info=problem)
 
-    async def _claim(self, http: httpx2.AsyncClient, room: int) -> list[Json] | None:
-        """Work; None where the server cannot be had."""
+    async def _claim(self, http: httpx2.AsyncClient, room: int, *, again: bool) -> list[Json] | None:
+        """Work; None where the server cannot be had. `again`: it could not be had the last time either."""
         body = {
             "functions": list(self._functions),
             "worker": self._name,
@@ -158,7 +158,9 @@ class Worker:
             "wait": self._wait_s,
             "lease": self._lease_s,
         }
-        answer = await _posted(http, "/v1/tasks/claim", body, self._wait_s + _GRACE_S)
+        # A server that was started together with its worker, or is started anew, is there in a moment.
+        level = logging.WARNING if again else logging.INFO
+        answer = await _posted(http, "/v1/tasks/claim", body, self._wait_s + _GRACE_S, level)
         if answer is None:
             return None
         if answer.status_code in (429, 503) or answer.status_code >= 500:
@@ -262,14 +264,16 @@ def _jittered(pause_s: float) -> float:
     return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - nothing depends on whether it can be guessed
 
 
-async def _posted(http: httpx2.AsyncClient, path: str, body: Json, timeout_s: float) -> httpx2.Response | None:
+async def _posted(
+    http: httpx2.AsyncClient, path: str, body: Json, timeout_s: float, level: int = logging.WARNING
+) -> httpx2.Response | None:
     """The answer; None when there was none."""
     import httpx2
 
     try:
         return await http.post(path, json=body, timeout=timeout_s)
     except httpx2.TransportError as error:
-        _log.warning("no answer to %s, it will be tried again: %s", path.rpartition("/")[2], type(error).__name__)
+        _log.log(level, "no answer to %s, it will be tried again: %s", path.rpartition("/")[2], type(error).__name__)
         return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +54,30 @@ async def deploy_all(service: Service, files: Sequence[Path]) -> tuple[list[tupl
 
 
 async def remarks(service: Service, files: Iterable[Path]) -> list[str]:
-    """Warnings about documents, now that all of them are deployed: a child that came later is no unknown one."""
+    """Warnings about documents, now that all of them are deployed: a child that came later is no unknown one. Functions that
+    are elsewhere are told by `left_to_workers`.
+    """
     lines: list[str] = []
     for file in files:
         _, warnings = await service.definitions.check(file.read_bytes(), "application/yaml")
-        lines += _indented(warnings, file, "warning: ")
+        lines += _indented([each for each in warnings if each.code != "unknown-function"], file, "warning: ")
     return lines
+
+
+def left_to_workers(files: Iterable[Path], functions: Container[str]) -> list[str]:
+    """Each function that documents call and this process has not, with the first place of a call: whoever runs no worker
+    sees what was misspelt.
+    """
+    from adapters.documents import functions_of, read_definition
+
+    found: dict[str, str] = {}
+    for file in files:
+        read = read_definition(file.read_bytes(), "application/yaml")
+        for pointer, name in functions_of(read.plan):
+            if name not in functions:
+                line = read.placed(Problem(pointer, "")).line
+                found.setdefault(name, f"{name} ({file}:{line})")
+    return [found[name] for name in sorted(found)]
 
 
 async def trial(service: Service, url: str, deployed: Deployed) -> str:

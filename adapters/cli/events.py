@@ -37,7 +37,7 @@ def held(
     source: Annotated[str | None, typer.Option("--source", help="Only of this source.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, oldest first.")] = 100,
 ) -> None:
-    """Events that nobody has taken yet; of an orchestration also those that come before their turn."""
+    """Events that nobody has taken yet; with ID those that this orchestration keeps, also those before their turn."""
     found = list(session.client.held_events({"orchestration": id_, "type": type_, "source": source}, limit))
     session.printer.show(found, lambda: _view(found, of_one=id_ is not None))
 
@@ -45,6 +45,8 @@ def held(
 def _view(found: Sequence[Mapping[str, Any]], *, of_one: bool) -> RenderableType:
     from adapters.cli.output import moment, table
 
+    if not found and not of_one:
+        return "No events are held for anybody. Those that an orchestration keeps: retrace events held ID"
     if not found:
         return "No events are held."
     lines = [

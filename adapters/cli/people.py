@@ -29,6 +29,11 @@ Why = Annotated[str, typer.Option("--reason", "-r", help="Why; recorded in the h
 _COLUMNS = [("TASK", "whole"), ("TITLE", "free"), ("STATUS", "whole"), ("WHO", "free"), ("DUE (UTC)", "whole")]
 _HANDINGS = [("WHEN (UTC)", "whole"), ("WHAT", "whole"), ("WHO", "free"), ("BY", "free"), ("WHY", "free")]
 
+_NO_ANSWER = (
+    "{task} asks for an answer, and none was given. Write it behind the id as JSON (or @file, or - for standard input): "
+    "retrace human complete {task} '{{...}}'\nWhat it has to look like stands under form: retrace human show {task}"
+)
+
 app = typer.Typer(cls=ListsByDefault, rich_markup_mode=None, help="What people are asked.")
 
 
@@ -96,13 +101,25 @@ def release(session: Session, task: Task, *, user: As = None, group: Groups = No
 def complete(
     session: Session,
     task: Task,
-    answer: Annotated[str, typer.Argument(metavar="JSON", help="The answer, @file, or - for standard input.")] = "null",
+    answer: Annotated[
+        str | None, typer.Argument(metavar="JSON", help="The answer, @file, or - for standard input.")
+    ] = None,
     *,
     user: As = None,
     group: Groups = None,
 ) -> None:
     """Answer it; the answer has to fit the form."""
-    found = session.client.people.complete(task, read_json(answer, "JSON"), user, group or ())
+    from adapters.cli.failures import Failure
+    from retrace.connection import RetraceProblem
+
+    output = None if answer is None else read_json(answer, "JSON")
+    try:
+        found = session.client.people.complete(task, output, user, group or ())
+    except RetraceProblem as problem:
+        of_output = [str(each.get("pointer")).startswith("/output") for each in problem.errors]
+        if answer is not None or not of_output or not all(of_output):
+            raise
+        raise Failure(_NO_ANSWER.format(task=task)) from None
     session.printer.show(found, lambda: f"{task} is done.")
 
 

@@ -189,7 +189,7 @@ async def _introduce(
     service: Service, url: str, folder: Path, documents: list[Path], functions: Registry, settings: Settings
 ) -> None:
     """Deploy a folder's documents, and tell a developer what there is now and what to try."""
-    from adapters.cli.deployment import deploy_all, remarks, trial
+    from adapters.cli.deployment import deploy_all, left_to_workers, remarks, trial
     from adapters.cli.failures import complain
 
     deployed, complaints = await deploy_all(service, documents)
@@ -198,10 +198,13 @@ async def _introduce(
         resource = f", served at /{each.resource}" if each.resource else ""
         state = "deployed" if each.created else "unchanged"
         print(f"  {each.namespace}/{each.name}@{each.version}  {state} from {file}{resource}")
-    for line in await remarks(service, [file for file, _ in deployed]):
+    files = [file for file, _ in deployed]
+    for line in await remarks(service, files):
         print(line)
     if functions:
         print(f"  functions: {', '.join(sorted(functions))}")
+    if elsewhere := left_to_workers(files, functions):
+        print(f"  not in this process, left to workers: {', '.join(elsewhere)}")
     if functions.projections:
         print(f"  projections: {', '.join(sorted(functions.projections))}")
     for complaint in complaints:

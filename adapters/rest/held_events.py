@@ -66,8 +66,10 @@ OPERATIONS = (
         "Events that wait for somebody",
         "Events",
         {200: Answer("Oldest first; without their data.", HeldEventList, headers=("Link",))},
-        description="Those for whoever waits later; with `orchestration` those that it keeps until a task of it wants them, "
-        "and those of its streams that are parked because others have to come first.",
+        description="Without `orchestration` those for whoever waits later, which nobody has taken. With it those that it "
+        "keeps until a task of it wants them, and those of its streams that are parked because others have to come first. "
+        "What an orchestration keeps is part of its state, so it is listed for one of them only; which ones have had events "
+        "parked is told by `GET /v1/audit/events?type=event.received`: `data.outcome` is `parked`.",
         problems=("not-found",),
         parameters=(
             text("orchestration", "Only those that this orchestration keeps: its id.", pattern=ID),

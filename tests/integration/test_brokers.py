@@ -218,7 +218,7 @@ async def test_a_broker_that_dies_under_load_loses_nothing_and_doubles_nothing(
     assert len(kinds) == 1, "each orchestration is told alike, in order"
     ((types, _),) = kinds.items()
     assert types[0] == "io.serverlessworkflow.workflow.started.v1"
-    assert types[-1] == "io.serverlessworkflow.workflow.completed.v1"
+    assert types[-2] == "io.serverlessworkflow.workflow.completed.v1"
     assert types.count("io.serverlessworkflow.task.completed.v1") == 2
 
 

@@ -58,4 +58,7 @@ def test_as_json_and_none(service, terminal):
     assert terminal.json("events", "held") == []
     service.gives("GET", PATH, {"items": [], "next": None})
     assert terminal.run("events", "held") == 0
-    assert terminal.out.strip().endswith("No events are held.")
+    told = " ".join(terminal.out.split())
+    assert told.endswith("No events are held for anybody. Those that an orchestration keeps: retrace events held ID")
+    assert terminal.run("events", "held", ID) == 0
+    assert terminal.out.strip() == "No events are held."

@@ -89,6 +89,32 @@ def test_answers(service, terminal):
     assert service.body() == {"error": {"type": "too-risky", "status": 422, "detail": "no income"}}
 
 
+def test_without_an_answer_it_says_how_to_give_one(service, terminal):
+    problem = {"pointer": "/output", "detail": "null is not of type 'object'"}
+    service.declines("POST", f"{PATH}/{TASK}/complete", 422, "invalid-input", errors=[problem])
+    assert terminal.run("human", "complete", TASK, "--as", "ann") == 1
+    told = " ".join(terminal.err.split())
+    assert "asks for an answer, and none was given" in told
+    assert f"retrace human complete {TASK} '{{...}}'" in told
+    assert f"retrace human show {TASK}" in told
+    assert "null" not in told
+    # Whoever gives an answer, be it null, is told what is wrong with it.
+    assert terminal.run("human", "complete", TASK, "null") == 1
+    assert "null is not of type 'object'" in terminal.err
+    assert "none was given" not in terminal.err
+    service.declines(
+        "POST", f"{PATH}/other/complete", 422, "invalid-input", errors=[{"pointer": "/user", "detail": "no"}]
+    )
+    assert terminal.run("human", "complete", "other") == 1
+    assert "/user: no" in terminal.err
+
+
+def test_a_task_that_asks_for_nothing_takes_no_answer(service, terminal):
+    service.gives("POST", f"{PATH}/{TASK}/complete", entry(status="completed"))
+    assert terminal.run("human", "complete", TASK) == 0
+    assert service.body() == {"output": None}
+
+
 def test_reassign(service, terminal):
     service.gives("POST", f"{PATH}/{TASK}/reassign", entry(assignee="max"))
     assert terminal.run("human", "reassign", TASK, "max", "--reason", "ann is ill", "--group", "managers") == 0

@@ -152,6 +152,27 @@ def test_dev_deploys_a_folder_runs_it_and_goes_on_after_a_restart(folder):
         assert (ended["status"], ended["output"]) == ("completed", {"x": 2})
 
 
+WAITING = """\
+document: {dsl: '1.0.3', namespace: demo, name: waiting, version: '1.0.0'}
+do:
+  - one: {call: greeet, with: {name: a}}
+  - two: {call: greeet, with: {name: b}}
+  - three: {call: greet, with: {name: c}}
+  - four: {call: elsewhere}
+"""
+
+
+def test_dev_says_in_one_line_which_functions_are_left_to_workers(folder):
+    (folder / "waiting.yaml").write_text(WAITING)
+    (folder / "zz.yaml").write_text(WAITING.replace("name: waiting", "name: zz"))
+    with running(folder, "dev", "--port", "0") as process:
+        _, said = introduction(process)
+        assert [line for line in said.splitlines() if "elsewhere" in line or "greeet" in line] == [
+            "  not in this process, left to workers: elsewhere (waiting.yaml:6), greeet (waiting.yaml:3)"
+        ]
+        assert "warning" not in said
+
+
 ASKING = """\
 document: {dsl: '1.0.3', namespace: demo, name: asking, version: '1.0.0'}
 do:

@@ -203,6 +203,20 @@ async def test_the_list_of_what_an_orchestration_keeps(tmp_path):
         assert missing.status_code == 404
 
 
+async def test_what_is_parked_is_listed_for_one_and_found_by_its_outcome(tmp_path):
+    async with running_service(tmp_path) as api:
+        id_ = await begun(api)
+        assert await published(api, 3) == "parked"
+        assert (await api.done("GET", "/v1/events/held"))["items"] == []
+        found = await api.done("GET", "/v1/audit/events", params={"type": "event.received"})
+        parked = [each["orchestration"] for each in found["items"] if each["data"]["outcome"] == "parked"]
+        assert parked == [id_]
+        page = await api.done("GET", "/v1/events/held", params={"orchestration": id_})
+        assert [each["parked"]["number"] for each in page["items"]] == [3]
+        described = (await api.http.get("/openapi.json")).json()["paths"]["/v1/events/held"]["get"]["description"]
+        assert "without `orchestration`" in " ".join(described.split()).lower()
+
+
 BEGUN_BY_ONE = """
 document: {dsl: '1.0.3', namespace: test, name: begun-by-one, version: '1.0.0'}
 schedule: {on: {one: {with: {type: first}}}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -207,6 +208,18 @@ async def test_pauses_grow_and_are_not_the_same_for_all(server, functions, monke
     async with working(server, functions):
         await server.hears("complete")
     assert pauses[:10] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
+
+
+@pytest.mark.parametrize(("refusals", "warnings"), [(1, 0), (2, 1)])
+async def test_a_server_that_is_about_to_start_is_no_warning(
+    server, functions, monkeypatch, caplog, refusals, warnings
+):
+    monkeypatch.setattr(worker, "_FIRST_PAUSE_S", 0.001)
+    caplog.set_level(logging.WARNING, logger="retrace.worker")
+    server.answers["claim"] = deque(httpx2.ConnectError("refused") for _ in range(refusals))
+    async with working(server, functions):
+        await server.hears("claim", refusals + 1)
+    assert len(caplog.records) == warnings
 
 
 async def test_a_report_is_repeated_until_it_is_taken(server, functions, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from application.lifecycle import TYPES, Subject, lifecycle_events
 from application.ports import Answered, Declined
 from application.service import CommandRequest
 from domain.errors import fault
-from domain.events import Beginning
+from domain.events import TOPICS, Beginning
+from domain.lifecycle import ORCHESTRATION
 from tests.simulation.checker import complaints
 from tests.simulation.folded import stored_of
 from tests.simulation.loop import Process, simulate
@@ -23,6 +25,7 @@ from tests.simulation.participants import KnownSecrets, SimulatedSink
 from tests.simulation.world import Simulation, Trouble, run_seed
 
 SEEDS = int(os.environ.get("RETRACE_SIMULATE_SEEDS", "500")) // 60
+CHANGED = "workflow.status-changed.v1"
 SAGA = [
     {"hotel": {"call": "book", "compensate": {"call": "cancel"}}},
     {"flight": {"call": "fly"}},
@@ -32,6 +35,10 @@ SAGA = [
 def short(event: dict[str, Any]) -> str:
     task = event["data"].get("task", "")
     return f"{event['type'].removeprefix('io.serverlessworkflow.')} {task}".strip()
+
+
+def phases(events: list[dict[str, Any]]) -> list[str]:
+    return [each["data"]["status"] for each in events if short(each) == CHANGED]
 
 
 def told(sink: Any) -> dict[str, list[dict[str, Any]]]:
@@ -116,6 +123,7 @@ def test_a_life_that_ends_well():
     events = living(main)
     assert [short(each) for each in events] == [
         "workflow.started.v1",
+        CHANGED,
         "task.created.v1 /do/0/a",
         "task.started.v1 /do/0/a",
         "task.completed.v1 /do/0/a",
@@ -123,8 +131,11 @@ def test_a_life_that_ends_well():
         "task.started.v1 /do/1/b",
         "task.completed.v1 /do/1/b",
         "workflow.completed.v1",
+        CHANGED,
     ]
-    first, last = events[0], events[-1]
+    first, last = events[0], events[-2]
+    assert phases(events) == ["running", "completed"]
+    assert events[-1]["data"] == {"name": first["data"]["name"], "status": "completed", "updatedAt": last["time"]}
     assert first["data"]["definition"] == {"namespace": "test", "name": "x", "version": "1.0.0"}
     assert first["data"]["name"] == f"x-{first['subject']}.test"
     assert first["source"] == f"/v1/orchestrations/{first['subject']}"
@@ -140,8 +151,8 @@ def test_a_life_that_is_undone():
 
     events = living(main, refusing)
     names = [short(each) for each in events]
-    assert names[-1] == "retrace.workflow.compensated.v1"
-    assert names[-2] == "workflow.faulted.v1"
+    assert names[-3:] == ["workflow.faulted.v1", "retrace.workflow.compensated.v1", CHANGED]
+    assert phases(events) == ["running", "faulted"]
     wanted = [
         "task.faulted.v1 /do/1/flight",
         "retrace.workflow.compensating.v1",
@@ -149,7 +160,7 @@ def test_a_life_that_is_undone():
     ]
     assert [each for each in names if each in wanted] == wanted
     assert "retrace.task.compensated.v1 /do/0/hotel" in names
-    assert events[-2]["data"]["error"]["detail"] == "no seats"
+    assert events[-3]["data"]["error"]["detail"] == "no seats"
     assert {each["type"] for each in events} <= set(TYPES)
 
 
@@ -165,7 +176,9 @@ def test_suspend_resume_cancel_and_events():
         await node.commands.cancel(CommandRequest(id=id_))
         await ended(node, id_)
 
-    names = [short(each) for each in living(main)]
+    events = living(main)
+    names = [short(each) for each in events]
+    assert phases(events) == ["running", "suspended", "running", "cancelled"]
     for name in (
         "workflow.suspended.v1",
         "workflow.resumed.v1",
@@ -174,7 +187,20 @@ def test_suspend_resume_cancel_and_events():
         "task.cancelled.v1 /do/1/d",
     ):
         assert name in names
-    assert names[-1] == "workflow.cancelled.v1"
+    assert names[-2] == "workflow.cancelled.v1"
+
+
+def test_the_phase_follows_every_change_of_status_of_an_orchestration():
+    """As far as the standard has one: it goes on running while it undoes."""
+    phases_of = {"compensated": "faulted", "terminated": "cancelled"}
+    for trigger, _, status in ORCHESTRATION:
+        if trigger in ("start", "roll_back", "resume_rollback"):
+            continue
+        kind = TOPICS["orchestration.resumed" if trigger == "resume" else f"orchestration.{status}"]
+        given = {"output": None} if trigger == "complete" else {}
+        *_, last = lifecycle_events(Subject("o_1", "n/x@1.0.0"), 7, kind(at=datetime.now(UTC), **given))
+        assert last["type"].endswith(CHANGED)
+        assert last["data"]["status"] == phases_of.get(status, status)
 
 
 def test_secrets_stay_hidden_and_large_outputs_are_left_out():
