@@ -24,7 +24,6 @@ class AttachedLog:
     def __init__(self, log: LogStore, blobs: BlobStore) -> None:
         self._log = self.bare = log
         """Without the contents."""
-        self.side_by_side = log.side_by_side
         self._blobs = blobs
 
     async def attached(

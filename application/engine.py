@@ -21,8 +21,7 @@ import structlog
 from application.facts import FactFinder, Plans
 from application.human_changes import human_changes
 from application.identity import Chance, Identity
-from application.journal import Journal
-from application.lanes import Appended
+from application.journal import Appended, Journal
 from application.live import Live, LiveCache, agenda_of, subscribers_in, types_of
 from application.ports import Clock
 from application.remote_changes import Known, attempts_again, task_changes

@@ -1,8 +1,8 @@
 """Group commit: one writer, many waiters.
 
 Coroutines hand in entries (events of one or more orchestrations of one partition, and the work that changes with them)
-and wait; lanes commit them in batches (`lanes.py`). The journal assigns positions and hashes. An entry is committed whole or
-not at all, and nothing is acknowledged before.
+and wait. A batch is what arrived while the previous one was being committed, at most 500 events; the journal never waits
+for company. It assigns positions and hashes. An entry is committed whole or not at all, and nothing is acknowledged before.
 
 After a database error nobody knows whether the transaction was committed: the journal reads the heads of the partitions
 and believes only them (storage.md). A partition whose epoch has changed is lost; its entries fail with OwnershipLostError.
@@ -11,17 +11,18 @@ and believes only them (storage.md). A partition whose epoch has changed is lost
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from application.blob_store import BlobRow, BlobStore
 from application.chain import event_hash, log_hash
-from application.lanes import FIRST_PAUSE_S, LONGEST_PAUSE_S, Appended, Entry, Lane, fail
 from application.large_values import Blob, Contents
 from application.measures import EVENTS, Distribution
 from application.ports import Clock
@@ -30,7 +31,11 @@ from domain.errors import OwnershipLostError, StorageAwayError, StorageError
 from domain.events import Event
 from domain.state import State
 
+LARGEST_BATCH: Final = 500
 BLOB_THRESHOLD: Final = 256 * 1024
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+_TRIES_ALONE: Final = 3
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +78,33 @@ class Codec(Protocol):
         ...
 
 
+class Appended(msgspec.Struct, gc=False):
+    """Events of one orchestration: `version` and `event_hash` are those of its last event before."""
+
+    orchestration: UUID
+    version: int
+    event_hash: bytes
+    events: Sequence[Event]
+    states: Sequence[bytes] = ()
+    """Their bytes; the journal makes them."""
+    large_bytes: int = 0
+    """Of large values that were taken out of them; the journal says so."""
+
+
+class Entry(msgspec.Struct):
+    partition: int
+    epoch: int
+    streams: list[Appended]
+    work: list[WorkChange]
+    done: asyncio.Future[list[bytes]]
+    size: int
+    """How many events it holds."""
+    blobs: Sequence[BlobRow] = ()
+    tries: int = 0
+    in_doubt: bool = False
+    """A transaction with it was not found committed, but may be on its way: nobody can say that it will not happen."""
+
+
 class Journal:
     """The only writer of a process. It writes to the partitions that it has `gained`; an entry belongs to the epoch in which
     it was decided, and to no other.
@@ -98,13 +130,14 @@ class Journal:
         self._epochs: dict[int, int] = {}
         self.epoch: Callable[[int], int | None] = self._epochs.get
         """The epoch under which a partition is ours; None when it is not."""
+        self._queue: deque[Entry] = deque()
+        self._wake = asyncio.Event()
         self._doubtful: set[int] = set()
         """Partitions in which something was given up that may have been committed."""
-        self._lanes = [
-            Lane(self._write, self._settle, self._doubtful, give_up_s) for _ in range(max(1, store.side_by_side))
-        ]
-        self._lane_of: dict[int, Lane] = {}
+        self._idle = asyncio.Event()
+        self._give_up_s = give_up_s
         self._stopped = False
+        self._task: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[int, list[UUID]], None]] = []
         self._loss_listeners: list[Callable[[int], None]] = []
         self.committed = Distribution(EVENTS)
@@ -121,13 +154,15 @@ class Journal:
         self._listeners.append(listener)
 
     def start(self) -> None:
-        for lane in self._lanes:
-            lane.start()
+        self._task = asyncio.create_task(self._run(), name="journal")
 
     async def stop(self) -> None:
         """Commit what was handed in, then end; whoever comes later is refused."""
         self._stopped = True
-        await asyncio.gather(*(lane.stop() for lane in self._lanes))
+        if self._task and not self._task.done():
+            await self._idle.wait()
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def on_lost(self, listener: Callable[[int], None]) -> None:
         """Called with a partition that turns out to be another node's."""
@@ -137,19 +172,16 @@ class Journal:
         """This partition is ours, from this head on."""
         self._heads[head.partition] = head
         self._epochs[head.partition] = head.epoch
-        taken = Counter(id(lane) for lane in self._lane_of.values())
-        self._lane_of[head.partition] = min(self._lanes, key=lambda lane: taken[id(lane)])
 
     def lost(self, partition: int) -> None:
         """It is another's: what waits to be written to it fails."""
         self._heads.pop(partition, None)
         self._epochs.pop(partition, None)
-        self._lane_of.pop(partition, None)
 
     @property
     def waiting(self) -> int:
         """Entries that are not being written yet."""
-        return sum(lane.waiting for lane in self._lanes)
+        return len(self._queue)
 
     def head(self, partition: int) -> Head:
         """The last committed head of a partition that is ours."""
@@ -184,7 +216,10 @@ class Journal:
                 raise StorageAwayError("the service stops")
             if self.epoch(partition) != epoch:
                 raise OwnershipLostError
-        self._lane_of[partition].put(entry)
+        if not self._queue:
+            self._idle.clear()
+            self._wake.set()
+        self._queue.append(entry)
         return await entry.done
 
     async def _taken_out(self, partition: int, streams: list[Appended]) -> Sequence[BlobRow]:
@@ -202,10 +237,34 @@ class Journal:
             stream.states = states
         return await self._blobs.prepare(partition, rows, self._clock.now()) if rows else ()
 
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                self._idle.set()
+            await (self._settle() if self._doubtful else self._wake.wait())
+            self._wake.clear()
+            while self._queue:
+                # Those whom the last commit has just woken are about to append what comes next: it takes no time to let them.
+                await asyncio.sleep(0)
+                batch = self._take()
+                try:
+                    await self._commit(batch)
+                except asyncio.CancelledError:
+                    for entry in batch:
+                        _fail(entry, StorageAwayError("the service stops"))
+                    raise
+                except Exception as error:
+                    _log.exception("journal.broken")
+                    for entry in batch:
+                        _fail(entry, StorageError(f"the batch could not be written: {error}"))
+
     async def _settle(self) -> None:
         """What was given up may have been committed, and nobody may ever write there again: look, as soon as the database
-        answers.
+        answers. Returns when there is something to write or to look at.
         """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_PAUSE_S):
+                await self._wake.wait()
         for partition in list(self._doubtful):
             known = self._heads.get(partition)
             try:
@@ -216,12 +275,49 @@ class Journal:
             if known and heads != [known]:
                 self._lose(known)
 
+    def _take(self) -> list[Entry]:
+        batch: list[Entry] = []
+        size = 0
+        while self._queue and (not batch or size + self._queue[0].size <= LARGEST_BATCH):
+            entry = self._queue.popleft()
+            batch.append(entry)
+            size += entry.size
+        return batch
+
+    async def _commit(self, batch: list[Entry]) -> None:
+        """Write a batch in one transaction. After trouble every entry is written alone, so that one that cannot be
+        written fails alone.
+        """
+        give_up_at = asyncio.get_running_loop().time() + self._give_up_s
+        left = await self._write(batch, give_up_at)
+        pause = _FIRST_PAUSE_S
+        others_could = False
+        while left:
+            rest: list[Entry] = []
+            for entry in left:
+                entry.tries += 1
+                rest += await self._write([entry], give_up_at)
+            # Where others could be written, the database is not to blame for the rest.
+            others_could = others_could or len(rest) < len(left)
+            left = []
+            for entry in rest:
+                if others_could and entry.tries >= _TRIES_ALONE:
+                    _fail(entry, StorageError("this could not be written, while others could"))
+                else:
+                    left.append(entry)
+            if left:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+                arrived = self._take()
+                batch += arrived
+                left += arrived
+
     async def _write(self, entries: list[Entry], give_up_at: float) -> list[Entry]:
         """One transaction; gives the entries that were not written and may be tried again."""
         by_partition: dict[int, list[Entry]] = {}
         for entry in entries:
             if self.epoch(entry.partition) != entry.epoch:
-                fail(entry, _lost(entry))
+                _fail(entry, _lost(entry))
             else:
                 by_partition.setdefault(entry.partition, []).append(entry)
         if not by_partition:
@@ -255,7 +351,7 @@ class Journal:
             elif head is None or head == write.head:
                 _log.warning("journal.gave_up", partition=partition, detail=trouble.detail)
                 for entry in by_partition[partition]:
-                    fail(entry, trouble)
+                    _fail(entry, trouble)
                 self._doubtful.add(partition)
             else:
                 await self._moved_on(head, write, by_partition[partition], hashes)
@@ -275,7 +371,7 @@ class Journal:
 
     async def _true_heads(self, partitions: list[int], give_up_at: float) -> dict[int, Head]:
         """What is committed; nothing when it cannot be had in time."""
-        pause = FIRST_PAUSE_S
+        pause = _FIRST_PAUSE_S
         while True:
             try:
                 return {head.partition: head for head in await self._store.heads(partitions)}
@@ -283,7 +379,7 @@ class Journal:
                 if asyncio.get_running_loop().time() > give_up_at:
                     return {}
             await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def _moved_on(
         self, head: Head, write: PartitionWrite, entries: list[Entry], hashes: list[list[bytes]]
@@ -296,15 +392,15 @@ class Journal:
             records = []
             if head.epoch == known.epoch or write.records:
                 for entry in entries:
-                    fail(entry, StorageAwayError("it is not known whether this was committed"))
+                    _fail(entry, StorageAwayError("it is not known whether this was committed"))
         if head.epoch != known.epoch:
             written = {record.position: record.log_hash for record in records}
             if write.records and written.get(write.after.position) == write.after.log_hash:
                 self._committed(write, entries, hashes)  # the last thing before the takeover
             for entry in entries:
-                fail(entry, _lost(entry))
+                _fail(entry, _lost(entry))
         for entry in entries:
-            fail(entry, StorageAwayError("the log had moved on; the decision has to be made again"))
+            _fail(entry, StorageAwayError("the log had moved on; the decision has to be made again"))
         self._lose(known)
 
     def _lose(self, head: Head) -> None:
@@ -346,3 +442,8 @@ class Journal:
 def _lost(entry: Entry) -> Exception:
     """What is told when the partition is another's. Who hears OwnershipLostError asks the next owner for the same."""
     return StorageAwayError("it is not known whether this was committed") if entry.in_doubt else OwnershipLostError()
+
+
+def _fail(entry: Entry, error: Exception) -> None:
+    if not entry.done.done():
+        entry.done.set_exception(error)

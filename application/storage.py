@@ -203,11 +203,6 @@ class PartitionWrite(msgspec.Struct, frozen=True):
 class LogStore(Protocol):
     """The partitions and their log. `eventsourcing` reads the same tables through its recorder interface."""
 
-    @property
-    def side_by_side(self) -> int:
-        """How many transactions of different partitions it is worth while to `write` at a time."""
-        ...
-
     async def open(self, partitions: int, lease_s: float) -> int:
         """Migrate, and create the partitions once; gives how many there are (their number never changes: the stored one
         wins). Nothing is owned by that (application/leases.py). Idempotent.

@@ -37,19 +37,19 @@ _DONE: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
 class Commits:
-    """Commits up to `side_by_side` transactions at a time, each on a connection that is made when it is needed."""
+    """Commits one transaction at a time; connects when it is needed."""
 
-    def __init__(self, sessions: Sessions, side_by_side: int) -> None:
+    def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._turns = asyncio.Semaphore(side_by_side)
-        self._idle: list[_Link] = []
+        self._link: _Link | None = None
+        self._turn = asyncio.Lock()
         self._closed = False
 
     async def commit(self, statements: Sequence[Statement]) -> bool:
         """False: a fence did not hold, and nothing was done. Raises StorageError: nobody knows, unless the statements could
         not even be sent. Whoever cancels it does not know either.
         """
-        async with self._turns:
+        async with self._turn:
             if self._closed:
                 raise StorageAwayError("The storage is closed.")
             link = None
@@ -58,32 +58,29 @@ class Commits:
                 await link.transact(statements)
             except BaseException as error:
                 if link is not None:
-                    link.close()
+                    self._drop(link)
                 if getattr(error, "sqlstate", None) == _FENCE_DOES_NOT_HOLD:
                     return False
                 if isinstance(error, ERRORS):
                     raise unusable(error) from error
                 raise
-            self._idle.append(link)
-            if self._closed:
-                self._close_idle()
             return True
 
     async def close(self) -> None:
-        """What is under way may end. Idempotent."""
-        self._closed = True
-        self._close_idle()
+        """Idempotent."""
+        async with self._turn:
+            self._closed = True
+            if self._link is not None:
+                self._drop(self._link)
 
     async def _linked(self) -> _Link:
-        while self._idle:
-            link = self._idle.pop()
-            if not link.closed:
-                return link
-        return _Link(await asyncio.to_thread(self._sessions.connect))
+        if self._link is None or self._link.closed:
+            self._link = _Link(await asyncio.to_thread(self._sessions.connect))
+        return self._link
 
-    def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+    def _drop(self, link: _Link) -> None:
+        link.close()
+        self._link = None
 
 
 class _Link:

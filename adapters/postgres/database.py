@@ -26,9 +26,8 @@ _STATEMENTS = Statements("adapters.postgres")
 class PostgresDatabase:
     """`Database` over the URL of a PostgreSQL database."""
 
-    def __init__(self, url: str, *, readers: int = 4, side_by_side: int = 2) -> None:
+    def __init__(self, url: str, *, readers: int = 4) -> None:
         self.partitions = 0
-        self.side_by_side = side_by_side
         self._url = url
         self.sessions = Sessions(url)
         self._threads = Threads[psycopg.Connection](
@@ -37,7 +36,7 @@ class PostgresDatabase:
         self._leases = Threads[psycopg.Connection](
             lambda _writing: self.sessions.connect(), readers=1, errors=ERRORS, died=_died
         )
-        self._commits = Commits(self.sessions, side_by_side)
+        self._commits = Commits(self.sessions)
         self._changes = Changes[psycopg.Connection](
             self._threads, begin="BEGIN", execute=_control, transaction=_PostgresTransaction, errors=ERRORS
         )

@@ -60,8 +60,6 @@ class Database(Protocol):
     """One database. `partitions` is known once it is open."""
 
     partitions: int
-    side_by_side: int
-    """How many commits it carries out at a time."""
 
     async def open(self, lease_s: float) -> None:
         """Connect and migrate. Idempotent."""

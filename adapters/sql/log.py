@@ -29,7 +29,6 @@ class SqlLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.side_by_side = database.side_by_side
 
     async def open(self, partitions: int, lease_s: float) -> int:
         await self._database.open(lease_s)

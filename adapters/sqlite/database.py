@@ -48,7 +48,6 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, *, readers: int = 2) -> None:
         self.partitions = 0
-        self.side_by_side = 1
         self._path = path
         self._lock = DatabaseLock(path)
         self._threads = Threads[sqlite3.Connection](

@@ -46,8 +46,6 @@ def _version(record: StoredRecord) -> int:
 class MemoryLog:
     """`LogStore` in memory."""
 
-    side_by_side = 2
-
     def __init__(self, data: MemoryData, calls: Calls) -> None:
         self._data = data
         self._calls = calls

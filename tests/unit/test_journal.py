@@ -12,8 +12,7 @@ import pytest
 
 from adapters.stored_events import EventMapper
 from application.chain import GENESIS
-from application.journal import Journal
-from application.lanes import LARGEST_BATCH, Appended
+from application.journal import LARGEST_BATCH, Appended, Journal
 from domain.errors import OwnershipLostError, StorageError
 from domain.events import EventReceived, NoteAdded
 from tests.simulation.loop import simulate
@@ -119,42 +118,6 @@ async def test_what_arrives_during_a_commit_is_the_next_batch(loop, desk):
     await asyncio.gather(first, *rest)
     assert desk.door.writes == 2
     assert sorted(desk.stored()) == list(range(1, 40))
-
-
-@simulated
-async def test_two_lanes_commit_side_by_side_and_wait_for_their_own_turn(loop, desk):
-    desk.door.open.clear()
-    first, beside = desk.append(1, partition=0), desk.append(2, partition=1)
-    await desk.door.reached(2)
-    rest = [desk.append(number, partition=number % 3) for number in range(3, 21)]
-    await settled()
-    assert desk.door.writes == 2, "what belongs to a lane waits for its turn"
-    desk.door.open.set()
-    await asyncio.gather(first, beside, *rest)
-    assert desk.door.writes == 4
-    assert (desk.stored(0)[0], desk.stored(1)[0]) == (1, 2)
-    assert sorted(desk.stored(0)) == [1, *range(3, 21, 3)]
-
-
-@simulated
-async def test_a_partition_that_comes_back_is_written_to_under_its_new_epoch_alone(loop, desk):
-    desk.door.open.clear()
-    old = desk.append(1, partition=0)
-    await desk.door.reached(1)
-    desk.journal.lost(0)
-    waiting = desk.append(2, partition=1)
-    [head, *_] = await own(MemoryStorage(desk.data), "me again", 3)
-    desk.journal.gained(head)
-    note = Appended(UUID(int=3), 0, GENESIS, [NoteAdded(at=NOON, text="3")])
-    new = asyncio.ensure_future(desk.journal.append(0, head.epoch, [note], []))
-    await settled()
-    desk.door.open.set()
-    with pytest.raises(OwnershipLostError):
-        await old
-    with pytest.raises(OwnershipLostError):
-        await waiting
-    await new
-    assert desk.stored(0) == [3]
 
 
 @simulated
