@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_brokers import ORDER, Amqp, Nats, broker, ordered, until  # noqa: F401 - a fixture
+from tests.integration.test_brokers import ORDER, Amqp, Nats, broker, ordered, told_to_the_end, until  # noqa: F401 - a fixture
 from tests.integration.test_cli_servers import introduction, running
 
-pytestmark = [pytest.mark.anyio, pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(300)]
 
 EVENTS = 200
 FUNCTIONS = """
@@ -75,8 +75,7 @@ async def test_a_service_that_is_killed_with_messages_in_hand(broker, tmp_path):
         await until(all_out, 90.0)
 
         async def all_told() -> bool:
-            found = await broker.out("LIFE")
-            return len({each["subject"] for each in found if each["type"].endswith("workflow.completed.v1")}) >= EVENTS
+            return len(told_to_the_end(await broker.out("LIFE"))) >= EVENTS
 
         await until(all_told, 90.0)
         out, life = await broker.out("OUT"), await broker.out("LIFE")
@@ -94,7 +93,7 @@ async def test_a_service_that_is_killed_with_messages_in_hand(broker, tmp_path):
     assert len(told) == EVENTS
     for types in told.values():
         assert next(iter(types.values())) == "io.serverlessworkflow.workflow.started.v1"
-        assert list(types.values())[-1] == "io.serverlessworkflow.workflow.completed.v1"
+        assert list(types.values())[-2] == "io.serverlessworkflow.workflow.completed.v1"
 
 
 def effects(folder: Path) -> list[str]:
