@@ -32,7 +32,8 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     │   └── NodeUnavailableError    overloaded              no answer yet from the node that has it
     └── StorageError                internal                the database failed; nothing is known to be committed
         ├── StorageAwayError        overloaded              it cannot be had at the moment
-        └── HistoryUnreadableError  internal                of one orchestration; the others are as they were
+        ├── HistoryUnreadableError  internal                of one orchestration; the others are as they were
+        └── BlobStorageError        internal                the folder or object store beside it failed
 
 ``code`` is stable: clients and adapters may rely on it, messages may change.
 """
@@ -261,6 +262,10 @@ class StorageError(RetraceError):
 
 class HistoryUnreadableError(StorageError):
     """The history cannot be read any more."""
+
+
+class BlobStorageError(StorageError):
+    """The folder or object store of large values could not be used."""
 
 
 class ContentMissingError(RetraceError):

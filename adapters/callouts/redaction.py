@@ -38,7 +38,9 @@ class Redaction:
     def add(self, texts: Iterable[str]) -> None:
         """Hide these from now on."""
         hidden = [text for text in texts if len(text) >= _SHORTEST]
-        self._in_urls = tuple(sorted({*self._in_urls, *(_spaced(_octets(text)) for text in hidden)}, key=len, reverse=True))
+        self._in_urls = tuple(
+            sorted({*self._in_urls, *(_spaced(_octets(text)) for text in hidden)}, key=len, reverse=True)
+        )
         known = {*self._forms, *(form for text in hidden for form in forms(text))}
         if len(known) == len(self._forms):
             return
