@@ -40,7 +40,9 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -50,6 +52,7 @@ KIT = "https://serverlessworkflow.io/dsl/errors/types/"
 """Prefix that the standard's test kit uses for the same types; equal in ``catch``."""
 OURS = "https://retrace.invalid/errors/"
 """Prefix of error types that a bare word names."""
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,6 +72,11 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     def at(self, pointer: str) -> Fault:
         """The same fault, telling where it happened unless it already does."""
         return self if self.instance is not None else msgspec.structs.replace(self, instance=pointer)
+
+
+def error_type(named: str) -> str:
+    """A URI as it is; a bare word becomes one of ours."""
+    return named if _URI.match(named) else OURS + quote(named, safe="")
 
 
 def fault(name: str, detail: str, *, status: int | None = None, title: str | None = None) -> Fault:
@@ -217,7 +225,7 @@ class VersionMismatchError(RetraceError):
 
 
 class StaleTokenError(RetraceError):
-    """The token is no longer valid; someone else has the task."""
+    """The token is not valid any more: the time is over, the task is not wanted any more, or somebody else has it."""
 
     code = "stale-token"
 
