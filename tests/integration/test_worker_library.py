@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 from retrace import TaskContext, worker
+from retrace.connection import RetraceProblem
 from retrace.functions import Registry, load_functions
 from retrace.worker import Worker
 
@@ -186,7 +187,7 @@ async def test_what_is_in_hand_ends_when_the_server_refuses_to_hand_out_more(ser
         await server.hears("claim", 3)
         refused.set()
         assert (await server.hears("complete"))[0]["output"] == "lamp"
-        with pytest.raises(httpx2.HTTPStatusError):
+        with pytest.raises(RetraceProblem, match="401"):
             await asyncio.wait_for(running, 10)
 
 
