@@ -245,7 +245,9 @@ class Worker:
             await asyncio.sleep(_jittered(pause_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         if answer.status_code == 409:
-            _log.warning("the report of %s was refused: somebody else has the task", task["function"])
+            _log.warning(
+                "the report of %s was refused: its time is over, or nobody wants it any more", task["function"]
+            )
         elif not answer.is_success and verb == "complete":
             # What cannot be taken (too large, say) was done all the same.
             detail = f"the server did not take the output: {answer.status_code} {answer.text[:500]}"
