@@ -14,6 +14,13 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 FIELDS = 5
+_RANGES = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day-of-month": "1 to 31, in a month that has it, L or LW",
+    "month": "1 to 12 or JAN to DEC",
+    "day-of-week": "0 to 7 or SUN to SAT",
+}
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +41,8 @@ def cron_problem(expression: str) -> str | None:
         CronSim(expression, datetime(2024, 1, 1, tzinfo=UTC))
         never = next_cron(expression, "UTC", datetime(2024, 1, 1, tzinfo=UTC)) is None
     except CronSimError as error:
-        return f"{str(error)[:1].lower()}{str(error)[1:]} in {expression!r:.60}"
+        field = str(error).removeprefix("Bad ")
+        return f"the {field} of {expression!r:.60} cannot be used; it is {_RANGES.get(field, 'written in another way')}"
     return f"{expression!r:.60} never comes true" if never else None
 
 

@@ -13,6 +13,26 @@ from typing import Final
 _FILE: Final = "_FILE"
 
 
+def complaints_about(
+    environment: Mapping[str, str],
+    prefix: str,
+    read: Callable[[Mapping[str, str]], object],
+    refusal: type[Exception],
+) -> list[str]:
+    """What `read` refuses of each variable alone, so that all are told at once; if nothing, of all of them together."""
+
+    def refused(variables: Mapping[str, str]) -> list[str]:
+        try:
+            read(variables)
+        except refusal as problem:
+            return [str(problem)]
+        return []
+
+    mine = {variable: value for variable, value in sorted(environment.items()) if variable.upper().startswith(prefix)}
+    told = [each for variable, value in mine.items() for each in refused({variable: value})]
+    return told or refused(mine)
+
+
 def named_settings(
     environment: Mapping[str, str], prefix: str, refusal: Callable[[str], Exception]
 ) -> Iterator[tuple[str, str, str]]:

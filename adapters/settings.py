@@ -39,10 +39,10 @@ from adapters.messaging import addresses
 from adapters.signatures import read_private, read_public
 
 PREFIX = "RETRACE_"
-ELSEWHERE = ("RETRACE_SECRET_", "RETRACE_CONNECTION_", "RETRACE_SOURCE_", "RETRACE_TEST_")
-"""Prefixes of variables that are read by others: secrets of definitions, databases of `call: sql`, queues that events come
-from, the test suite.
-"""
+FAMILIES = ("CONNECTION_", "SECRET_", "SOURCE_")
+"""What stands before names of the user's: databases of `call: sql`, secrets of definitions, queues that events come from."""
+ELSEWHERE = (*(PREFIX + family for family in FAMILIES), "RETRACE_TEST_")
+"""Prefixes of variables that are read by others; the last by the test suite."""
 OF_THE_CLIENT = frozenset({"RETRACE_URL", "RETRACE_TOKEN"})
 """Variables of the command line that talks to a service."""
 
@@ -378,6 +378,7 @@ def read_settings(**overrides: Any) -> Settings:
 
 def _unknown(names: Iterable[str]) -> list[str]:
     known = [field.upper() for field in Settings.model_fields]
+    listed = sorted([*known, *(f"{family}<NAME>" for family in FAMILIES)])
     problems: list[str] = []
     for name in sorted(names):
         upper = name.upper()
@@ -386,12 +387,12 @@ def _unknown(names: Iterable[str]) -> list[str]:
         setting = upper.removeprefix(PREFIX)
         if setting in known:
             continue
-        nearest = get_close_matches(setting, known, n=1)
-        hint = (
-            f"did you mean {PREFIX}{nearest[0]}?"
-            if nearest
-            else f"after {PREFIX} may stand {', '.join(sorted(known))}."
+        name_of_theirs = setting.partition("_")[2]
+        of_a_family = [family + name_of_theirs for family in FAMILIES if name_of_theirs]
+        nearest = get_close_matches(setting, known, n=1, cutoff=0.9) or get_close_matches(
+            setting, [*known, *of_a_family], n=1
         )
+        hint = f"did you mean {PREFIX}{nearest[0]}?" if nearest else f"after {PREFIX} may stand {', '.join(listed)}."
         problems.append(f"{name} is not a setting of Retrace; {hint}")
     return problems
 

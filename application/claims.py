@@ -30,7 +30,7 @@ from application.remote_work import WORK, RemoteWork
 from application.service import Json
 from application.status import instant
 from application.task_store import Claim, ClaimedTask, FunctionControl, TaskKey, TaskStore
-from domain.errors import OURS, ArchivedError, Fault, NotFoundError, StaleTokenError, StorageError, fault
+from domain.errors import ArchivedError, Fault, NotFoundError, StaleTokenError, StorageError, error_type, fault
 
 _log = structlog.get_logger(__name__)
 _LOOK_S: Final = 1.0
@@ -302,9 +302,9 @@ def _token(text: str) -> bytes:
 def _fault_of(error: Json, *, uncertain: bool) -> Fault:
     """An error as a worker tells it; what it leaves out is what it would be of a function in the process."""
     detail = error.get("detail")
-    known = fault("runtime", detail or "the worker gave no reason")
-    if not uncertain and "type" not in error:
-        known = Fault(OURS + "failed", 422, "Failed", detail)
-    return Fault(
-        error.get("type", known.type), error.get("status", known.status), error.get("title", known.title), known.detail
-    )
+    if uncertain:
+        known = fault("runtime", detail or "the worker gave no reason")
+    else:
+        known = Fault(error_type("failed"), 422, "Refused" if "type" in error else "Failed", detail)
+    type_ = error_type(error["type"]) if "type" in error else known.type
+    return Fault(type_, error.get("status", known.status), error.get("title", known.title), known.detail)

@@ -107,7 +107,7 @@ class LifecycleFeed:
             partitions = sorted(self._ours)
             ended = await asyncio.gather(*map(self._follow, partitions), return_exceptions=True)
             failed = [each for each in ended if isinstance(each, BaseException)]
-            for error in failed:
+            for error in {(type(error), str(error)): error for error in failed}.values():  # once for all partitions
                 self._tell(error)
             if failed:
                 await asyncio.sleep(pause_s)

@@ -32,14 +32,17 @@ that failed. It has the shape of RFC 9457, is recorded in events, caught by ``ca
     │   └── NodeUnavailableError    overloaded              no answer yet from the node that has it
     └── StorageError                internal                the database failed; nothing is known to be committed
         ├── StorageAwayError        overloaded              it cannot be had at the moment
-        └── HistoryUnreadableError  internal                of one orchestration; the others are as they were
+        ├── HistoryUnreadableError  internal                of one orchestration; the others are as they were
+        └── BlobStorageError        internal                the folder or object store beside it failed
 
 ``code`` is stable: clients and adapters may rely on it, messages may change.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -49,6 +52,7 @@ KIT = "https://serverlessworkflow.io/dsl/errors/types/"
 """Prefix that the standard's test kit uses for the same types; equal in ``catch``."""
 OURS = "https://retrace.invalid/errors/"
 """Prefix of error types that a bare word names."""
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,6 +72,11 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     def at(self, pointer: str) -> Fault:
         """The same fault, telling where it happened unless it already does."""
         return self if self.instance is not None else msgspec.structs.replace(self, instance=pointer)
+
+
+def error_type(named: str) -> str:
+    """A URI as it is; a bare word becomes one of ours."""
+    return named if _URI.match(named) else OURS + quote(named, safe="")
 
 
 def fault(name: str, detail: str, *, status: int | None = None, title: str | None = None) -> Fault:
@@ -216,7 +225,7 @@ class VersionMismatchError(RetraceError):
 
 
 class StaleTokenError(RetraceError):
-    """The token is no longer valid; someone else has the task."""
+    """The token is not valid any more: the time is over, the task is not wanted any more, or somebody else has it."""
 
     code = "stale-token"
 
@@ -261,6 +270,10 @@ class StorageError(RetraceError):
 
 class HistoryUnreadableError(StorageError):
     """The history cannot be read any more."""
+
+
+class BlobStorageError(StorageError):
+    """The folder or object store of large values could not be used."""
 
 
 class ContentMissingError(RetraceError):

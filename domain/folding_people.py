@@ -47,6 +47,11 @@ def _hand(s: State, ev: e.RunEvent, what: str, user: str | None, reason: str | N
     return human
 
 
+def _replace_candidates(human: Human, candidates: e.Candidates) -> None:
+    human.candidates_before = (*human.candidates_before[1 - _REMEMBERED :], human.candidates)
+    human.candidates = candidates
+
+
 def _claimed(s: State, ev: e.TaskClaimed) -> None:
     _hand(s, ev, "claimed", ev.user).assignee = ev.user
 
@@ -58,13 +63,15 @@ def _released(s: State, ev: e.TaskReleased) -> None:
 def _reassigned(s: State, ev: e.TaskReassigned) -> None:
     human = _hand(s, ev, "reassigned", ev.assignee, ev.reason)
     human.assignee = ev.assignee
-    human.candidates = ev.candidates or human.candidates
+    if ev.candidates:
+        _replace_candidates(human, ev.candidates)
 
 
 def _escalated(s: State, ev: e.TaskEscalated) -> None:
     human = _human(s, ev)
     if ev.candidates is not None:
-        human.candidates, human.assignee = ev.candidates, None
+        _replace_candidates(human, ev.candidates)
+        human.assignee = None
     if ev.priority is not None:
         human.priority = ev.priority
     human.escalated = ev.step + 1

@@ -122,7 +122,8 @@ def _time_is_over(d: Decision, run: Run) -> bool:
 def _concerned(human: Human, command: ClaimTask | ReleaseTask | AnswerTask) -> None:
     """Raises NotFoundError for whoever has, and had, nothing to do with it."""
     had = any(step.user == command.user for step in human.handings)
-    if not (_candidate(human, command) or had or human.assignee == command.user):
+    could = any(_is_among(each, command) for each in (human.candidates, *human.candidates_before))
+    if not (could or had or human.assignee == command.user):
         raise NotFoundError(f"There is no task with this id for {command.user}.")
 
 
@@ -130,12 +131,12 @@ def _free(human: Human, command: ClaimTask | AnswerTask) -> None:
     """Raises TaskClaimedError when it is not for this person to take."""
     if human.assignee is not None:
         raise TaskClaimedError(f"{human.assignee} has the task.")
-    if not _candidate(human, command):
+    if not _is_among(human.candidates, command):
         raise TaskClaimedError("The task is for others now.")
 
 
-def _candidate(human: Human, command: ClaimTask | ReleaseTask | AnswerTask) -> bool:
-    users, groups = human.candidates.users, human.candidates.groups
+def _is_among(candidates: e.Candidates, command: ClaimTask | ReleaseTask | AnswerTask) -> bool:
+    users, groups = candidates.users, candidates.groups
     return not (users or groups) or command.user in users or any(group in groups for group in command.groups)
 
 

@@ -43,6 +43,8 @@ class Human(msgspec.Struct, array_like=True):
     outcome: str | None = None
     handings: list[Handing] = []
     """The latest; the history has all."""
+    candidates_before: tuple[Candidates, ...] = ()
+    """The latest of those that others have taken the place of."""
 
     @property
     def next_at(self) -> datetime | None:

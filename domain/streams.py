@@ -75,7 +75,7 @@ def _placed(d: Decision, stream: EventStream, event: dict[str, Any]) -> Strand:
     number = _number(values[0] if stream.by is not None else event.get(stream.attribute))
     if number is None:
         where = "" if stream.by is not None else f"/{stream.attribute}"
-        detail = f"it belongs to the stream {stream.name}, and says no number there"
+        detail = f"it belongs to the stream {stream.name}, and says no number there: an integer, or its digits"
         raise InvalidInputError([Problem(where, detail, "no-number")], "This event cannot be put in order.")
     if stream.per is None:
         return Place(stream, None, number)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -238,8 +239,17 @@ async def _serve(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m examples.participants", description="What the examples call.")
     parser.add_argument("--port", type=int, default=8090)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(parser.parse_args().port))
+    port = parser.parse_args().port
+    try:
+        asyncio.run(_serve(port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        parser.exit(
+            1, f"Port {port} of 127.0.0.1 is in use by another program; the examples need it. Stop that program.\n"
+        )
+    except KeyboardInterrupt:
+        pass
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Connection:
         timeout_s = max(self._timeout_s, held_s + _GRACE_S)
         response = self._http.request(method, path, timeout=timeout_s, **request)
         if not response.is_success:
-            raise _problem(response)
+            raise problem_of(response)
         return response
 
     @contextmanager
@@ -78,7 +78,7 @@ class Connection:
         with self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as response:
             if not response.is_success:
                 response.read()
-                raise _problem(response)
+                raise problem_of(response)
             yield response
 
 
@@ -102,7 +102,8 @@ def structured_string(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _problem(response: httpx2.Response) -> RetraceProblem:
+def problem_of(response: httpx2.Response) -> RetraceProblem:
+    """What an answer that is no success says."""
     members: Any = None
     # A proxy's page, or nothing: then the status line is all there is.
     with suppress(ValueError):

@@ -86,6 +86,7 @@ class Worker:
 
         Raises:
             UnfitFunctionError: a function cannot be called with keyword arguments from JSON; the message says why.
+            RetraceProblem: the server refuses to hand anything out (401, say); what was in hand has ended.
         """
         import httpx2
 
@@ -166,7 +167,10 @@ class Worker:
         if answer.status_code in (429, 503) or answer.status_code >= 500:
             _log.warning("the server is busy: %s", answer.status_code)
             return None
-        answer.raise_for_status()
+        if not answer.is_success:
+            from retrace.connection import problem_of
+
+            raise problem_of(answer)
         try:
             items = list(answer.json()["items"])
         except (ValueError, LookupError, TypeError):
@@ -241,7 +245,9 @@ class Worker:
             await asyncio.sleep(_jittered(pause_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         if answer.status_code == 409:
-            _log.warning("the report of %s was refused: somebody else has the task", task["function"])
+            _log.warning(
+                "the report of %s was refused: its time is over, or nobody wants it any more", task["function"]
+            )
         elif not answer.is_success and verb == "complete":
             # What cannot be taken (too large, say) was done all the same.
             detail = f"the server did not take the output: {answer.status_code} {answer.text[:500]}"
@@ -273,7 +279,9 @@ async def _posted(
     try:
         return await http.post(path, json=body, timeout=timeout_s)
     except httpx2.TransportError as error:
-        _log.log(level, "no answer to %s, it will be tried again: %s", path.rpartition("/")[2], type(error).__name__)
+        verb, what = path.rpartition("/")[2], type(error).__name__
+        server = http.base_url.netloc.decode()
+        _log.log(level, "%s gives no answer to %s, it will be tried again: %s", server, verb, what)
         return None
 
 

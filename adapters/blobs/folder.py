@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, ParamSpec, TypeVar
 
-from domain.errors import StorageError
+from domain.errors import BlobStorageError
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -86,7 +86,7 @@ async def _done(work: Callable[P, Result], *arguments: P.args, **named: P.kwargs
     try:
         return await asyncio.to_thread(work, *arguments, **named)
     except OSError as error:
-        raise StorageError(f"the folder of large values (RETRACE_BLOBS) cannot be used: {error}") from error
+        raise BlobStorageError(f"the folder of large values (RETRACE_BLOBS) cannot be used: {error}") from error
 
 
 def _sync(folder: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from domain.errors import StorageError
+from domain.errors import BlobStorageError
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -41,7 +41,7 @@ class S3Vault:
 
     async def check(self) -> None:
         if not await _done(self._client.bucket_exists, self._bucket):
-            raise StorageError(f"the bucket {self._bucket} (RETRACE_BLOBS) does not exist")
+            raise BlobStorageError(f"the bucket {self._bucket} (RETRACE_BLOBS) does not exist")
 
     def _put(self, name: str, content: bytes, media_type: str) -> None:
         key = self._prefix + name
@@ -96,9 +96,10 @@ def open_s3(
 
 async def _done(work: Callable[P, Result], *arguments: P.args, **named: P.kwargs) -> Result:
     from minio.error import MinioException
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, MaxRetryError
 
     try:
         return await asyncio.to_thread(work, *arguments, **named)
     except (MinioException, HTTPError, OSError, ValueError) as error:
-        raise StorageError(f"the object store of large values (RETRACE_BLOBS) cannot be used: {error}") from error
+        why = error.reason if isinstance(error, MaxRetryError) and error.reason else error
+        raise BlobStorageError(f"the object store of large values (RETRACE_BLOBS) cannot be used: {why}") from error

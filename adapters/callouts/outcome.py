@@ -81,11 +81,12 @@ def error_of(request: Request, reply: Reply) -> Fault:
     """The fault of an answer that is not a success: ``communication`` with the answer's own status."""
     headers = {name: value for name, value in reply.headers.items() if name not in _SECRETIVE}
     title = reply.reason or _phrase(reply.status)
+    not_followed = 300 <= reply.status < 400 and reply.headers.get("location")
     return Fault(
         SPEC + "communication",
         reply.status,
         title,
-        f"{request.title} answered {reply.status} {title}",
+        f"{request.title} answered {reply.status} {title}{', and redirects are not followed' if not_followed else ''}",
         response={"status": reply.status, "headers": headers, "content": keep_some(reply)},
     )
 

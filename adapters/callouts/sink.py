@@ -48,12 +48,19 @@ class HttpEventSink:
         """Deliver all of them in one request, or nobody knows which. Raises DeliveryError."""
         await self._post(BATCH, {}, msgspec.json.encode(events))
 
-    async def _post(self, content_type: str, attributes: dict[str, str], body: bytes) -> None:
-        charset = "; charset=utf-8" if content_type.startswith("application/cloudevents") else ""
-        headers = {**attributes, "Content-Type": content_type + charset, "User-Agent": user_agent()}
+    async def _post(self, content_type: str | None, attributes: dict[str, str], body: bytes) -> None:
+        headers = {**attributes, "User-Agent": user_agent()}
+        if content_type:
+            charset = "; charset=utf-8" if content_type.startswith("application/cloudevents") else ""
+            headers["Content-Type"] = content_type + charset
         try:
             async with self._session.post(
-                self._url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False
+                self._url,
+                data=body,
+                headers=headers,
+                skip_auto_headers=("Content-Type",),
+                timeout=self._timeout,
+                allow_redirects=False,
             ) as response:
                 status = response.status
         except aiohttp.ClientConnectorError as problem:

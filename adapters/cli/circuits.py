@@ -86,8 +86,11 @@ def _view(found: list[Circuit]) -> RenderableType:
 
 
 def _why(circuit: Circuit) -> str:
+    from adapters.cli.output import moment
+
     if circuit["opened_by"] is not None:
         return f"opened by {circuit['opened_by']}{': ' + circuit['reason'] if circuit['reason'] else ''}"
     if not circuit["failures"]:
-        return "it is back" if circuit["changed_at"] else ""
-    return f"{circuit['failures']} failures: {circuit['last_failure']}"
+        return f"was open until {moment(circuit['changed_at'])}" if circuit["changed_at"] else ""
+    times = "1 failure" if circuit["failures"] == 1 else f"{circuit['failures']} failures"
+    return f"{times}: {circuit['last_failure']}"

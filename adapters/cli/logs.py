@@ -20,8 +20,15 @@ Level = Literal["debug", "info", "warning", "error"]
 _hiding: list[Callable[[str], str]] = []
 _QUIET = ("aiohttp", "asyncio", "httpcore", "httpx", "httpx2", "uvicorn.error", "uvicorn.access", "yoyo")
 """Libraries whose chatter is only of interest while debugging; their warnings always are."""
-_SILENT = ("aiormq", "aio_pika", "nats")
-"""Libraries whose warnings say once more, with a traceback, what our own log says: that a connection is lost."""
+_SILENT = {
+    "aiormq": logging.ERROR,
+    "aiormq.connection": logging.CRITICAL,
+    "aio_pika": logging.ERROR,
+    "nats": logging.ERROR,
+}
+"""Libraries that say once more, some with a traceback, what our own log says: that a connection is lost. From which level
+on they are heard.
+"""
 
 
 def configure_logs(form: Form, level: str) -> None:
@@ -63,8 +70,8 @@ def configure_logs(form: Form, level: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
-    for name in _SILENT:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
+    for name, heard in _SILENT.items():
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else heard)
 
 
 _TOKENS = re.compile(r"(/v1/callbacks/|\bBearer )[^\s\"'?#,]+", re.IGNORECASE)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adapters.cli.output import compact, moment
-from adapters.cli.views_status import fault
+from adapters.cli.views_status import fault, name_of
 
 _LONGEST = 100
 _INTERNAL = frozenset(
@@ -23,16 +22,6 @@ _EFFECTS = {
     "completed": "it took effect",
 }
 _TIMES = {"due_at": "until", "retry_at": "again at", "timeout_at": "until", "gap_at": "the gap lasts until"}
-_UNDO = re.compile(r"/([^/]+)/compensate\Z")
-
-
-def name_of(pointer: str | None, run: int = 1) -> str:
-    """A task as people call it: the last name of its reference."""
-    if not pointer:
-        return ""
-    undone = _UNDO.search(pointer)
-    name = f"undo of {undone[1]}" if undone else pointer.rpartition("/")[2]
-    return name if run == 1 else f"{name}#{run}"
 
 
 def run_name(run: str | None) -> str:

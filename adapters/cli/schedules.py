@@ -103,7 +103,10 @@ def _view(found: list[ScheduleStatus]) -> RenderableType:
 
 
 def _words(schedule: ScheduleStatus) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in schedule["schedule"].items())
+    from adapters.cli.output import compact
+
+    written = schedule["schedule"].items()
+    return ", ".join(f"{name}: {value if isinstance(value, str) else compact(value)}" for name, value in written)
 
 
 def _one(found: ScheduleStatus) -> RenderableType:

@@ -229,7 +229,7 @@ def _reporting() -> Iterator[None]:
     from adapters.callouts.functions import UnfitFunctionError
     from adapters.cli.failures import FAILED, USAGE, Failure, complain
     from adapters.settings import SettingsError
-    from domain.errors import RetraceError, StorageError
+    from domain.errors import BlobStorageError, RetraceError, StorageError
 
     try:
         yield
@@ -244,7 +244,9 @@ def _reporting() -> Iterator[None]:
         raise typer.Exit(FAILED) from None
     except RetraceError as error:
         detail = error.detail
-        if isinstance(error, StorageError) and error.__cause__ is not None:
+        if isinstance(error, BlobStorageError):
+            detail = f"{detail[:1].upper()}{detail[1:]}."
+        elif isinstance(error, StorageError) and error.__cause__ is not None:
             detail = f"The database cannot be used: {_why(error.__cause__)}.\nCheck RETRACE_DATABASE, or --database."
         complain(f"The service cannot start. {detail}")
         raise typer.Exit(FAILED) from None

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from adapters.cli.output import compact, moment, printable, table
+from adapters.cli.views_status import fault
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,11 +63,25 @@ def _what(event: Mapping[str, Any]) -> str:
     # Who asked matters for what was asked for; tasks only follow from it.
     actor = f" by {event['actor']}" if event.get("actor") and not event.get("task") else ""
     data = " ".join(
-        f"{name}={compact(value, 60)}"
+        f"{name}={_value(value)}"
         for name, value in (event.get("data") or {}).items()
         if name not in _INTERNAL and value not in _NOTHING
     )
     return f"{event.get('task', '')}{run}{attempt}{actor} {data}".strip()
+
+
+def _value(value: Any) -> str:
+    """An error as people read it, everything else as JSON that may be cut."""
+    if isinstance(value, Mapping):
+        if {"type", "status"} <= value.keys():
+            return _quoted(fault(value))
+        if isinstance(why := value.get("fault"), Mapping):
+            return _quoted(f"{value.get('kind', 'error')}, {fault(why)}")
+    return compact(value, 60)
+
+
+def _quoted(text: str) -> str:
+    return compact(text, 300)
 
 
 def _condition(condition: Mapping[str, Any] | None) -> str:

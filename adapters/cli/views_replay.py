@@ -18,8 +18,8 @@ from rich.text import Text
 
 from adapters.cli.change_words import changed, undoing
 from adapters.cli.output import compact, console, moment, printable
-from adapters.cli.replay_words import asked, name_of, told
-from adapters.cli.views_status import COLOURS, status_view
+from adapters.cli.replay_words import asked, told
+from adapters.cli.views_status import COLOURS, name_of, status_view
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from adapters.cli.output import compact, moment, printable, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+_UNDO = re.compile(r"/([^/]+)/compensate\Z")
 COLOURS = {
     "completed": "green",
     "running": "cyan",
@@ -117,6 +119,15 @@ def fault(error: Mapping[str, Any] | None) -> str:
     return text + (f": {detail}" if detail else "") + (f" (at {place})" if place else "")
 
 
+def name_of(pointer: str | None, run: int = 1) -> str:
+    """A task as people call it: the last name of its reference."""
+    if not pointer:
+        return ""
+    undone = _UNDO.search(pointer)
+    name = f"undo of {undone[1]}" if undone else pointer.rpartition("/")[2]
+    return name if run == 1 else f"{name}#{run}"
+
+
 def waiting(entry: Mapping[str, Any]) -> str:
     """One thing that has to happen before it goes on."""
     what = (
@@ -125,7 +136,8 @@ def waiting(entry: Mapping[str, Any]) -> str:
     if entry["kind"] == "human":
         what = f"task {entry['id']}" + (f" at {entry['assignee']}" if entry["assignee"] else "")
     due = f" until {moment(entry['due_at'])}" if entry.get("due_at") else ""
-    return f"{entry['kind']}{f' {what}' if what else ''} for {entry['task']}{due}{_lacking(entry)}"
+    name = name_of(entry.get("reference")) or entry["task"]
+    return f"{entry['kind']}{f' {what}' if what else ''} for {name}{due}{_lacking(entry)}"
 
 
 def _lacking(entry: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 import msgspec
 
-from adapters.named_settings import named_settings
+from adapters.named_settings import complaints_about, named_settings
 
 PREFIX: Final = "RETRACE_SOURCE_"
 _NAME = re.compile(r"[A-Z0-9_]{1,64}")
@@ -114,12 +114,8 @@ def read_sources(environment: Mapping[str, str]) -> list[Inlet]:
 
 
 def complaints(environment: Mapping[str, str]) -> list[str]:
-    """What is wrong with the sources of an environment."""
-    try:
-        read_sources(environment)
-    except AddressError as problem:
-        return [str(problem)]
-    return []
+    """What is wrong with the sources of an environment, one sentence each."""
+    return complaints_about(environment, PREFIX, read_sources, AddressError)
 
 
 def _source(url: str) -> Address:

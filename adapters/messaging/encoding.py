@@ -21,9 +21,9 @@ _SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not 
 
 
 class Encoded(msgspec.Struct, frozen=True):
-    """`attributes`: headers of the message, by name."""
+    """`attributes`: headers of the message, by name. Without data there may be no type of it."""
 
-    content_type: str
+    content_type: str | None
     attributes: dict[str, str]
     body: bytes
 
@@ -46,11 +46,11 @@ def _binary(event: dict[str, Any]) -> Encoded:
         for name, value in event.items()
         if name not in {"data", "data_base64", "datacontenttype"} and value is not None
     }
+    if "data" not in event and "data_base64" not in event:
+        return Encoded(event.get("datacontenttype"), attributes, b"")
     content_type = event.get("datacontenttype") or "application/json"
     if "data_base64" in event:
         body = base64.b64decode(event["data_base64"])
-    elif "data" not in event:
-        body = b""
     elif isinstance(event["data"], str) and not _JSON_MEDIA.match(content_type):
         body = event["data"].encode()
     else:

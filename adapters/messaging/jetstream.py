@@ -57,7 +57,8 @@ class NatsEventSink:
         form = encoded(event, self._mode)
         subject = subject_of(self._address.options["subject"], event["type"])
         headers = {name: header_safe(value) for name, value in form.attributes.items()}
-        headers |= {"content-type": form.content_type, "Nats-Msg-Id": message_id(event)}
+        headers |= {"content-type": form.content_type} if form.content_type else {}
+        headers["Nats-Msg-Id"] = message_id(event)
         # A server ends the connection for either, and with it whatever else is under way.
         if len(subject.encode()) > _LONGEST_SUBJECT_BYTES:
             raise DeliveryError(f"the subject is longer than {_LONGEST_SUBJECT_BYTES} bytes: {subject[:100]}...")

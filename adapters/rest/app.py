@@ -91,7 +91,7 @@ OPERATIONS: tuple[Operation, ...] = (
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _DETAILS: Mapping[int, tuple[str, str]] = {
     404: ("not-found", "There is nothing at this path."),
-    405: ("method-not-allowed", "This method is not possible here."),
+    405: ("method-not-allowed", "{method} is not possible here; what is: {allowed}."),
 }
 
 
@@ -184,6 +184,7 @@ async def _framework_refusal(request: Request, error: Exception) -> Response:
     # The open patterns of resources match our own paths too: where a route of ours has the path, the method is at fault.
     allowed = _allowed(request)
     slug, detail = _DETAILS[405 if allowed else 404]
+    detail = detail.format(method=request.method, allowed=", ".join(allowed))
     response = problem_response(slug, detail, headers={"Allow": ", ".join(allowed)} if allowed else None)
     return with_request_id(response, Fields(request.scope))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.responses import Response
 
 from adapters.rest.bodies import JsonBody
@@ -11,10 +9,9 @@ from adapters.rest.calls import Call, json_response
 from adapters.rest.operations import Answer, Endpoint, Operation
 from adapters.rest.schemas import CallbackAnswer, CallbackFailureBody
 from application.callbacks import CallbackReport
-from domain.errors import OURS, Fault
+from domain.errors import Fault, error_type
 
 _PATH = "/v1/callbacks/{token}"
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 async def complete(call: Call) -> Response:
@@ -26,8 +23,7 @@ async def fail(call: Call) -> Response:
     """POST /v1/callbacks/{token}/fail."""
     body: CallbackFailureBody = call.body
     error = body.error
-    type_ = error.type if _URI.match(error.type) else OURS + error.type
-    why = Fault(type_, error.status, error.title, error.detail)
+    why = Fault(error_type(error.type), error.status, error.title, error.detail)
     return await _take(call, CallbackReport("uncertain" if body.uncertain else "refused", None, why, body.retryable))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from starlette.responses import Response
@@ -21,12 +20,11 @@ from adapters.rest.schemas_human import (
     ReassignBody,
 )
 from application.human_tasks import Acting, HumanListRequest, HumanTasks
-from domain.errors import OURS, Fault, NotFoundError
+from domain.errors import Fault, NotFoundError, error_type
 
 _TAG: Final = "Tasks for people"
 _PATH: Final = "/v1/human-tasks"
 _ONE: Final = {"task_id": {"type": "string", "pattern": f"^{ID}-[1-9][0-9]{{0,5}}$"}}
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def _tasks(call: Call) -> HumanTasks:
@@ -77,8 +75,7 @@ async def fail(call: Call) -> Response:
     """POST /v1/human-tasks/{task_id}/fail."""
     body: HumanRefusalBody = call.body
     error = body.error
-    type_ = error.type if _URI.match(error.type) else OURS + error.type
-    why = Fault(type_, error.status, error.title, error.detail)
+    why = Fault(error_type(error.type), error.status, error.title, error.detail)
     return json_response(await _tasks(call).refuse(_id(call), _acting(call, body), why))
 
 

@@ -99,7 +99,7 @@ def text(
             form = FORMS.get(f"^{pattern}$")
             told = f"has 1 to {longest} characters"
             if form and compiled and 0 < len(value) <= longest:
-                told = "is none"
+                told = f"cannot be {value[:60]!r}"
             raise ValueError(f"{told}. {form.rstrip('.')}" if form else told)
         return value
 

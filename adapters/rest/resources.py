@@ -138,7 +138,7 @@ class ResourceRoute:
         served = self._methods.get(scope["method"])
         if served is None:
             allowed = ", ".join([*self._methods, *(["HEAD"] if "GET" in self._methods else [])])
-            detail = f"{scope['method']} is not possible here."
+            detail = f"{scope['method']} is not possible here; what is: {allowed}."
             refused = ProblemError("method-not-allowed", detail, headers={"Allow": allowed})
             await refusal(refused)(scope, receive, send)
             return

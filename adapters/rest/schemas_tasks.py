@@ -32,7 +32,7 @@ class CompleteBody(Body):
 class ReportedError(Body):
     """Why not, as problem details."""
 
-    type: Line | None = None
+    type: Line | None = Field(None, description="A URI, or a word that becomes one of ours.", examples=["no-seats"])
     status: int | None = Field(None, ge=100, le=599)
     title: Line | None = None
     detail: Text | None = None

@@ -15,7 +15,7 @@ from application.blob_store import BlobRow, BlobStore
 from application.database import Storage
 from application.large_values import Blob, blob_of
 from application.outside_blobs import OutsideBlobs
-from domain.errors import StorageError
+from domain.errors import BlobStorageError, StorageError
 from tests.contract.storages import PARTITIONS, heads, identity, minutes, written
 from tests.support.owning import own
 from tests.support.s3 import ACCESS_KEY, REGION, SECRET_KEY, FakeS3
@@ -242,5 +242,5 @@ async def test_a_folder_that_was_just_removed_is_made_again(tmp_path):
 
 
 async def test_a_folder_that_is_none_is_told_at_the_start(tmp_path):
-    with pytest.raises(StorageError):
+    with pytest.raises(BlobStorageError, match="RETRACE_BLOBS"):
         await FolderVault(tmp_path / "missing").check()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+
 import httpx2
 import pytest
 
-from examples.participants import MOODS, Participants, Reply
+from examples.participants import MOODS, Participants, Reply, main
 from tests.support.examples_script import EXAMPLES
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +24,15 @@ async def participants(anyio_backend):
 async def http(participants):
     async with httpx2.AsyncClient(base_url=participants.url) as client:
         yield client
+
+
+async def test_a_port_that_is_taken_is_told_without_a_traceback(participants, monkeypatch, capsys):
+    port = participants.url.rpartition(":")[2]
+    monkeypatch.setattr(sys, "argv", ["participants", "--port", port])
+    with pytest.raises(SystemExit) as ended:
+        await asyncio.to_thread(main)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith(f"Port {port} of 127.0.0.1 is in use by another program")
 
 
 async def test_a_repeat_has_no_second_effect(http, participants):

@@ -39,6 +39,14 @@ async def test_a_broken_and_a_slow_bank(tmp_path):
         assert [each["bank"] for each in shown["output"]["silent"]] == ["coastal", "harbour"]
 
 
+async def test_questions_that_no_worker_takes_count_as_no_offer(tmp_path):
+    async with running_examples(tmp_path, "quotes", faster=FASTER) as (api, participants):
+        await api.done("POST", "/v1/functions/askBank/pause")
+        _, shown = await quotes(api, 250_000, 20)
+        assert shown["status"] == "Declined"
+        assert participants.requests == []
+
+
 async def test_nobody_lends(tmp_path):
     async with running_examples(tmp_path, "quotes") as (api, _):
         status, shown = await quotes(api, 2_000_000, 20)

@@ -119,6 +119,12 @@ async def test_a_failure_has_a_form(api, asked):
     )
 
 
+async def test_a_failure_whose_type_is_no_word_has_a_uri_all_the_same(api, asked):
+    id_, path = await waiting(api, asked)
+    await api.http.post(f"{path}/fail", json={"error": {"type": "no seats"}})
+    assert (await api.ended(id_))["error"]["type"] == "https://retrace.invalid/errors/no%20seats"
+
+
 async def test_after_a_cancel_the_token_is_void_and_what_it_says_is_recorded(api, asked):
     id_, path = await waiting(api, asked)
     await api.done("POST", f"/v1/orchestrations/{id_}/cancel")

@@ -51,6 +51,18 @@ def test_the_list(service, terminal, words):
     assert "\x1b[31m" not in terminal.out
 
 
+def test_a_circuit_that_is_closed_is_not_said_to_lead_to_a_host_that_is_back(service, terminal):
+    """It may have been closed by hand."""
+    closed = circuit(state="closed", failures=0, probe_at=None)
+    once = circuit(state="closed", failures=1, last_failure="gone")
+    service.gives("GET", PATH, {"items": [closed, once], "next": None})
+    assert terminal.run("circuits") == 0
+    words = " ".join(terminal.out.split())
+    assert "it is back" not in words
+    assert "was open until" in words
+    assert "1 failure: gone" in words
+
+
 def test_none(service, terminal):
     service.gives("GET", PATH, {"items": [], "next": None})
     assert terminal.run("circuits") == 0

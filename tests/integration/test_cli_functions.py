@@ -75,3 +75,11 @@ def test_a_worker_needs_functions(terminal, tmp_path):
     assert terminal.run("worker", str(tmp_path / "work.js")) == 1
     assert "is no Python file" in terminal.err
     assert "Traceback" not in terminal.err
+
+
+def test_a_worker_that_is_refused_says_why(service, terminal, tmp_path):
+    (tmp_path / "work.py").write_text("from retrace import function\n@function('pack')\ndef pack(): ...\n")
+    service.declines("POST", "/v1/tasks/claim", 401, "unauthorized", title="Unauthorized", detail="A token is needed.")
+    assert terminal.run("worker", str(tmp_path / "work.py")) == 1
+    assert "Unauthorized: A token is needed. (401 unauthorized)\nSet RETRACE_TOKEN" in terminal.err
+    assert "broke" not in terminal.err

@@ -207,6 +207,26 @@ def test_a_history_is_shown_from_a_version_on(service, terminal):
     assert "task.completed  /do/0/a" in terminal.out
 
 
+def test_a_history_tells_errors_as_people_read_them(service, terminal):
+    why = {"type": f"https://serverlessworkflow.io/spec/1.0.0/errors/{'x' * 60}", "status": 409, "title": "Conflict"}
+    [failed, begun] = events(1, 2)
+    failed["data"] = {"fault": {**why, "detail": "nobody flies there"}, "effect": "failed"}
+    begun["data"] = {"reason": {"kind": "error", "task": "/do/0/a", "fault": why}}
+    service.gives("GET", f"{PATH}/history", {"items": [failed, begun], "next_after": None})
+    assert terminal.run("history", ID) == 0
+    shown = " ".join(terminal.out.split())
+    assert 'fault="409 Conflict: nobody flies there" effect="failed"' in shown
+    assert 'reason="error, 409 Conflict"' in shown
+
+
+def test_a_status_that_waits_for_an_undo_says_of_what(service, terminal):
+    waits = {"kind": "worker", "function": "unpack", "task": "compensate", "due_at": None}
+    waits["reference"] = "/do/0/pack/compensate"
+    service.gives("GET", PATH, {**orchestration("compensating"), "waiting_for": [waits]})
+    assert terminal.run("status", ID) == 0
+    assert "worker unpack for undo of pack" in terminal.out
+
+
 def test_a_followed_history_goes_on_where_it_was_until_the_end(service, terminal):
     service.gives("GET", PATH, orchestration(version=2), orchestration("completed", 3))
     service.gives(

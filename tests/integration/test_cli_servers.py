@@ -297,6 +297,24 @@ def test_a_folder_that_is_not_there_is_told(tmp_path, arguments):
     assert "nowhere" in err
 
 
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"blobs": "nowhere"}, "The folder of large values (RETRACE_BLOBS) cannot be used: "),
+        (
+            {"blobs": "s3://b/x", "s3_endpoint": "http://127.0.0.1:1"},
+            "The object store of large values (RETRACE_BLOBS) ",
+        ),
+    ],
+)
+def test_a_place_for_large_values_that_cannot_be_used_is_no_fault_of_the_database(tmp_path, settings, why):
+    code, err = refused(tmp_path, "dev", "--port", "0", s3_access_key="a", s3_secret_key="b", **settings)
+    assert code == 1
+    assert f"The service cannot start. {why}" in err
+    assert "RETRACE_DATABASE" not in err
+    assert "Max retries" not in err
+
+
 def test_a_folder_is_no_database(tmp_path):
     code, err = refused(tmp_path, "dev", "--port", "0", "--database", f"sqlite:///{tmp_path}")
     assert code == 1

@@ -210,7 +210,13 @@ async def test_a_redirect_is_followed_nowhere_and_no_error_if_allowed(http, http
     result = await http.send(call)
     assert isinstance(result, Answered)
     assert result.output["statusCode"] == 302
-    assert len(httpserver.log) == 1
+    refused = await http.send(http_callout(method="get", endpoint=httpserver.url_for("/")))
+    assert isinstance(refused, Declined)
+    assert refused.fault.detail
+    assert refused.fault.response
+    assert refused.fault.detail.endswith(" answered 302 FOUND, and redirects are not followed")
+    assert refused.fault.response["headers"]["location"] == httpserver.url_for("/elsewhere")
+    assert len(httpserver.log) == 2
 
 
 async def test_retry_after_is_read_as_seconds_and_as_a_date(http, httpserver):

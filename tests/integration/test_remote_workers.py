@@ -133,6 +133,42 @@ async def test_the_protocol_over_http(tmp_path):
         assert "partition" not in json.dumps(await api.history(id_))
 
 
+@pytest.mark.parametrize(
+    ("error", "uncertain", "seen"),
+    [
+        ({}, False, ("https://retrace.invalid/errors/failed", 422, "Failed", None)),
+        ({"type": "too heavy"}, False, ("https://retrace.invalid/errors/too%20heavy", 422, "Refused", None)),
+        ({"type": "urn:x", "status": 409, "title": "T"}, False, ("urn:x", 409, "T", None)),
+        (
+            {"type": "jam"},
+            True,
+            ("https://retrace.invalid/errors/jam", 500, "Runtime Error", "the worker gave no reason"),
+        ),
+    ],
+)
+async def test_what_a_worker_says_of_a_failure_is_what_a_catch_sees(tmp_path, error, uncertain, seen):
+    """As with functions in the process: a type is a URI, or a word that becomes one."""
+    async with running_service(tmp_path) as api:
+        await api.deploy(DEFINITION)
+        id_ = (await api.start("shop/parcel", {"item": "lamp", "pieces": 2}))["id"]
+        [task] = await claimed(api)
+        failed = {"token": task["token"], "error": error, "uncertain": uncertain}
+        await api.done("POST", f"/v1/tasks/{task['task_id']}/fail", json=failed)
+        found = await api.reached(id_, lambda found: found["error"] is not None)
+        assert tuple(found["error"].get(name) for name in ("type", "status", "title", "detail")) == seen
+
+
+async def test_a_token_that_is_void_is_not_said_to_be_somebody_elses(tmp_path):
+    async with running_service(tmp_path) as api:
+        await api.deploy(DEFINITION)
+        id_ = (await api.start("shop/parcel", {"item": "lamp", "pieces": 2}))["id"]
+        [task] = await claimed(api)
+        await api.done("POST", f"/v1/orchestrations/{id_}/cancel", json={})
+        stale = await api.http.post(f"/v1/tasks/{task['task_id']}/complete", json={"token": task["token"]})
+        assert stale.status_code == 409
+        assert "not wanted any more" in stale.json()["detail"]
+
+
 async def test_what_a_rollback_gives_up_is_decided_again_like_all_else(tmp_path):
     async with running_service(tmp_path) as api:
         await api.deploy(DEFINITION)

@@ -226,6 +226,15 @@ async def test_unknown_paths_and_methods_are_problems(http):
         assert answer.status_code == 405
         assert answer.headers["Allow"] == allowed
         problem(answer, "method-not-allowed")
+        assert answer.json()["detail"] == f"{method} is not possible here; what is: {allowed}."
+
+
+async def test_a_query_parameter_of_another_form_is_told_with_what_was_sent(http):
+    answer = await http.get("/v1/events/held?orchestration=o_x")
+    problem(answer, "malformed-request")
+    assert (
+        "The query parameter orchestration cannot be 'o_x'. The id of an orchestration is o_" in answer.json()["detail"]
+    )
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*", "application/xml, text/*;q=0.5"])

@@ -391,6 +391,7 @@ async def test_resources_have_their_methods_and_no_others(api):
     ):
         answer = await api.http.request(method, path)
         assert (answer.status_code, answer.headers["Allow"]) == (405, allowed)
+        assert answer.json()["detail"].endswith(f" is not possible here; what is: {allowed}.")
     assert (await api.http.post("/nothing-here", json={})).status_code == 404
     assert (await api.http.post("/v1", json={})).status_code == 404
 

@@ -171,6 +171,10 @@ def test_the_list_and_one(service, terminal):
     assert terminal.run("schedules", "show", "shop/report") == 0
     assert ID in terminal.out
     assert "\x1b" not in terminal.out
+    on = {**SHOWN, "schedule": {"on": {"any": [{"with": {"type": "a"}}]}}}
+    service.gives("GET", "/v1/schedules/shop/on", on)
+    assert terminal.run("schedules", "show", "shop/on") == 0
+    assert 'on: {"any": [{"with": {"type": "a"}}]}' in terminal.out
     service.gives("GET", "/v1/schedules/default/x", SHOWN)
     assert terminal.json("schedules", "show", "x") == SHOWN
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote, quote_plus
 
@@ -80,6 +81,38 @@ def test_no_form_of_a_secret_survives(secret, before, after):
     if len(octets) >= 9:
         for encoded in (b64encode(whole), urlsafe_b64encode(whole)):
             assert "***" in redaction.apply(encoded.decode())
+
+
+@pytest.mark.parametrize("left", ["!", "~", "!'()*", "@:/?$,", "aX9", ""], ids=repr)
+@pytest.mark.parametrize("space", ["%20", "+"])
+@pytest.mark.parametrize("hexadecimal", ["%{:02X}", "%{:02x}"])
+def test_whatever_a_client_leaves_unquoted_in_a_url_the_secret_is_hidden(left, space, hexadecimal):
+    """Every client has characters of its own that it does not quote; ours leaves ``!`` in a query."""
+    secret = "aX9 ü!~'()*@:/?$,&+=%41"
+    quoted = "".join(
+        each if each in left else space if each == " " else "".join(map(hexadecimal.format, each.encode()))
+        for each in secret
+    )
+    assert Redaction([secret]).apply(f"/find?a=%41&key={quoted}&b=1+1") == "/find?a=%41&key=***&b=1+1"
+
+
+def test_of_two_secrets_in_a_url_the_longer_is_hidden_whole():
+    redaction = Redaction(["a-pass", "a-pass word!"])
+    assert redaction.apply("?x=a-pass%20word!&y=a-pass+word!&z=a-pass%2F") == "?x=***&y=***&z=***%2F"
+
+
+def test_a_text_full_of_percent_signs_is_read_in_no_time():
+    redaction = Redaction(["a-pass word!", *(f"secret number {number}!" for number in range(50))])
+    innocent = "%41%zz%+" * 100_000
+    started = time.process_time()
+    assert redaction.apply(innocent) == innocent
+    assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize("form", [r"a\/b\u003cc\u003e\u0026d", r"a\/b<c>&d", r"a/b\u003Cc\u003E\u0026d"])
+def test_json_as_other_languages_write_it(form):
+    """PHP escapes slashes; Go, .NET and whoever puts JSON into pages escape what HTML knows."""
+    assert Redaction(["a/b<c>&d"]).apply(f'{{"key":"{form}"}}') == '{"key":"***"}'
 
 
 def test_names_of_members_are_redacted_too():

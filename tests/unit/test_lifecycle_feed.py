@@ -8,7 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from structlog.testing import capture_logs
+
 from application.lifecycle_feed import LifecycleFeed
+from application.ports import SinkAwayError
 from application.storage import Head
 from domain import events as e
 from tests.simulation.loop import simulate
@@ -76,6 +79,29 @@ class Sink:
 
     async def publish(self, event: dict[str, Any]) -> None:
         self.got.append(event["subject"])
+
+
+class Away:
+    async def publish(self, event: dict[str, Any]) -> None:
+        raise SinkAwayError("nobody there")
+
+
+def test_a_sink_that_is_away_is_told_once_and_not_for_each_partition():
+    async def main(loop: Any) -> None:
+        log: Any = Log()
+        log.heads_ = dict.fromkeys(range(8), 1)
+        log.commit = lambda *_: None
+        context: Any = Context()
+        feed = LifecycleFeed(Away(), log, log, context, log, context, context)
+        for partition in range(8):
+            feed.gained(Head(partition, 1, 0, b""))
+        with capture_logs() as told:
+            feed.start()
+            await asyncio.sleep(0.1)
+        assert [each["event"] for each in told] == ["lifecycle.not_sent"]
+        await feed.stop()
+
+    simulate(1, main)
 
 
 def test_a_partition_that_is_never_at_rest_does_not_hold_up_another():

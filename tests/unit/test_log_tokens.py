@@ -34,3 +34,14 @@ def test_tokens_are_masked(restored, capsys, form, told):
     shown = capsys.readouterr().err
     assert "***" in shown
     assert "s3cr3t" not in shown
+
+
+@pytest.mark.parametrize(("level", "heard"), [("info", False), ("debug", True)])
+def test_a_connection_that_is_refused_is_not_told_twice(restored, capsys, level, heard):
+    """The source or sink says it; the library, once more."""
+    configure_logs("text", level)
+    logging.getLogger("aiormq.connection").error("error when creating transport")
+    logging.getLogger("aiormq").error("a defect")
+    shown = capsys.readouterr().err
+    assert ("error when creating transport" in shown) is heard
+    assert "a defect" in shown

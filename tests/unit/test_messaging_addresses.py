@@ -99,6 +99,17 @@ def test_settings_tell_about_sources_too(monkeypatch):
     assert SECRET not in str(caught.value)
 
 
+def test_whatever_cannot_be_used_is_told_at_once(monkeypatch):
+    for name, url in {"A": "kafka://h", "B": "amqp://h", "C": "amqp://h?queue=q&prefetch=0"}.items():
+        monkeypatch.setenv(f"RETRACE_SOURCE_{name}", url)
+    monkeypatch.setenv("RETRACE_CONNECTION_A", "x")
+    monkeypatch.setenv("RETRACE_CONNECTION_B", "oracle://h/x")
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    told = [each.split()[0] for each in caught.value.problems]
+    assert told == [*(f"RETRACE_CONNECTION_{name}" for name in "AB"), *(f"RETRACE_SOURCE_{name}" for name in "ABC")]
+
+
 def test_subjects_and_ids_are_fit_for_nats():
     assert subject_of("out.{type}", "a.b c..*>x") == "out.a.b_c._.__x"
     assert subject_of("fixed", "a.b") == "fixed"

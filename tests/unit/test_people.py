@@ -188,6 +188,20 @@ def test_it_is_escalated_when_it_is_due() -> None:
     assert world.root.status == "completed"
 
 
+@pytest.mark.parametrize("way", ["escalated", "reassigned"])
+def test_who_could_have_had_it_is_told_that_it_is_for_others_now(way: str) -> None:
+    world = asking(escalation=ESCALATION)
+    if way == "escalated":
+        world.pass_time(4 * 3600)
+    else:
+        world.do("o_root", c.ReassignTask, number=1, users=[], groups=["managers"], reason="for managers")
+    for person in (("ann",), ("carl", "clerks")):
+        with pytest.raises(TaskClaimedError, match="for others"):
+            tell(world, c.ClaimTask, *person)
+    with pytest.raises(NotFoundError):
+        tell(world, c.ClaimTask, "eve", "cooks")
+
+
 def test_escalations_that_were_missed_come_at_once_and_in_order() -> None:
     world = asking(escalation=ESCALATION)
     world.do("o_root", c.Suspend)

@@ -219,6 +219,12 @@ def test_expressions_that_are_refused(expression):
     assert cron_problem("0 3 * * MON-FRI") is None
 
 
+def test_an_expression_that_cannot_be_used_is_told_what_could_stand_there():
+    assert cron_problem("0 25 * * *") == "the hour of '0 25 * * *' cannot be used; it is 0 to 23"
+    assert "in a month that has it" in (cron_problem("0 3 31 2 *") or "")
+    assert "SUN to SAT" in (cron_problem("0 3 * * MON-MO") or "")
+
+
 def test_zones():
     assert zone_problem("Europe/Berlin") is None
     assert zone_problem("../etc/passwd")

@@ -168,9 +168,24 @@ def test_an_unknown_variable_names_the_nearest_known_one(monkeypatch):
     assert refused() == "RETRACE_DATABSE is not a setting of Retrace; did you mean RETRACE_DATABASE?"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("RETRACE_SORCE_ORDERS", "RETRACE_SOURCE_ORDERS"),
+        ("RETRACE_CONECTION_Q", "RETRACE_CONNECTION_Q"),
+        ("RETRACE_SECRETS_BANK", "RETRACE_SECRET_BANK"),
+        ("RETRACE_SECRETS_DIRS", "RETRACE_SECRETS_DIR"),
+    ],
+)
+def test_an_unknown_variable_may_be_meant_for_a_name_of_the_users(monkeypatch, written, meant):
+    monkeypatch.setenv(written, "x")
+    assert refused() == f"{written} is not a setting of Retrace; did you mean {meant}?"
+
+
 def test_an_unknown_variable_like_nothing_we_know_lists_what_there_is(monkeypatch):
     monkeypatch.setenv("RETRACE_QQQQ", "1")
     assert "after RETRACE_ may stand ALLOW_LOOPBACK, API_TOKENS, " in refused()
+    assert ", CONNECTION_<NAME>, " in refused()
 
 
 @pytest.mark.parametrize("name", ["RETRACE_SECRET_BANK", "RETRACE_URL", "RETRACE_TOKEN", "RETRACE_TEST_POSTGRES"])

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from adapters.named_settings import named_settings
+from adapters.named_settings import complaints_about, named_settings
 
 PREFIX = "RETRACE_CONNECTION_"
 _NAME = re.compile(r"[A-Z0-9_]+")
@@ -72,11 +72,7 @@ def read_targets(environment: Mapping[str, str]) -> dict[str, Target]:
 
 def complaints(environment: Mapping[str, str]) -> list[str]:
     """What is wrong with the connections of an environment, one sentence each."""
-    try:
-        read_targets(environment)
-    except TargetError as problem:
-        return [str(problem)]
-    return []
+    return complaints_about(environment, PREFIX, read_targets, TargetError)
 
 
 def _target(variable: str, key: str, url: str) -> Target:
