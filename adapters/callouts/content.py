@@ -1,7 +1,8 @@
 """Bodies: JSON values to bytes, and bytes back to JSON values.
 
 Out: JSON, unless a content type says otherwise. In: JSON and text are read, everything else stays base64, as the
-standard has it. What is read must be storable: NaN, lone surrogates and integers beyond 64 bits are refused, not bent.
+standard has it. What is read must be storable: NaN, lone surrogates, integers beyond 64 bits and values that nest too deeply
+are refused, not bent.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 
 from adapters.callouts.exchange import FAULT_BODY_BYTES, Reply, UnsentError
 from adapters.callouts.uris import json_kind, pairs, scalar_text
+from adapters.nesting import DEEPEST, is_deeper
 from domain.errors import fault
 
 FORM = "application/x-www-form-urlencoded"
@@ -77,11 +79,13 @@ def keep_some(reply: Reply) -> Any:
 
 def read_json(body: bytes) -> Any:
     """A JSON text that can be stored again. Raises UnreadableError."""
+    if is_deeper(body):
+        raise UnreadableError(f"not usable JSON: nested deeper than {DEEPEST} levels")
     try:
         value = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
         # Values are stored as MessagePack, which has no integers beyond 64 bits.
         msgspec.msgpack.encode(value)
-    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError) as problem:
+    except (msgspec.MsgspecError, UnicodeError, OverflowError) as problem:
         raise UnreadableError(f"not usable JSON: {problem}") from problem
     return value
 

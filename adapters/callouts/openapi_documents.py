@@ -26,6 +26,7 @@ from adapters.callouts.exchange import Exchange, LostError, PostponedError, Requ
 from adapters.callouts.network import NetworkPolicy
 from adapters.callouts.uris import address, expand
 from adapters.documents.source import load
+from adapters.nesting import DEEPEST, is_deeper
 from domain.errors import InvalidDefinitionError, fault
 
 _KEPT = 64
@@ -177,12 +178,18 @@ class Documents:
 def _parse(body: bytes, location: URL) -> Document:
     try:
         root = json.loads(body)
-    except (ValueError, RecursionError):
+        too_deep = is_deeper(json.dumps(root).encode())
+    except RecursionError:
+        root, too_deep = None, True
+    except ValueError:
+        too_deep = False
         try:
             root = load(body, "application/yaml").value
         except InvalidDefinitionError as problem:
             where = problem.problems[0].detail
             raise _problem(location, f"it is neither JSON nor YAML: {where}") from problem
+    if too_deep:
+        raise _problem(location, f"it is nested deeper than {DEEPEST} levels")
     if not isinstance(root, dict):
         raise _problem(location, "it is not an object")
     return Document(root, location)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.types import Message, Receive
 
+from adapters.nesting import is_deeper
 from adapters.rest.calls import Call
 from adapters.rest.forms import FORMS
 from adapters.rest.problems import ProblemError, malformed
@@ -115,8 +116,8 @@ def parse_json(raw: bytes) -> Any:
         raise malformed("The body is not valid UTF-8.") from None
     except RecursionError:
         raise _too_deep() from None
-    if raw.count(b"{") + raw.count(b"[") > DEEPEST:
-        _check_depth(value)
+    if is_deeper(raw, DEEPEST):
+        raise _too_deep()
     if b":" in raw:
         _check_members(raw)
     if _LONG_INTEGER.search(raw):
@@ -142,21 +143,6 @@ def _unreadable(raw: bytes, reason: str) -> ProblemError:
 
 def _too_deep() -> ProblemError:
     return malformed(f"The body is nested deeper than {DEEPEST} levels.")
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [
-            child
-            for each in level
-            if isinstance(each, (dict, list))
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not level:
-            return
-    if any(isinstance(each, (dict, list)) for each in level):
-        raise _too_deep()
 
 
 class _DuplicateError(ValueError):

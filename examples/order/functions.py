@@ -68,5 +68,9 @@ def _ask(method: str, order: str, body: Any, context: TaskContext) -> dict[str, 
         headers["Retrace-Compensates"] = context.compensates
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{WAREHOUSE}/stock/{order}", data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=4) as answer:
-        return dict(json.load(answer))
+    try:
+        with urllib.request.urlopen(request, timeout=4) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        error.close()  # an answer too, with a connection of its own
+        raise

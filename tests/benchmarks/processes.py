@@ -137,7 +137,8 @@ def asked(method: str, url: str, body: Any = None) -> tuple[int, Any]:
         with urllib.request.urlopen(request, timeout=60) as response:
             status, text = response.status, response.read()
     except urllib.error.HTTPError as refusal:
-        status, text = refusal.code, refusal.read()
+        with refusal:
+            status, text = refusal.code, refusal.read()
     try:
         return status, json.loads(text)
     except ValueError:

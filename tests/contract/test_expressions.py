@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,22 @@ async def test_an_input_that_is_no_json_is_an_error_of_the_evaluation(expression
     half, nested = [await one(expressions, ".", value) for value in ("\ud800", deep)]
     assert half == EvaluationFailed("the input holds text that is not valid Unicode")
     assert nested == EvaluationFailed("the input is nested too deeply")
+
+
+@pytest.mark.parametrize("levels", [257, 600, 5_000])
+async def test_a_result_nests_so_deep_on_every_python(expressions, levels):
+    nest = f"reduce range({levels} - 1) as $i ([]; [.])"
+    assert await one(expressions, nest) == EvaluationFailed("the result is nested too deeply")
+
+
+async def test_a_value_that_may_be_kept_may_be_looked_at(expressions):
+    deepest = await one(expressions, "reduce range(255) as $i ([]; [.])")
+    assert isinstance(deepest, Evaluated)
+    around: Any = {"a": [{"b": deepest.value}]}
+    assert await one(expressions, "$outputs.a[0].b", outputs=around) == deepest
+    for _ in range(300):
+        around = {"a": around}
+    assert await one(expressions, "1", around) == EvaluationFailed("the input is nested too deeply")
 
 
 async def test_too_large_inputs_and_results_are_errors(expressions):

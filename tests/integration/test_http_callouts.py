@@ -341,6 +341,13 @@ async def test_json_that_cannot_be_stored_is_unusable(http, httpserver, body):
     assert isinstance(await http.send(http_callout(method="post", endpoint=httpserver.url_for("/"))), Unusable)
 
 
+@pytest.mark.parametrize(("levels", "kind"), [(256, Answered), (257, Unusable), (600, Unusable), (5_000, Unusable)])
+async def test_an_answer_nests_so_deep_on_every_python(http, httpserver, levels, kind):
+    body = b'[{"a":' * (levels // 2) + b"[]" * (levels % 2) + b"1" * (1 - levels % 2) + b"}]" * (levels // 2)
+    httpserver.expect_request("/").respond_with_data(body, content_type="application/json")
+    assert isinstance(await http.send(http_callout(method="post", endpoint=httpserver.url_for("/"))), kind)
+
+
 async def test_an_endless_answer_is_cut_at_the_cap(http):
     sent = 0
 

@@ -199,6 +199,8 @@ async def test_swagger_2_as_yaml(openapi, api, httpserver, operation, parameters
         ('{"openapi": "3.0.0", "paths": {"/": {"$ref": "#/nowhere"}}}', "nowhere"),
         ('{"openapi": "3.0.0", "paths": {"/": {"$ref": "other.yaml#/x"}}}', "leaves"),
         ('{"openapi": "3.0.0", "paths": {"/": {"get": {"operationId": "op", "parameters": [7]}}}}', "object"),
+        ('{"openapi": "3.0.0", "paths": ' + "[" * 600 + "]" * 600 + "}", "deeper than 256"),
+        ('{"openapi": "3.0.0", "paths": ' + "[" * 20_000 + "]" * 20_000 + "}", "deeper than 256"),
     ],
 )
 async def test_a_document_that_is_no_use_is_a_configuration_fault(openapi, api, text, word):

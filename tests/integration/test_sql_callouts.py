@@ -215,6 +215,21 @@ async def test_values_of_every_kind_are_json(bank):
     msgspec.msgpack.encode(answer.output)
 
 
+@pytest.mark.parametrize(("levels", "kind"), [(255, Answered), (256, Declined), (600, Declined), (3_000, Declined)])
+async def test_a_row_nests_so_deep_on_every_python(bank, levels, kind):
+    if bank.kind != "postgres":
+        pytest.skip("JSON is text there")
+    json = f"repeat('[', {levels}) || repeat(']', {levels})"
+    read = await bank.send(query=f"SELECT ({json})::jsonb AS j")
+    written = await bank.send(
+        execute=f"UPDATE accounts SET balance = 0 WHERE name = 'ann' RETURNING ({json})::jsonb AS j"
+    )
+    assert isinstance(read, kind)
+    assert isinstance(written, kind)
+    if kind is Declined:
+        assert read.fault.type == written.fault.type == OURS + "sql-too-large"
+
+
 # Exactly once -------------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,9 @@ import msgspec
 from adapters.callouts.sql.drivers import Driver, Trouble
 from adapters.callouts.sql.text import Statement, bind
 from adapters.callouts.sql.values import to_json, to_parameter
+from adapters.nesting import DEEPEST, is_deeper
+
+_TOO_DEEP = f"a row is nested deeper than {DEEPEST} levels"
 
 
 class CalledOff(Exception):
@@ -129,7 +132,10 @@ class Execution:
         given = self._driver.execute(self._connection, text, [to_parameter(each) for each in values], reads=reads)
         output: dict[str, Any] = {} if reads else {"affected": given.affected}
         if given.columns is not None:
-            output |= {"columns": given.columns, "rows": self._rows(given.columns, given.rows)}
+            try:
+                output |= {"columns": given.columns, "rows": self._rows(given.columns, given.rows)}
+            except RecursionError:
+                raise RefusedError("sql-too-large", _TOO_DEEP) from None
         elif reads:
             raise RefusedError("sql", "a query gives rows; use execute for what gives none")
         touched = len(output["rows"]) if reads else given.affected
@@ -148,7 +154,10 @@ class Execution:
                     "sql-too-large", f"more than {self._bounds.rows} rows; ask for less, e.g. with LIMIT"
                 )
             taken.append({name: to_json(value) for name, value in zip(columns, row, strict=True)})
-            self._bytes += len(msgspec.json.encode(taken[-1]))
+            text = msgspec.json.encode(taken[-1])
+            if is_deeper(text):
+                raise RefusedError("sql-too-large", _TOO_DEEP)
+            self._bytes += len(text)
             if self._bytes > self._bounds.size_bytes:
                 raise RefusedError("sql-too-large", f"more than {self._bounds.size_bytes} bytes; ask for less")
         return taken
