@@ -17,7 +17,7 @@ from domain import events as e
 from domain.containing import SideBySide, width
 from domain.decision import Decision, Faulted, Strand
 from domain.errors import fault
-from domain.failing import begin_settling
+from domain.failing import before_cutting, begin_settling
 from domain.flow import begin, complete, open_scope
 from domain.plan import Fork, Parallel
 from domain.state import Run, ScopeState
@@ -53,7 +53,7 @@ def branch_done(d: Decision, run: Run, work: SideBySide, scope: ScopeState) -> S
     elif run.done == len(run.scopes):
         yield from complete(d, run, outcome(d, run, work))
     else:
-        _win(d, run, scope)
+        yield from _win(d, run, scope)
 
 
 def branch_lost(d: Decision, run: Run, work: SideBySide, scope: ScopeState) -> Strand:
@@ -87,16 +87,22 @@ def _one_ended(d: Decision, run: Run, work: SideBySide, scope: ScopeState) -> St
     if run.done + run.closed < width(run, work):
         _begin_more(d, run, work)
     elif run.lost:
-        _win(d, run, scope)
+        yield from _win(d, run, scope)
     else:
         yield from complete(d, run, outcome(d, run, work))
 
 
-def _win(d: Decision, run: Run, scope: ScopeState) -> None:
+def _win(d: Decision, run: Run, scope: ScopeState) -> Strand:
     """Enough have ended: `domain.settling` goes on when the others have settled."""
-    d.emit(e.ForkWon, run=run.id, scope=scope.id, settle_at=d.settle_at)
+    yield from before_cutting(d, _unsettled(d, run))
+    if run.winner is None and d.live(run.scope) and run.open:
+        d.emit(e.ForkWon, run=run.id, scope=scope.id, settle_at=d.settle_at)
+        begin_settling(d, _unsettled(d, run), cut=True)
+
+
+def _unsettled(d: Decision, run: Run) -> list[str]:
     scopes = d.state.scopes
-    begin_settling(d, [name for name in run.scopes.values() if scopes[name].phase in ("active", "failing")], cut=True)
+    return [name for name in run.scopes.values() if scopes[name].phase in ("active", "failing")]
 
 
 def _begin_more(d: Decision, run: Run, work: SideBySide) -> None:

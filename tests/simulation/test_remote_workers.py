@@ -249,6 +249,19 @@ TIMED: dict[str, tuple[list[Any], dict[str, Any]]] = {
         ],
         {},
     ),
+    "enough branches": (
+        [
+            {
+                "race": {
+                    "fork": {
+                        "branches": [{"slow": {"do": PACK}}, {"quick": {"do": [{"w": {"wait": {"seconds": 20}}}]}}]
+                    },
+                    "parallel": {"completion": "first"},
+                }
+            }
+        ],
+        {},
+    ),
 }
 
 

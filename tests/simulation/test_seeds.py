@@ -20,6 +20,7 @@ SEEDS = int(os.environ.get("RETRACE_SIMULATE_SEEDS", "500"))
 FOUND = [
     326,  # terminated while suspended: a result that had come meanwhile was forgotten
     359,  # the same without a compensation
+    2596,  # branches that were given up when enough had ended: a worker's report that had come meanwhile was lost
 ]
 BATCH = 20
 
