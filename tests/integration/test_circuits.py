@@ -44,10 +44,12 @@ def answer(status: int) -> bytes:
 
 async def turned_away(api: Api, times: int) -> list[dict[str, Any]]:
     """The circuits, once the first has turned away so many; nothing tells of that, so look again and again."""
-    while True:
-        circuits: list[dict[str, Any]] = (await api.done("GET", "/v1/circuits"))["items"]
-        if circuits and circuits[0]["turned_away"] >= times:
-            return circuits
+    async with asyncio.timeout(60):
+        while True:
+            circuits: list[dict[str, Any]] = (await api.done("GET", "/v1/circuits"))["items"]
+            if circuits and circuits[0]["turned_away"] >= times:
+                return circuits
+            await asyncio.sleep(0.005)  # answered at once, it would leave the loop to nobody else
 
 
 @pytest.fixture
