@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import msgspec
 import psycopg
 import pytest
 
@@ -49,6 +50,17 @@ async def test_a_killed_writer_is_an_unknown_commit_and_the_next_write_heals(sto
     # The same write again: the fence says whether it is still due.
     assert await storage.log.heads([0]) == [head]
     assert await storage.log.write([written(head, (identity(1), 2))]) == [True]
+
+
+async def test_a_commit_that_no_buffer_of_a_socket_holds(storage):
+    [head] = await storage.log.heads([0])
+    large = written(head, (identity(1), 1))
+    large = msgspec.structs.replace(
+        large, records=[msgspec.structs.replace(each, state=b"x" * 20_000_000) for each in large.records]
+    )
+    assert await storage.log.write([large]) == [True]
+    [record] = await storage.log.log(0)
+    assert len(record.state) == 20_000_000
 
 
 async def test_reads_heal_by_themselves(storage, administrator):
