@@ -1,10 +1,15 @@
-"""One of several nodes of W6, in a process of its own: ``python -m tests.benchmarks.one_node DATABASE_URL``.
+"""One of several nodes of W5 and W6, in a process of its own: ``python -m tests.benchmarks.one_node DATABASE_URL``.
 
 It says what it holds as soon as it is open, then answers one line of JSON for each line it reads, and ends with its input:
 
     {"do": "held"}                         -> {"held": partitions, "lease_s": seconds}
     {"do": "sagas", "definition": ..., "count": 100, "at_once": 64}
                                            -> {"began": instant, "ended": instant}, of the system's monotonic clock
+    {"do": "park", "count": 100, "at_once": 64}
+                                           -> {}, once so many wait
+    {"do": "settled"}                      -> {}, once everything that was committed is in the status view
+    {"do": "measured", "definition": ..., "count": 100, "at_once": 64, "server": Server or null}
+                                           -> metric: value, what so many sagas cost
     {"do": "load", "at_once": 64}          -> {}, and works until it is killed
     {"do": "unfinished"}                   -> {"unfinished": whether any orchestration of any node has not ended}
 """
@@ -19,13 +24,16 @@ import time
 from typing import Any, TextIO
 
 import httpx2
+import msgspec
 import uvloop
 
 from adapters.bootstrap import Service
 from adapters.cli.logs import configure_logs
 from application.service import ListRequest
+from tests.benchmarks.databases import Server
 from tests.benchmarks.node import STEPS, opened
-from tests.benchmarks.sagas import ENDS, look, many, saga
+from tests.benchmarks.parked import park
+from tests.benchmarks.sagas import ENDS, look, many, saga, timed
 
 _LINE_LIMIT = 1 << 20
 
@@ -43,6 +51,14 @@ class OneNode:
                 return await self.held()
             case "sagas":
                 return await self._sagas(order["definition"], order["count"], order["at_once"])
+            case "park":
+                await park(self._service, order["count"], order["at_once"])
+                return {}
+            case "settled":
+                await self._service.node.projector.caught_up()
+                return {}
+            case "measured":
+                return await self._measured(order)
             case "load":
                 self._load = asyncio.gather(*(self._work() for _ in range(order["at_once"])))
                 return {}
@@ -65,6 +81,11 @@ class OneNode:
         ended = time.monotonic()
         await look(self._service, ids, ENDS[definition])
         return {"began": began, "ended": ended}
+
+    async def _measured(self, order: dict[str, Any]) -> dict[str, Any]:
+        server = msgspec.convert(order["server"], Server | None)
+        values = await timed(self._service, order["definition"], order["count"], order["at_once"], server)
+        return {each.metric: each.value for each in values}
 
     async def _work(self) -> None:
         while True:

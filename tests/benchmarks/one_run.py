@@ -1,4 +1,4 @@
-"""The process of one run of W1, W2, W3 or W5 on Retrace: ``python -m tests.benchmarks.one_run ORDER``.
+"""The process of one run of W1, W2 or W3 on Retrace: ``python -m tests.benchmarks.one_run ORDER``.
 
 Its database is fresh and its own, so that no run lives with what an earlier one left in memory or on disk.
 """
@@ -14,7 +14,6 @@ import uvloop
 
 from adapters.bootstrap import Service
 from adapters.cli.logs import configure_logs
-from tests.benchmarks import growth
 from tests.benchmarks.databases import Database
 from tests.benchmarks.figures import Value
 from tests.benchmarks.node import opened
@@ -28,8 +27,6 @@ MEASURES: dict[str, Measure] = {
     "w1": w1,
     "w2": w2,
     "w3": w3,
-    "w5 finished": growth.finished,
-    "w5 parked": growth.parked,
 }
 
 

@@ -13,7 +13,7 @@ from statistics import quantiles
 
 from adapters.bootstrap import Service
 from application.service import StartRequest
-from tests.benchmarks.databases import Database
+from tests.benchmarks.databases import Database, Server
 from tests.benchmarks.figures import Value
 from tests.benchmarks.node import STEPS, UNDONE
 from tests.benchmarks.processes import processor_s
@@ -26,19 +26,22 @@ _PATIENCE_S = 60.0
 
 async def w1(service: Service, database: Database, sizes: Sizes) -> list[Value]:
     await many(service, STEPS, sizes.warm_up, sizes.at_once)
-    return [*await alone(service, sizes.alone), *await timed(service, STEPS, sizes.sagas, sizes.at_once, database)]
+    return [
+        *await alone(service, sizes.alone),
+        *await timed(service, STEPS, sizes.sagas, sizes.at_once, database.server),
+    ]
 
 
 async def w2(service: Service, database: Database, sizes: Sizes) -> list[Value]:
     await many(service, UNDONE, sizes.warm_up, sizes.at_once)
-    return await timed(service, UNDONE, sizes.sagas, sizes.at_once, database)
+    return await timed(service, UNDONE, sizes.sagas, sizes.at_once, database.server)
 
 
 async def timed(
-    service: Service, definition: str, count: int, at_once: int, database: Database, at: str = ""
+    service: Service, definition: str, count: int, at_once: int, database_server: Server | None
 ) -> list[Value]:
     """Rate and cost of `count` sagas. The cost is the processor time of this process and of a database server of ours."""
-    server = database.server.pid if database.server else None
+    server = database_server.pid if database_server else None
     gc.collect()
     wall, cpu, theirs = time.perf_counter(), time.process_time(), processor_s(server) if server else 0.0
     ids = await many(service, definition, count, at_once)
@@ -47,7 +50,7 @@ async def timed(
     if server:
         values["database_cpu_us"] = (processor_s(server) - theirs) / count * 1e6
     await look(service, ids, ENDS[definition])
-    return [Value(metric, value, at) for metric, value in values.items()]
+    return [Value(metric, value) for metric, value in values.items()]
 
 
 async def many(service: Service, definition: str, count: int, at_once: int) -> list[str]:

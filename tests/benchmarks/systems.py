@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from retrace import __version__
-from tests.benchmarks import nodes, retrace_server
+from tests.benchmarks import growth, nodes, retrace_server
 from tests.benchmarks.databases import Kind, Server, fresh
 from tests.benchmarks.figures import Value
 from tests.benchmarks.http_load import wrk
@@ -70,7 +70,7 @@ class Retrace:
 
     def run(self, workload: Workload, sizes: Sizes) -> list[Value]:
         if workload == "w5":
-            return self._measured("w5 finished", sizes) + self._measured("w5 parked", sizes)
+            return growth.w5(self._kind, self._server, sizes)
         if workload == "w4":
             with fresh(self._kind, self._server) as database:
                 return retrace_server.serve(database.url, sizes, wrk)
@@ -81,7 +81,7 @@ class Retrace:
     def _measured(self, what: str, sizes: Sizes) -> list[Value]:
         with fresh(self._kind, self._server) as database:
             order = msgspec.to_builtins({"measure": what, "database": database, "sizes": sizes})
-            return measure(ONE_RUN, order, _limit_s(what, sizes))
+            return measure(ONE_RUN, order, sizes.limit_s)
 
 
 class RetraceOnEveryCore:
@@ -109,8 +109,3 @@ class RetraceOnEveryCore:
             with fresh("postgresql", self._server) as database:
                 return retrace_server.serve(database.url, sizes, wrk, "auto")
         return nodes.every_core(self._server, STEPS if workload == "w1" else UNDONE, sizes)
-
-
-def _limit_s(what: str, sizes: Sizes) -> float:
-    """Filling a database to a hundred thousand takes longer than anything else."""
-    return sizes.limit_s * (4 if what.startswith("w5") else 1)

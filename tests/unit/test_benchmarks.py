@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 
-from tests.benchmarks import nodes, page, retrace_server
+from tests.benchmarks import growth, nodes, page, retrace_server
 from tests.benchmarks.__main__ import arguments
 from tests.benchmarks.databases import Database
 from tests.benchmarks.figures import Results, Runs, Value
@@ -37,10 +37,12 @@ def test_a_run_gives_values_that_say_how_long_it_took(measure, database):
     assert all(each.value > 0 for each in values)
 
 
-def test_growth_is_measured_three_times_at_every_point(database):
-    values = asyncio.run(carry_out(Order("w5 parked", database, TINY)))
+def test_growth_is_measured_at_all_points_in_turn_three_times(monkeypatch, tmp_path):
+    monkeypatch.setenv("RETRACE_BENCH_FOLDER", str(tmp_path))
+    values = growth.w5("sqlite", None, TINY)
+    assert all(each.value > 0 for each in values)
     points = [each.at for each in values if each.metric == "cpu_us"]
-    assert points == [f"parked {count}" for count in TINY.growth for _ in range(3)]
+    assert points == [f"{what} {count}" for what in ("finished", "parked") for _ in range(3) for count in TINY.growth]
 
 
 def starts_one_by_one(starts, connections, load_s):
