@@ -152,7 +152,7 @@ class DefinitionRegistry:
             raise DefinitionExistsError(f"{plan.reference} is deployed with other content; raise the version.")
         changed = known is None or known.digest != plan.digest
         if changed:
-            self._current.clear()
+            self._current = {}  # what is being read at the moment goes into the one before
             for listener in self._listeners:
                 listener()
         stored = _deployed(record if changed or known is None else known, created=changed)
@@ -203,17 +203,20 @@ class DefinitionRegistry:
     async def record(self, namespace: str, name: str, version: str) -> DefinitionRecord:
         """Raises NotFoundError."""
         key = (namespace, name, version)
-        now = self._clock.now()
-        if (known := self._current.get(key)) is not None and now - known[1] < _REMEMBERED:
-            return known[0]
+        now, current = self._clock.now(), self._current
+        if (known := current.get(key)) is not None:
+            if now - known[1] < _REMEMBERED:
+                return known[0]
+            current[key] = known[0], now  # one looks again, and the others go on with it meanwhile
         if version == "latest":
             records = await self._store.versions(namespace, name)
             found = latest(records) if records else None
         else:
             found = await self._store.get(namespace, name, version)
         if found is None:
+            current.pop(key, None)
             raise NotFoundError(await self._missing(namespace, name, version))
-        self._current[key] = found, now
+        current[key] = found, now
         return found
 
     async def _missing(self, namespace: str, name: str, version: str) -> str:
