@@ -101,7 +101,7 @@ class Node:
         self.blobs = await self._blobs()
         log, signals = AttachedLog(storage.log, self.blobs), storage.signals
         self.partitions = await log.open(options.partitions, options.lease_s)
-        identity = Identity(await log.salt(), self.partitions, world.chance)
+        identity = Identity(await log.salt(), self.partitions, world.chance, in_a_row=options.ids_in_a_row)
         self.journal = Journal(
             storage.log, world.codec, blobs=self.blobs, clock=world.clock, blob_threshold=options.blob_threshold
         )

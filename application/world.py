@@ -9,7 +9,7 @@ import msgspec
 from application.checkpoint_store import CheckpointOutlet, NoKeys, PublicKeys, Signer
 from application.database import Storage
 from application.definitions import Documents
-from application.identity import Chance
+from application.identity import IDS_IN_A_ROW, Chance
 from application.intake import EventSource
 from application.journal import BLOB_THRESHOLD, Codec
 from application.leases import Liveness
@@ -90,3 +90,5 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of an event from which its large values are kept beside it."""
     live_large_bytes: int = 256 * 1_048_576
     """Of large values that orchestrations in memory may hold, about."""
+    ids_in_a_row: int = IDS_IN_A_ROW
+    """How many fresh orchestrations, about, are begun in one partition after the other."""

@@ -95,7 +95,7 @@ async def running(
     }
     chance = members.pop("chance", None) or random.Random(f"node {members.pop('seed', 0)}")
     world = world_of(loop, data or MemoryData(), callouts or Scripted(), chance=chance, **members)
-    node = Node(world, Options(partitions=4, **options))
+    node = Node(world, Options(partitions=4, ids_in_a_row=1, **options))
     await node.start()
     await node.go_on()
     return node

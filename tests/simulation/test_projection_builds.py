@@ -86,7 +86,8 @@ def test_a_crash_at_any_commit_changes_nothing(when):
         crash = Crash(at, when)
         crash.process = Process(loop, 1)
         node = Node(
-            world_of(loop, data, Scripted(), chance=random.Random(1), step=crash, folds=Inline(SAMPLES)), Options()
+            world_of(loop, data, Scripted(), chance=random.Random(1), step=crash, folds=Inline(SAMPLES)),
+            Options(ids_in_a_row=1),
         )
         try:
             await crash.process.call(node.start())

@@ -174,6 +174,7 @@ class Simulation:
                 snapshot_after=self.trouble.snapshot_after,
                 retention_s=self.trouble.retention_s,
                 checkpoint_every_s=7.0,
+                ids_in_a_row=1,
             )
             node = Node(world, options)
             seat.process = process
