@@ -91,7 +91,7 @@ class Site:
                 while shown["status"] == "running":
                     shown = (await http.get(f"/v1/operations/{shown['id']}", params={"wait": 30})).json()
             if shown["status"] != "completed":
-                return [f"the log was not verified: {shown['error']}"]
+                return [f"the log was not verified: {shown}"]
             if not shown["result"]["checkpoints"]:
                 return ["there are no checkpoints"]
             return [f"a verification found {each}" for each in shown["result"]["findings"]]
