@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,8 @@ def clock():
 
 
 def registry(store, clock):
-    return DefinitionRegistry(store, Documents(), None, None, None, clock)
+    unused: Any = None
+    return DefinitionRegistry(store, Documents(), unused, unused, unused, clock)
 
 
 async def version(definitions):
